@@ -1,0 +1,3 @@
+"""Headgate: an edge gateway for LLM completions."""
+
+__version__ = "0.1.0"

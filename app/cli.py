@@ -1,0 +1,167 @@
+"""The commands: ``headgate serve | check | schema | keys``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import NoReturn
+
+import click
+import orjson
+from msgspec.structs import replace
+
+from app import __version__
+from app.config import ConfigError, Loaded, config_file_from_environment, json_schema, load, read
+from app.core.keys import digest_of, new_secret
+
+BUILT_IN = """\
+server: {{host: "{host}", port: {port}}}
+providers:
+  trial: {{kind: simulator, tokens_per_second: 50}}
+models:
+  demo: {{targets: [{{provider: trial, model: simulator-1}}]}}
+tenants:
+  trial: {{}}
+keys:
+  - {{id: trial, tenant: trial, secret: "{secret}", capabilities: [completions, chat, embeddings]}}
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="headgate")
+def main() -> None:
+    """An edge gateway for LLM completions.
+
+    \b
+    Try it:             headgate serve
+    With your own file: headgate check gateway.yaml && headgate serve --config gateway.yaml
+    A key for a caller: headgate keys new acme-web
+    """
+
+
+@main.command()
+@click.option("--config", "file", type=click.Path(dir_okay=False), help="The configuration file.")
+@click.option("--host", help="Listen on this address instead of the file's.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Run this many worker processes.")
+def serve(file: str | None, host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the gateway.
+
+    Without --config (or HEADGATE_CONFIG) it runs a built-in configuration: no network needed, a
+    simulator behind the model `demo`, and a key that it prints. SIGHUP reads the file anew; a bad
+    file changes nothing. SIGTERM finishes running requests first.
+    """
+    file = file or config_file_from_environment()
+    secret = None
+    if file is None:
+        secret = new_secret("trial")
+        text = BUILT_IN.format(host=host or "127.0.0.1", port=port or 8080, secret=secret)
+        source = "built-in configuration"
+    else:
+        text, source = _read(file), file
+    loaded = _load(text, source)
+    given = {"host": host, "port": port, "workers": workers}
+    changes = {name: value for name, value in given.items() if value is not None}
+    server = replace(loaded.settings.server, **changes)
+    if server.workers > 1 and loaded.settings.store.url.reveal().startswith("memory:"):
+        _fail(
+            ["--workers: more than one worker needs a shared store; set `store.url` to redis://…"]
+        )
+    settings = replace(loaded.settings, server=server)
+    loaded = Loaded(settings, loaded.warnings, loaded.generation)
+    _greet(loaded, secret)
+
+    # Here, so that the other commands start at once.
+    from app.serve import Main  # noqa: PLC0415
+
+    Main(loaded, text, source, file).run()
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+def check(file: str) -> None:
+    """Check a configuration file; print every problem with its line, or nothing wrong.
+
+    Exits with 0 where the file can be used (warnings do not count), else with 1.
+    """
+    loaded = _load(_read(file), file)
+    settings = loaded.settings
+    click.echo(
+        f"{file}: ok, {len(settings.models)} models, {len(settings.providers)} providers, "
+        f"{len(settings.keys)} keys; configuration {loaded.generation}"
+    )
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    click.echo(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
+
+
+@main.group()
+def keys() -> None:
+    """Callers' keys."""
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+def new(key_id: str) -> None:
+    """Make a key for a caller: the secret to hand out, and the hash for the file.
+
+    The secret is shown once and stored nowhere.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", key_id):
+        _fail([f"ID: {key_id!r} must be 1 to 64 letters, digits, dots, dashes or underscores"])
+    secret = new_secret(key_id)
+    click.echo(f"secret         {secret}")
+    click.echo(f"secret_sha256  {digest_of(secret).hex()}")
+    click.echo("\nUnder `keys` in the configuration:", err=True)
+    entry = f'  - {{id: {key_id}, tenant: TENANT, secret_sha256: "{digest_of(secret).hex()}"}}'
+    click.echo(entry, err=True)
+
+
+def _read(file: str) -> str:
+    try:
+        return read(file)
+    except ConfigError as error:
+        _fail(error.problems)
+
+
+def _load(text: str, source: str) -> Loaded:
+    try:
+        loaded = load(text, source)
+    except ConfigError as error:
+        _fail(error.problems)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return loaded
+
+
+def _greet(loaded: Loaded, secret: str | None) -> None:
+    server = loaded.settings.server
+    base = (
+        f"http://{'127.0.0.1' if server.host in ('0.0.0.0', '::') else server.host}:{server.port}"
+    )
+    lines = [f"Headgate {__version__}, configuration {loaded.generation}, on {base}"]
+    if secret is not None:
+        lines += [
+            "",
+            f"  key: {secret}",
+            "",
+            f"  curl {base}/v1/completions -H 'authorization: Bearer {secret}' \\",
+            "    -H 'content-type: application/json' \\",
+            '    -d \'{"model": "demo", "prompt": "Once upon a time"}\'',
+            "",
+            "The model `demo` is a simulator: its text means nothing. Your own file: --config FILE.",
+        ]
+    click.echo("\n".join(lines), err=True)
+
+
+def _fail(problems: list[str]) -> NoReturn:
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""What the types of a configuration cannot say: references, uniqueness, combinations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.core.decoding import Fault, Path
+from app.core.keys import allowed_models, digest_of
+from app.settings import CallerKey, Model, OpenAIProvider, Settings
+
+MAX_SECRETS = 2
+MIN_SECRET_LENGTH = 16
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NAME_RULE = "must be 1 to 64 letters, digits, dots, dashes or underscores"
+
+Say = Callable[[Path, str], None]
+
+
+def check_references(
+    settings: Settings, declared: Mapping[str, Any] | None = None
+) -> tuple[list[Fault], list[Fault]]:
+    """Faults and warnings. ``declared`` is the raw file, where only parts of it could be decoded:
+    a name that stands there counts as known, however wrong its content is."""
+    check = _Check(settings, declared or {})
+    check.server()
+    check.providers()
+    check.models()
+    check.tenants()
+    check.keys()
+    return check.faults, check.warnings
+
+
+def expiry(text: str) -> float:
+    """A date or a time as unix seconds; UTC where it names no zone.
+
+    Raises ValueError.
+    """
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class _Check:
+    def __init__(self, settings: Settings, declared: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._declared = declared
+        self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
+
+    def _fault(self, path: Path, message: str) -> None:
+        self.faults.append(Fault(path, message))
+
+    def _warn(self, path: Path, message: str) -> None:
+        self.warnings.append(Fault(path, message))
+
+    def _known(self, section: str) -> set[str]:
+        raw = self._declared.get(section)
+        names = set(map(str, raw)) if isinstance(raw, Mapping) else set()
+        return names | set(getattr(self._settings, section))
+
+    def _reference(self, path: Path, section: str, name: str | None) -> None:
+        known = self._known(section)
+        if name is not None and name not in known:
+            self._fault(path, f"no such entry in `{section}`: {name!r}; {_choices(known)}")
+
+    def _name(self, path: Path, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            self._fault(path, _NAME_RULE)
+
+    def server(self) -> None:
+        server, store = self._settings.server, self._settings.store
+        url = store.url.reveal()
+        if server.workers > 1 and url.startswith("memory:"):
+            self._fault(
+                ("server", "workers"),
+                "more than one worker needs a shared store; set `store.url` to redis://…, "
+                "because memory:// lives inside one process",
+            )
+        if server.max_body_bytes < 1024:
+            self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
+
+    def providers(self) -> None:
+        for name, provider in self._settings.providers.items():
+            path: Path = ("providers", name)
+            self._name(path, name)
+            if isinstance(provider, OpenAIProvider):
+                self._openai(path, provider)
+
+    def _openai(self, path: Path, provider: OpenAIProvider) -> None:
+        problem = _url_problem(provider.base_url, ("http", "https"))
+        if problem:
+            self._fault((*path, "base_url"), problem)
+        proxy = provider.proxy.reveal()
+        if proxy and (problem := _url_problem(proxy, ("http", "https"), credentials=True)):
+            self._fault((*path, "proxy"), problem)
+        if not provider.endpoints:
+            self._fault((*path, "endpoints"), "must name completions, chat or both")
+        for field, value in (("api_key", provider.api_key), *provider.headers.items()):
+            if not value.reveal().isprintable() or not value.reveal().isascii():
+                self._fault((*path, field), "must be printable ASCII: it is sent as a header")
+        for header in provider.headers:
+            if not _HEADER_NAME.fullmatch(header):
+                self._fault((*path, "headers", header), "is not a header name")
+
+    def models(self) -> None:
+        for alias, model in self._settings.models.items():
+            path: Path = ("models", alias)
+            if not alias.isprintable() or not 0 < len(alias) <= 256:
+                self._fault(path, "an alias must be 1 to 256 printable characters")
+            self._targets(path, model)
+
+    def _targets(self, path: Path, model: Model) -> None:
+        if not model.targets:
+            self._fault((*path, "targets"), "must name at least one target")
+        for index, target in enumerate(model.targets):
+            if target is None:
+                continue
+            place = (*path, "targets", index)
+            self._reference((*place, "provider"), "providers", target.provider)
+            provider = self._settings.providers.get(target.provider)
+            if (
+                isinstance(provider, OpenAIProvider)
+                and model.completions == "chat"
+                and "chat" not in provider.endpoints
+            ):
+                self._fault(
+                    (*path, "completions"),
+                    f"chat needs a provider with the chat endpoint; `{target.provider}` has none",
+                )
+
+    def tenants(self) -> None:
+        for name, tenant in self._settings.tenants.items():
+            path: Path = ("tenants", name)
+            self._name(path, name)
+            self._policies(path, tenant.limits, tenant.budget)
+            for alias, policy in tenant.models.items():
+                place = (*path, "models", alias)
+                self._reference(place, "models", alias)
+                if policy is not None:
+                    self._policies(place, policy.limits, policy.budget)
+
+    def _policies(self, path: Path, limits: str | None, budget: str | None) -> None:
+        self._reference((*path, "limits"), "limits", limits)
+        self._reference((*path, "budget"), "budgets", budget)
+
+    def keys(self) -> None:
+        ids: dict[str, int] = {}
+        digests: dict[bytes, int] = {}
+        for index, key in enumerate(self._settings.keys):
+            if key is None:
+                continue
+            path: Path = ("keys", index)
+            self._name((*path, "id"), key.id)
+            first = ids.setdefault(key.id, index)
+            if first != index:
+                self._fault((*path, "id"), f"{key.id!r} is already the id of keys[{first}]")
+            self._reference((*path, "tenant"), "tenants", key.tenant)
+            self._policies(path, key.limits, key.budget)
+            self._secrets(path, key)
+            for digest in key_digests(key):
+                first = digests.setdefault(digest, index)
+                if first != index:
+                    self._fault(path, f"has the same secret as keys[{first}]")
+            self._patterns(path, key.models)
+            if key.expires is not None:
+                self._expiry((*path, "expires"), key.expires)
+
+    def _secrets(self, path: Path, key: CallerKey) -> None:
+        count = len(key.secret) + len(key.secret_sha256)
+        if not count:
+            self._fault(
+                path, "needs a `secret` or a `secret_sha256`; `headgate keys new` makes one"
+            )
+        if count > MAX_SECRETS:
+            self._fault(
+                path, f"has {count} secrets; at most two, the old and the new, may be valid"
+            )
+        for secret in key.secret:
+            if secret is not None and len(secret.reveal()) < MIN_SECRET_LENGTH:
+                self._fault(
+                    (*path, "secret"),
+                    f"must have at least {MIN_SECRET_LENGTH} characters; "
+                    "`headgate keys new` makes one",
+                )
+        for digest in key.secret_sha256:
+            if digest is not None and not _SHA256.fullmatch(digest):
+                self._fault((*path, "secret_sha256"), "must be 64 hexadecimal digits")
+
+    def _patterns(self, path: Path, patterns: Iterable[str]) -> None:
+        for pattern in patterns:
+            if pattern is not None and not allowed_models([pattern], self._known("models")):
+                self._warn((*path, "models"), f"{pattern!r} matches no model of this file")
+
+    def _expiry(self, path: Path, text: str) -> None:
+        try:
+            expiry(text)
+        except ValueError:
+            self._fault(path, "expected a date such as 2027-01-01 or a time in ISO 8601")
+
+
+def key_digests(key: CallerKey) -> tuple[bytes, ...]:
+    """The SHA-256 digests of a key's secrets."""
+    plain = [digest_of(secret.reveal()) for secret in key.secret if secret]
+    hashed = [bytes.fromhex(d) for d in key.secret_sha256 if d and _SHA256.fullmatch(d)]
+    return (*plain, *hashed)
+
+
+def _choices(known: set[str]) -> str:
+    return f"expected one of {', '.join(sorted(known))}" if known else "there is none"
+
+
+def _url_problem(url: str, schemes: tuple[str, ...], credentials: bool = False) -> str | None:
+    example = f"{schemes[-1]}://host:port/v1"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return f"is not a valid address; expected something like {example}"
+    if parts.scheme not in schemes or not parts.hostname:
+        return f"expected an address like {example}"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "must be plain ASCII without spaces"
+    if (parts.username or parts.password) and not credentials:
+        return "must not hold credentials; use `api_key` or `headers`"
+    if parts.query or parts.fragment:
+        return "must not have a query or a fragment"
+    return None

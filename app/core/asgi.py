@@ -1,0 +1,44 @@
+"""The shapes of ASGI, and answers as ASGI messages. Pure: nothing is sent from here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from app.core.errors import GatewayError, HeaderList
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
+
+JSON_TYPE = (b"content-type", b"application/json")
+
+
+def start_message(status: int, headers: HeaderList) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def body_message(body: bytes, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+def json_messages(
+    status: int, body: bytes, headers: HeaderList | None = None
+) -> tuple[Message, Message]:
+    """A whole JSON answer: its start and its body."""
+    fixed: HeaderList = [JSON_TYPE, (b"content-length", b"%d" % len(body))]
+    return start_message(status, fixed + headers if headers else fixed), body_message(body)
+
+
+def error_messages(error: GatewayError) -> tuple[Message, Message]:
+    """An error as a whole answer."""
+    return json_messages(error.status, error.body(), error.headers)
+
+
+async def answer_error(send: Send, error: GatewayError) -> None:
+    """Send an error as the whole answer, through the caller's ``send``."""
+    start, body = error_messages(error)
+    await send(start)
+    await send(body)

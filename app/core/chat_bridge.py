@@ -1,0 +1,276 @@
+"""Completions on a chat-only model: one request as chat calls, their answers as one completion.
+
+Nothing that was asked is dropped in silence: what chat cannot do is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import orjson
+
+from app.core.completion_answer import OBJECT, completion_id, whole_seconds
+from app.core.completions import CompletionRequest
+from app.core.errors import InvalidRequest, Problem, UpstreamInvalid
+
+_REASONS = {
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+}
+# Chat parameters whose answers have no place in a completion's text.
+_ANSWERED_ELSEWHERE = ("tools", "functions", "audio", "modalities")
+# Members that the bridge writes itself.
+_REWRITTEN = (
+    "prompt",
+    "messages",
+    "echo",
+    "logprobs",
+    "best_of",
+    "n",
+    "max_tokens",
+    "stream_options",
+)
+
+
+class ChatCall(NamedTuple):
+    """One chat call: its body, the index of its first choice, how many, and the text to echo."""
+
+    body: bytes
+    first_index: int
+    choices: int
+    echo: str
+
+
+def refuse_unsupported(request: CompletionRequest, unsupported: Iterable[str]) -> None:
+    """Raises InvalidRequest naming every field that a chat call cannot honour."""
+    problems = [Problem(name, f"`{name}` {why}.") for name, why in _refusals(request, unsupported)]
+    if problems:
+        raise InvalidRequest.of(problems, code="unsupported_parameter")
+
+
+def _refusals(request: CompletionRequest, unsupported: Iterable[str]) -> Iterable[tuple[str, str]]:
+    document = request.document
+    if request.best_of > request.n:
+        yield "best_of", "greater than `n` cannot be honoured by a chat model"
+    if "suffix" in document:
+        yield "suffix", "cannot be honoured by a chat model"
+    if any(not isinstance(prompt, str) for prompt in request.prompts):
+        yield "prompt", "as token ids cannot be sent to a chat model"
+    if request.echo and request.logprobs is not None:
+        yield "logprobs", "together with `echo` cannot be honoured by a chat model"
+    if request.echo and request.messages is not None:
+        yield "echo", "goes only with `prompt`"
+    if request.max_tokens == 0:
+        yield "max_tokens", "of 0 cannot be honoured by a chat model"
+    for name in _ANSWERED_ELSEWHERE:
+        if name in document:
+            yield name, "has no place in a completion; use the chat endpoint"
+    for name in unsupported:
+        if name in document and name != "n":
+            yield name, "is not supported by the model's provider"
+
+
+def chat_calls(
+    request: CompletionRequest, model: str, unsupported: frozenset[str], max_tokens_field: str
+) -> list[ChatCall]:
+    """The chat calls whose choices together are the answer, in index order."""
+    common: dict[str, bytes] = dict.fromkeys(_REWRITTEN, b"")
+    common[max_tokens_field] = b"%d" % request.max_tokens
+    if request.logprobs is not None:
+        common["logprobs"] = b"true"
+        if request.logprobs:
+            common["top_logprobs"] = b"%d" % request.logprobs
+    if request.stream:
+        options = request.stream_options | {"include_usage": True}
+        common["stream_options"] = orjson.dumps(options)
+    each, times = (1, request.n) if "n" in unsupported else (request.n, 1)
+    if each > 1:
+        common["n"] = b"%d" % each
+    calls: list[ChatCall] = []
+    for conversation, echo in _conversations(request):
+        body = request.body_for(model, common | {"messages": orjson.dumps(conversation)})
+        for _ in range(times):
+            calls.append(ChatCall(body, len(calls) * each, each, echo))
+    return calls
+
+
+def _conversations(request: CompletionRequest) -> Iterable[tuple[Any, str]]:
+    if request.messages is not None:
+        yield request.messages, ""
+        return
+    for prompt in request.prompts:
+        yield [{"role": "user", "content": prompt}], str(prompt) if request.echo else ""
+
+
+def completion_of(answers: list[tuple[ChatCall, dict[str, Any]]], now: int) -> dict[str, Any]:
+    """One completion from the chat answers to all calls, in the order of the calls.
+
+    Raises UpstreamInvalid where an answer is no chat completion or lacks choices.
+    """
+    choices: list[dict[str, Any]] = []
+    for call, document in answers:
+        choices += _choices_of(call, document)
+    first = answers[0][1]
+    usage = add_usage([document.get("usage") for _, document in answers])
+    kept = {
+        name: value
+        for name, value in first.items()
+        if name not in ("id", "object", "created", "choices", "usage")
+    }
+    return {
+        "id": _id(first, now),
+        "object": OBJECT,
+        "created": whole_seconds(first.get("created"), now),
+        **kept,
+        "choices": choices,
+        **({"usage": usage} if usage else {}),
+    }
+
+
+def _choices_of(call: ChatCall, document: dict[str, Any]) -> list[dict[str, Any]]:
+    chat_choices = document.get("choices")
+    if document.get("error") or not isinstance(chat_choices, list):
+        raise UpstreamInvalid("The upstream's answer is not a chat completion.")
+    if len(chat_choices) != call.choices:
+        raise UpstreamInvalid(
+            f"The upstream gave {len(chat_choices)} choices where {call.choices} were asked for."
+        )
+    by_index: dict[int, dict[str, Any]] = {}
+    for position, choice in enumerate(chat_choices):
+        if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+            raise UpstreamInvalid("The upstream's answer has a choice without a message.")
+        index = choice.get("index", position)
+        if type(index) is not int or not 0 <= index < call.choices or index in by_index:
+            raise UpstreamInvalid("The upstream's answer has a choice index that cannot be.")
+        message = choice["message"]
+        by_index[index] = {
+            "text": call.echo + _text(message),
+            "index": call.first_index + index,
+            "logprobs": legacy_logprobs(choice.get("logprobs"), 0)[0],
+            "finish_reason": finish_reason(choice.get("finish_reason")) or "stop",
+        }
+    return [by_index[index] for index in sorted(by_index)]
+
+
+class ChunkBridge:
+    """The chunks of one chat call as completions chunks; keeps text offsets per choice."""
+
+    __slots__ = ("_call", "_finished", "_offsets", "usage")
+
+    def __init__(self, call: ChatCall) -> None:
+        self._call = call
+        self._offsets: dict[int, int] = {}
+        self._finished: set[int] = set()
+        self.usage: dict[str, Any] | None = None
+
+    def chunk(self, chunk: Any) -> dict[str, Any] | None:
+        """A completions chunk, or None where the chat chunk says nothing a completion has.
+
+        Raises UpstreamInvalid.
+        """
+        if not isinstance(chunk, dict) or chunk.get("error"):
+            raise UpstreamInvalid("The upstream broke off its stream with an error.")
+        if isinstance(chunk.get("usage"), dict):
+            self.usage = chunk["usage"]
+        choices = [self._choice(choice) for choice in chunk.get("choices") or ()]
+        kept = [choice for choice in choices if choice is not None]
+        if not kept:
+            return None
+        rest = {name: value for name, value in chunk.items() if name not in ("usage", "object")}
+        return rest | {"choices": kept}
+
+    def end(self) -> None:
+        """Raises UpstreamInvalid where the stream ended before every choice was finished."""
+        if len(self._finished) != self._call.choices:
+            raise UpstreamInvalid("The upstream ended its stream before every choice was finished.")
+
+    def _choice(self, choice: Any) -> dict[str, Any] | None:
+        if not isinstance(choice, dict):
+            raise UpstreamInvalid("The upstream sent a choice that is not an object.")
+        index = choice.get("index", 0)
+        if type(index) is not int or not 0 <= index < self._call.choices:
+            raise UpstreamInvalid("The upstream sent a choice index that cannot be.")
+        delta = choice.get("delta") or choice.get("message") or {}
+        if not isinstance(delta, dict):
+            raise UpstreamInvalid("The upstream sent a choice whose delta is no object.")
+        text = _text(delta)
+        if index not in self._offsets:
+            self._offsets[index] = 0
+            text = self._call.echo + text
+        logprobs, self._offsets[index] = legacy_logprobs(
+            choice.get("logprobs"), self._offsets[index]
+        )
+        reason = finish_reason(choice.get("finish_reason"))
+        if reason is not None:
+            self._finished.add(index)
+        if not text and reason is None and logprobs is None:
+            return None
+        return {
+            "text": text,
+            "index": self._call.first_index + index,
+            "logprobs": logprobs,
+            "finish_reason": reason,
+        }
+
+
+def finish_reason(reason: Any) -> str | None:
+    """A chat finish reason as one of stop, length, content_filter; None while unfinished."""
+    if not reason:
+        return None
+    return _REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+
+
+def legacy_logprobs(logprobs: Any, offset: int) -> tuple[dict[str, Any] | None, int]:
+    """Chat log-probabilities in the completions' shape, and the text offset after them."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(content, list) or not content:
+        return None, offset
+    shape: dict[str, list[Any]] = {
+        "tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": [],
+    }  # fmt: skip
+    for entry in content:
+        if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
+            raise UpstreamInvalid("The upstream sent log-probabilities that cannot be read.")
+        top = entry.get("top_logprobs") or ()
+        shape["tokens"].append(entry["token"])
+        shape["token_logprobs"].append(entry.get("logprob"))
+        shape["top_logprobs"].append({item["token"]: item["logprob"] for item in top})
+        shape["text_offset"].append(offset)
+        offset += len(entry["token"])
+    return dict(shape), offset
+
+
+def add_usage(parts: list[Any]) -> dict[str, Any] | None:
+    """The sum of usage objects, details included; None where one of them is missing."""
+    if not parts or any(not isinstance(part, dict) for part in parts):
+        return None
+    total: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            before = total.get(name)
+            if isinstance(value, dict):
+                total[name] = add_usage([before, value] if isinstance(before, dict) else [value])
+            elif type(value) is int and type(before) is int:
+                total[name] = before + value
+            elif before is None:
+                total[name] = value
+    return total
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content")
+    if content is None:
+        content = message.get("refusal") or ""
+    if isinstance(content, list):
+        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    if not isinstance(content, str):
+        raise UpstreamInvalid("The upstream's answer has a message whose content is no text.")
+    return content
+
+
+def _id(document: dict[str, Any], now: int) -> str:
+    value = document.get("id")
+    return completion_id(value.removeprefix("chatcmpl-") if isinstance(value, str) else value, now)

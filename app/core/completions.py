@@ -1,0 +1,197 @@
+"""A text-completions request: what is asked, whether it may be asked so, and what is forwarded.
+
+Source: OpenAI's completions endpoint; the ranges are those of the wire contract in docs/api.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from app.core import json_body
+from app.core.errors import InvalidRequest, Problem
+from app.core.fields import (
+    Check,
+    boolean,
+    integer,
+    number,
+    object_of_numbers,
+    optional_object,
+    prompt_problem,
+    stop_problem,
+    text,
+)
+from app.core.messages import messages_problems
+
+DEFAULT_MAX_TOKENS = 16  # what the OpenAI API counts when the field is absent
+
+Prompt = str | list[int]
+
+FIELDS: dict[str, Check] = {
+    "model": text,
+    "prompt": prompt_problem,
+    "max_tokens": integer(0, None),
+    "temperature": number(0, 2),
+    "top_p": number(0, 1),
+    "n": integer(1, 128),
+    "best_of": integer(0, 128),
+    "stream": boolean,
+    "stream_options": optional_object,
+    "stop": stop_problem,
+    "suffix": text,
+    "echo": boolean,
+    "logprobs": integer(0, 5),
+    "frequency_penalty": number(-2, 2),
+    "presence_penalty": number(-2, 2),
+    "logit_bias": object_of_numbers(-100, 100),
+    "seed": integer(None, None),
+    "user": text,
+}
+
+# What counts as absent besides null, and is therefore not forwarded.
+_ABSENT: dict[str, Callable[[Any], bool]] = {
+    "stop": lambda value: value == [],
+    "best_of": lambda value: value == 0,
+}
+
+
+class CompletionRequest:
+    """A valid request. ``document`` holds what was sent, without the members that mean absent."""
+
+    __slots__ = (
+        "_raw",
+        "best_of",
+        "document",
+        "echo",
+        "logprobs",
+        "max_tokens",
+        "messages",
+        "model",
+        "n",
+        "prompts",
+        "stream",
+        "stream_options",
+    )
+
+    def __init__(self, document: dict[str, Any], raw: dict[str, msgspec.Raw]) -> None:
+        get = document.get
+        self.document = document
+        self._raw = raw
+        self.model: str = document["model"]
+        self.messages: list[dict[str, Any]] | None = get("messages")
+        self.prompts: list[Prompt] = [] if self.messages is not None else _split(document["prompt"])
+        self.n: int = get("n", 1)
+        self.best_of: int = get("best_of", self.n)
+        self.max_tokens: int = get("max_tokens", DEFAULT_MAX_TOKENS)
+        self.stream: bool = get("stream", False)
+        self.stream_options: dict[str, Any] = get("stream_options") or {}
+        self.echo: bool = get("echo", False)
+        self.logprobs: int | None = get("logprobs")
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the caller asked for a usage chunk in its stream."""
+        return self.stream_options.get("include_usage") is True
+
+    @property
+    def choices(self) -> int:
+        """How many choices a whole answer has."""
+        return max(1, len(self.prompts)) * self.n
+
+    def body_for(self, model: str, changes: dict[str, bytes] | None = None) -> bytes:
+        """The body to send upstream: the caller's own bytes, member by member.
+
+        Only ``model`` is rewritten, and what ``changes`` names (an empty value leaves it out).
+        """
+        changes = changes or {}
+        raw = self._raw
+        parts = [b'"model":' + orjson.dumps(model)]
+        for name in self.document:
+            if name != "model" and name not in changes:
+                parts.append(orjson.dumps(name) + b":" + bytes(raw[name]))
+        parts += [orjson.dumps(name) + b":" + value for name, value in changes.items() if value]
+        return b"{" + b",".join(parts) + b"}"
+
+
+def parse(body: bytes) -> CompletionRequest:
+    """The request in ``body``.
+
+    Raises InvalidRequest naming every wrong field.
+    """
+    try:
+        document = json_body.decode_object(body)
+    except json_body.NotStrictJson as error:
+        raise InvalidRequest(str(error), code="invalid_json") from None
+    problems: list[Problem] = []
+    absent: list[str] = []
+    for name, value in document.items():
+        check = FIELDS.get(name)
+        if value is None:
+            if check is not None or name == "messages":
+                absent.append(name)
+        elif check is not None:
+            problem = check(value)
+            if problem is not None:
+                problems.append(Problem(name, f"`{name}` {problem}."))
+            elif name in _ABSENT and _ABSENT[name](value):
+                absent.append(name)
+    for name in absent:
+        del document[name]
+    problems += _required(document)
+    problems += _combinations(document, {problem.param for problem in problems})
+    if problems:
+        raise InvalidRequest.of(problems)
+    return CompletionRequest(document, json_body.raw_members(body))
+
+
+def _required(document: dict[str, Any]) -> list[Problem]:
+    problems = []
+    if "model" not in document:
+        problems.append(Problem("model", "`model` is required: the alias of a model."))
+    elif document["model"] == "":
+        problems.append(Problem("model", "`model` must not be empty."))
+    has_prompt, has_messages = "prompt" in document, "messages" in document
+    if has_prompt and has_messages:
+        problems.append(Problem("messages", "Send `prompt` or `messages`, not both."))
+    elif has_messages:
+        problems += messages_problems(document["messages"])
+    elif not has_prompt:
+        problems.append(
+            Problem(
+                "prompt", "`prompt` is required: a string, strings, token ids or lists of them."
+            )
+        )
+    return problems
+
+
+def _combinations(document: dict[str, Any], wrong: set[str | None]) -> Sequence[Problem]:
+    """What is wrong between fields, said only where the fields themselves are right."""
+    problems = []
+    n, best_of = document.get("n", 1), document.get("best_of")
+    stream = document.get("stream") is True
+    if best_of is not None and not wrong & {"n", "best_of"}:
+        if best_of < n:
+            problems.append(Problem("best_of", f"`best_of` must be at least `n` ({n})."))
+        elif best_of > n and stream:
+            problems.append(Problem("best_of", "`best_of` greater than `n` cannot be streamed."))
+    options = document.get("stream_options")
+    if options is not None and "stream_options" not in wrong:
+        if not stream and "stream" not in wrong:
+            problems.append(
+                Problem("stream_options", "`stream_options` goes only with `stream: true`.")
+            )
+        include = options.get("include_usage")
+        if include is not None and type(include) is not bool:
+            problems.append(
+                Problem("stream_options.include_usage", "`include_usage` must be true or false.")
+            )
+    return problems
+
+
+def _split(prompt: Any) -> list[Prompt]:
+    if isinstance(prompt, str):
+        return [prompt]
+    return [prompt] if type(prompt[0]) is int else prompt

@@ -1,0 +1,78 @@
+"""One request and its outcome: made once, passed along in the ASGI scope, filled on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.core.completions import CompletionRequest
+from app.core.errors import HeaderList
+from app.core.usage import Usage
+
+if TYPE_CHECKING:
+    from app.core.keys import Key
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's code for a client that went away; for logs and metrics only
+
+
+class Outcome:
+    """What happened. Times are seconds; ``first_byte`` counts from the request's start."""
+
+    __slots__ = (
+        "alias",
+        "attempts",
+        "cache",
+        "cost",
+        "error_code",
+        "first_byte",
+        "model",
+        "provider",
+        "status",
+        "text",
+        "upstream_time",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.error_code: str | None = None
+        self.alias: str | None = None
+        self.provider: str | None = None
+        self.model: str | None = None
+        self.usage: Usage | None = None
+        self.attempts = 0
+        self.cost: int | None = None
+        self.cache: str | None = None
+        self.first_byte: float | None = None
+        self.upstream_time = 0.0
+        self.text: list[str] | None = None
+
+
+class Exchange:
+    """The facts of one request; app/pipeline.py has the table of who writes and who reads them."""
+
+    __slots__ = (
+        "body",
+        "headers",
+        "key",
+        "outcome",
+        "reply_headers",
+        "request",
+        "request_id",
+        "started",
+    )
+
+    def __init__(self, request_id: str, headers: dict[bytes, bytes], started: float) -> None:
+        self.request_id = request_id
+        self.headers = headers
+        self.started = started
+        self.key: Key | None = None
+        self.body = b""
+        self.request: CompletionRequest | None = None
+        self.reply_headers: HeaderList = []
+        self.outcome = Outcome()
+
+
+def exchange_of(scope: Any) -> Exchange:
+    """The exchange that RequestId put into this scope."""
+    exchange: Exchange = scope["state"]["exchange"]
+    return exchange

@@ -1,0 +1,112 @@
+"""Rules for single fields: a check takes a value and says what is wrong, or None.
+
+Every text completes the sentence "`field` …". Numbers are never clamped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Check = Callable[[Any], str | None]
+
+MAX_PROMPTS = 2048
+MAX_STOPS = 64  # editors send a dozen and more; the upstream decides below this bound
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f" of at least {low}"
+    return f" from {low} to {high}"
+
+
+def integer(low: int | None, high: int | None) -> Check:
+    message = f"must be an integer{_range(low, high)}"
+
+    def check(value: Any) -> str | None:
+        if type(value) is not int:
+            return message
+        if (low is not None and value < low) or (high is not None and value > high):
+            return f"{message}, not {value}"
+        return None
+
+    return check
+
+
+def number(low: float, high: float) -> Check:
+    message = f"must be a number{_range(low, high)}"
+
+    def check(value: Any) -> str | None:
+        if type(value) is not int and type(value) is not float:
+            return message
+        return None if low <= value <= high else f"{message}, not {value}"
+
+    return check
+
+
+def boolean(value: Any) -> str | None:
+    return None if type(value) is bool else "must be true or false"
+
+
+def text(value: Any) -> str | None:
+    return None if type(value) is str else "must be a string"
+
+
+def optional_object(value: Any) -> str | None:
+    return None if type(value) is dict else "must be an object"
+
+
+def object_of_numbers(low: float, high: float) -> Check:
+    message = f"must be an object whose values are numbers{_range(low, high)}"
+    single = number(low, high)
+
+    def check(value: Any) -> str | None:
+        if type(value) is not dict or any(single(item) is not None for item in value.values()):
+            return message
+        return None
+
+    return check
+
+
+def stop_problem(value: Any) -> str | None:
+    if type(value) is str:
+        return None
+    if type(value) is not list or any(type(item) is not str for item in value):
+        return "must be a string or a list of strings"
+    if len(value) > MAX_STOPS:
+        return f"must hold at most {MAX_STOPS} strings, not {len(value)}"
+    return None
+
+
+def prompt_problem(value: Any) -> str | None:
+    """A string, a list of strings, a list of token ids, or a list of such lists."""
+    if type(value) is str:
+        return None
+    if type(value) is not list:
+        return "must be a string, a list of strings, a list of token ids or a list of such lists"
+    if not value:
+        return "must not be an empty list"
+    kinds = set(map(type, value))
+    if kinds == {int}:
+        return _token_ids_problem(value)
+    if len(value) > MAX_PROMPTS:
+        return f"must hold at most {MAX_PROMPTS} prompts, not {len(value)}"
+    if kinds == {str}:
+        return None
+    if kinds == {list}:
+        return next((p for p in map(_token_list_problem, value) if p is not None), None)
+    return "must hold only strings, only token ids, or only lists of token ids"
+
+
+def _token_list_problem(value: list[Any]) -> str | None:
+    if not value:
+        return "must not hold an empty list of token ids"
+    if set(map(type, value)) != {int}:
+        return "must hold only integers in its lists of token ids"
+    return _token_ids_problem(value)
+
+
+def _token_ids_problem(value: list[int]) -> str | None:
+    return "must not hold negative token ids" if min(value) < 0 else None

@@ -1,0 +1,65 @@
+"""Callers' keys: what they are, how one is found, and how a new one is made.
+
+A key's secret is never kept, only its SHA-256. Secrets are long and random, so a fast hash is
+enough: there is nothing to guess (source: OWASP on hashing high-entropy tokens).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+SECRET_BYTES = 24  # 192 bits
+
+
+class Key(NamedTuple):
+    """One caller. ``expires`` is in unix seconds; ``models`` are the aliases it may use."""
+
+    id: str
+    tenant: str
+    digests: tuple[bytes, ...]
+    capabilities: frozenset[str]
+    models: frozenset[str]
+    expires: float | None
+
+
+class KeyRing:
+    """Every key, found by the digest of a presented secret in O(1)."""
+
+    __slots__ = ("_by_digest",)
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._by_digest = {digest: (digest, key) for key in keys for digest in key.digests}
+
+    def find(self, secret: bytes) -> Key | None:
+        """The key this secret opens, or None.
+
+        The look-up is by a hash, so its time says nothing about a stored secret; the digests are
+        then compared in constant time all the same.
+        """
+        digest = hashlib.sha256(secret).digest()
+        found = self._by_digest.get(digest)
+        if found is None or not hmac.compare_digest(found[0], digest):
+            return None
+        return found[1]
+
+
+def allowed_models(patterns: Iterable[str], aliases: Iterable[str]) -> frozenset[str]:
+    """The aliases that a key's globs (``*``, ``?``, ``[ab]``) let it use."""
+    patterns = tuple(patterns)
+    return frozenset(
+        alias for alias in aliases if any(fnmatchcase(alias, pattern) for pattern in patterns)
+    )
+
+
+def digest_of(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def new_secret(key_id: str) -> str:
+    """A fresh secret, ``hg-<id>-<random>``; the id in it is for people, nothing reads it."""
+    return f"hg-{key_id}-{secrets.token_hex(SECRET_BYTES)}"

@@ -1,0 +1,59 @@
+"""The chat schema, as far as a completions request may carry it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.core.errors import Problem
+
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+def messages_problems(messages: Any) -> list[Problem]:
+    """Everything wrong with a ``messages`` member."""
+    if type(messages) is not list or not messages:
+        return [Problem("messages", "`messages` must be a list of at least one chat message.")]
+    problems = []
+    for index, message in enumerate(messages):
+        place = f"messages[{index}]"
+        if type(message) is not dict:
+            problems.append(Problem(place, f"`{place}` must be an object."))
+            continue
+        if message.get("role") not in _ROLES:
+            allowed = ", ".join(sorted(_ROLES))
+            problems.append(Problem(f"{place}.role", f"`{place}.role` must be one of {allowed}."))
+        problem = _content_problem(message)
+        if problem is not None:
+            problems.append(Problem(f"{place}.content", f"`{place}.content` {problem}."))
+    return problems
+
+
+def _content_problem(message: dict[str, Any]) -> str | None:
+    content = message.get("content")
+    if type(content) is str:
+        return None
+    if content is None:
+        speaks_otherwise = message.get("role") == "assistant" and (
+            message.get("tool_calls") or message.get("function_call")
+        )
+        return None if speaks_otherwise else "is required: a string or a list of parts"
+    if type(content) is not list or not content:
+        return "must be a string or a list of parts"
+    for part in content:
+        if type(part) is not dict or type(part.get("type")) is not str:
+            return "must hold only parts, objects with a `type`"
+        if part["type"] == "text" and type(part.get("text")) is not str:
+            return "has a text part without a string `text`"
+    return None
+
+
+def single_user_text(messages: list[dict[str, Any]]) -> str | None:
+    """The text of a conversation that is one user message of text; None where it is more."""
+    if len(messages) != 1 or messages[0].get("role") != "user":
+        return None
+    content = messages[0]["content"]
+    if isinstance(content, str):
+        return content
+    if any(part["type"] != "text" for part in content):
+        return None
+    return "".join(part["text"] for part in content)

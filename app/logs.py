@@ -1,0 +1,116 @@
+"""Log lines: structlog's processors, and a writer that never holds up the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import orjson
+import structlog
+
+FLUSH_SECONDS = 0.05
+MAX_BUFFERED_BYTES = 4 << 20
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class LineWriter:
+    """Collects lines and writes them together, off the loop; bounded, what is too much is counted.
+
+    Without a running loop a line is written at once.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._dropped = 0
+        self._writing = False
+
+    def msg(self, line: bytes | str) -> None:
+        data = line if isinstance(line, bytes) else line.encode(errors="replace")
+        if self._size + len(data) > MAX_BUFFERED_BYTES:
+            self._dropped += 1
+            return
+        self._lines.append(data)
+        self._size += len(data) + 1
+        if self._writing:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        self._writing = True
+        loop.call_later(FLUSH_SECONDS, self._write_aside, loop)
+
+    debug = info = warning = error = critical = log = msg
+
+    def flush(self) -> None:
+        """Write everything now, in the calling thread."""
+        data = self._take()
+        if data:
+            self._write(data)
+
+    def _write_aside(self, loop: asyncio.AbstractEventLoop) -> None:
+        done = loop.run_in_executor(None, self._write, self._take())
+        done.add_done_callback(lambda _: self._written(loop))
+
+    def _written(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._writing = False
+        if self._lines and not loop.is_closed():
+            self._writing = True
+            loop.call_later(FLUSH_SECONDS, self._write_aside, loop)
+
+    def _take(self) -> bytes:
+        if self._dropped:
+            self._lines.append(b'{"event":"log_lines_dropped","count":%d}' % self._dropped)
+            self._dropped = 0
+        lines, self._lines, self._size = self._lines, [], 0
+        return b"\n".join(lines) + b"\n" if lines else b""
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            return  # nobody reads our output any more; there is nowhere to say so
+
+
+def configure(form: Literal["auto", "json", "console"], level: str) -> LineWriter:
+    """Set structlog up for this process; returns the writer, to be flushed at the end."""
+    writer = LineWriter(sys.stdout.fileno())
+    console = form == "console" or (form == "auto" and sys.stdout.isatty())
+    renderer: Any
+    if console:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), sort_keys=False)
+    else:
+        renderer = structlog.processors.JSONRenderer(serializer=_dumps)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            *([_without_empty] if console else []),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: writer,
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING)
+    return writer
+
+
+def _dumps(value: Any, **_: Any) -> bytes:
+    return orjson.dumps(value, default=str)
+
+
+def _without_empty(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """People reading a console want what happened, not what did not."""
+    return {name: value for name, value in event.items() if value is not None}

@@ -1,0 +1,106 @@
+"""The composition root: one worker's application, and its change from one configuration to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import structlog
+
+from app.config import ConfigError, Loaded
+from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.logs import LineWriter
+from app.pipeline import build
+from app.providers.routing import Router
+from app.routes.health import Readiness
+
+DRAIN_SIGNAL = signal.SIGUSR1
+RELOAD_SIGNAL = signal.SIGHUP
+
+
+class Generation:
+    """One configuration at work: its chain, its upstream connections, its running requests."""
+
+    def __init__(self, loaded: Loaded, readiness: Readiness) -> None:
+        self.name = loaded.generation
+        self._targets = Router(loaded.settings)
+        self.app: ASGIApp = build(loaded, self._targets, readiness)
+        self.running = 0
+        self._retired = False
+
+    async def retire(self) -> None:
+        """No more requests come; upstream connections close when the last running one ends."""
+        self._retired = True
+        await self.close_if_over()
+
+    async def close_if_over(self) -> None:
+        if self._retired and not self.running:
+            await self._targets.aclose()
+
+    @property
+    def retired(self) -> bool:
+        return self._retired
+
+
+class Gateway:
+    """The ASGI application of one worker. ``load`` gives the configuration, anew on each reload.
+
+    A request runs to its end on the generation that it began on.
+    """
+
+    def __init__(self, load: Callable[[], Loaded], writer: LineWriter | None = None) -> None:
+        self._load = load
+        self._writer = writer
+        self._readiness = Readiness()
+        self._current = Generation(load(), self._readiness)
+        self._log = structlog.get_logger("headgate")
+        self._reloading: asyncio.Task[bool] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._lifespan(receive, send)
+            return
+        generation = self._current
+        generation.running += 1
+        try:
+            await generation.app(scope, receive, send)
+        finally:
+            generation.running -= 1
+            if generation.retired:
+                await generation.close_if_over()
+
+    async def reload(self) -> bool:
+        """Change to the configuration that ``load`` gives now; False, and no change, if it is bad."""
+        try:
+            fresh = Generation(self._load(), self._readiness)
+        except ConfigError as error:
+            self._log.error("reload_refused", problems=error.problems)
+            return False
+        old, self._current = self._current, fresh
+        self._log.info("reloaded", generation=fresh.name, before=old.name)
+        await old.retire()
+        return True
+
+    def drain(self) -> None:
+        """Say to load balancers that no more requests are welcome here."""
+        self._readiness.draining = True
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                loop.add_signal_handler(RELOAD_SIGNAL, self._begin_reload)
+                loop.add_signal_handler(DRAIN_SIGNAL, self.drain)
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._current.retire()
+                if self._writer is not None:
+                    self._writer.flush()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _begin_reload(self) -> None:
+        self._reloading = asyncio.get_running_loop().create_task(self.reload())

@@ -1,0 +1,67 @@
+"""What a provider is to the rest of the house."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple, Protocol
+
+from app.core.completion_answer import Answer
+from app.core.completions import CompletionRequest
+from app.core.errors import HeaderList
+from app.core.usage import Usage
+
+
+class Batch(NamedTuple):
+    """Decoded chunks that arrived together; ``done`` after the upstream's own end mark."""
+
+    chunks: list[Any]
+    done: bool = False
+
+
+class Call:
+    """One completions call to one target, and what became of it so far.
+
+    ``waited`` is seconds spent waiting for the upstream; ``attempts`` counts requests sent to it;
+    ``usage`` is what is known to be used even if the call fails later.
+    """
+
+    __slots__ = ("attempts", "headers", "model", "request", "usage", "waited")
+
+    def __init__(self, request: CompletionRequest, model: str, headers: HeaderList) -> None:
+        self.request = request
+        self.model = model
+        self.headers = headers
+        self.attempts = 0
+        self.waited = 0.0
+        self.usage: Usage | None = None
+
+
+class Completions(Protocol):
+    """Something that answers text-completions requests. Both methods raise UpstreamError."""
+
+    async def complete(self, call: Call) -> Answer: ...
+
+    def stream(self, call: Call) -> AsyncIterator[Batch]: ...
+
+
+class Chat(Protocol):
+    """Something that answers chat requests: JSON bodies in, decoded chat objects out."""
+
+    async def chat(self, call: Call, body: bytes) -> dict[str, Any]: ...
+
+    def stream_chat(self, call: Call, body: bytes) -> AsyncIterator[Batch]: ...
+
+
+class Provider(Completions, Chat, Protocol):
+    """An upstream under its configured name, with what it can do.
+
+    ``endpoints`` holds ``completions`` and ``chat``; ``unsupported`` the chat parameters that its
+    chat endpoint has not; ``max_tokens_field`` the name under which chat takes ``max_tokens``.
+    """
+
+    slug: str
+    endpoints: frozenset[str]
+    unsupported: frozenset[str]
+    max_tokens_field: str
+
+    async def aclose(self) -> None: ...

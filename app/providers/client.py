@@ -1,0 +1,210 @@
+"""The upstream client: one pool a provider, split timeouts, and the table of transport errors.
+
+With http1.py the only file that imports httpx. The transport is called directly: an
+``httpx.AsyncClient`` around it would cost more than the rest of the request.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator
+from time import perf_counter
+
+import httpx
+
+from app.core.errors import (
+    GatewayError,
+    HeaderList,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamOverloaded,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from app.providers.base import Call
+from app.providers.failures import refusal
+from app.providers.http1 import Http1Transport, ResponseTooLarge
+from app.settings import OpenAIProvider
+
+MAX_ERROR_BODY = 64 << 10
+
+# First match wins, so the narrow ones come first.
+TRANSPORT_ERRORS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], ...] = (
+    (httpx.PoolTimeout, UpstreamOverloaded, "Every connection to the upstream is busy."),
+    (httpx.ConnectTimeout, UpstreamTimeout, "The upstream did not accept a connection in time."),
+    (httpx.TimeoutException, UpstreamTimeout, "The upstream did not answer in time."),
+    (httpx.ConnectError, UpstreamUnreachable, "The upstream cannot be reached."),
+    (httpx.ProxyError, UpstreamUnreachable, "The proxy to the upstream refused."),
+    (httpx.NetworkError, UpstreamUnreachable, "The connection to the upstream broke."),
+    (ResponseTooLarge, UpstreamInvalid, "The upstream's answer is too large."),
+    (httpx.ProtocolError, UpstreamInvalid, "The upstream broke the HTTP protocol."),
+    (httpx.TransportError, UpstreamUnreachable, "The upstream cannot be reached."),
+    (httpx.HTTPError, UpstreamInvalid, "The upstream's answer cannot be read."),
+)
+
+
+def translate(error: httpx.HTTPError) -> UpstreamError:
+    """A transport's exception as the error that the caller gets."""
+    for foreign, ours, message in TRANSPORT_ERRORS:
+        if isinstance(error, foreign):
+            return ours(message, retryable=False if foreign is ResponseTooLarge else None)
+    raise TypeError(f"not an httpx error: {type(error).__name__}")
+
+
+class Client:
+    """Sends JSON to one provider and hands on what it answers with status 200."""
+
+    def __init__(
+        self, settings: OpenAIProvider, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._transport = transport or _transport(settings)
+        self._base = settings.base_url.rstrip("/")
+        self._urls: dict[str, httpx.URL] = {}
+        key = settings.api_key.reveal()
+        self._secrets = (key, *(value.reveal() for value in settings.headers.values()))
+        configured = {name.lower(): value.reveal() for name, value in settings.headers.items()}
+        if key:
+            configured.setdefault("authorization", f"Bearer {key}")
+        self._headers: HeaderList = [
+            (b"host", httpx.URL(self._base).netloc),
+            (b"content-type", b"application/json"),
+            (b"accept-encoding", b"identity"),
+            (b"user-agent", b"headgate"),
+            *((name.encode(), value.encode()) for name, value in configured.items()),
+        ]
+        self._own = frozenset(name for name, _ in self._headers)
+        timeouts = settings.timeouts
+        self._extensions = {
+            "timeout": {
+                "connect": float(timeouts.connect),
+                "pool": float(timeouts.connect),
+                "read": float(timeouts.first_byte),
+                "write": float(timeouts.first_byte),
+                "first_byte": float(timeouts.first_byte),
+                "idle": float(timeouts.idle),
+                "total": float(timeouts.total),
+            },
+        }
+        self._max_bytes = int(settings.max_response_bytes)
+
+    async def post(self, path: str, body: bytes, call: Call, accept: bytes) -> httpx.Response:
+        """The upstream's 200, its body not yet read.
+
+        Raises UpstreamError for anything else, and for a body in a coding that we did not ask for.
+        """
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(self._base + path)
+        headers = [*self._headers, (b"accept", accept), (b"content-length", b"%d" % len(body))]
+        if call.headers:
+            headers += [pair for pair in call.headers if pair[0] not in self._own]
+        request = httpx.Request(
+            "POST",
+            url,
+            headers=headers,
+            stream=httpx.ByteStream(body),
+            extensions=self._extensions,
+        )
+        call.attempts += 1
+        began = perf_counter()
+        try:
+            response = await self._transport.handle_async_request(request)
+        except httpx.HTTPError as error:
+            raise translate(error) from error
+        finally:
+            call.waited += perf_counter() - began
+        if response.status_code != 200:
+            raise await self._refusal(response)
+        coding = response.headers.get("content-encoding", "identity")
+        if coding != "identity":
+            await response.stream.aclose()  # type: ignore[union-attr]
+            raise UpstreamInvalid(
+                "The upstream's answer is compressed, though it was not asked to."
+            )
+        return response
+
+    async def read(self, response: httpx.Response, call: Call) -> bytes:
+        """The whole body, bounded."""
+        began = perf_counter()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in response.stream:  # type: ignore[union-attr]
+                parts.append(chunk)
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise UpstreamInvalid("The upstream's answer is too large.", retryable=False)
+        except httpx.HTTPError as error:
+            raise _broken(error) from error
+        finally:
+            await response.stream.aclose()  # type: ignore[union-attr]
+            call.waited += perf_counter() - began
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def chunks(self, response: httpx.Response, call: Call) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, bounded."""
+        size = 0
+        began = perf_counter()
+        try:
+            async for chunk in response.stream:  # type: ignore[union-attr]
+                call.waited += perf_counter() - began
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise UpstreamInvalid("The upstream's stream is too large.", retryable=False)
+                yield chunk
+                began = perf_counter()
+        except httpx.HTTPError as error:
+            raise _broken(error) from error
+        finally:
+            await response.stream.aclose()  # type: ignore[union-attr]
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    async def _refusal(self, response: httpx.Response) -> GatewayError:
+        """The error in a refusal; a body that cannot be read does not change what it says."""
+        body = b""
+        try:
+            async for chunk in response.stream:  # type: ignore[union-attr]
+                body += chunk
+                if len(body) > MAX_ERROR_BODY:
+                    break
+        except httpx.HTTPError:
+            body = b""
+        finally:
+            await response.stream.aclose()  # type: ignore[union-attr]
+        headers = {name.lower(): value for name, value in response.headers.raw}
+        return refusal(response.status_code, headers, body, self._secrets)
+
+
+def _broken(error: httpx.HTTPError) -> UpstreamError:
+    """An error after the head: a cut answer is an invalid one, whatever cut it."""
+    if isinstance(error, httpx.TimeoutException | ResponseTooLarge):
+        return translate(error)
+    return UpstreamInvalid("The upstream's answer was cut off.")
+
+
+def _transport(settings: OpenAIProvider) -> httpx.AsyncBaseTransport:
+    context = _tls_context(settings)
+    if settings.proxy:
+        limits = httpx.Limits(
+            max_connections=settings.max_connections, keepalive_expiry=settings.keepalive
+        )
+        return httpx.AsyncHTTPTransport(
+            verify=context or True,
+            trust_env=False,
+            limits=limits,
+            proxy=httpx.Proxy(settings.proxy.reveal()),
+        )
+    return Http1Transport(
+        max_connections=settings.max_connections,
+        keepalive_expiry=float(settings.keepalive),
+        max_body_bytes=int(settings.max_response_bytes),
+        ssl_context=context,
+    )
+
+
+def _tls_context(settings: OpenAIProvider) -> ssl.SSLContext | None:
+    if not settings.ca_file:
+        return None
+    return ssl.create_default_context(cafile=settings.ca_file)

@@ -1,0 +1,120 @@
+"""Any OpenAI-compatible server: vLLM, llama.cpp, SGLang, TGI, OpenAI itself."""
+
+from __future__ import annotations
+
+from asyncio import timeout
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from time import time
+from typing import Any
+
+import orjson
+
+from app.core import sse
+from app.core.completion_answer import Answer, read_answer
+from app.core.completions import CompletionRequest
+from app.core.errors import UpstreamInvalid
+from app.providers.base import Batch, Call
+from app.providers.client import Client
+from app.settings import OpenAIProvider as Settings
+
+DRAIN_SECONDS = 0.5  # between an upstream's end mark and the end of its body
+MAX_EVENT_BYTES = 8 << 20  # a first event with `echo` and `logprobs` carries the whole prompt
+
+_JSON = b"application/json"
+_EVENTS = b"text/event-stream"
+
+
+class OpenAIProvider:
+    """The ``openai`` kind."""
+
+    def __init__(self, slug: str, settings: Settings, client: Client | None = None) -> None:
+        self.slug = slug
+        self.endpoints = frozenset[str](settings.endpoints)
+        self.unsupported = frozenset(settings.unsupported)
+        self.max_tokens_field: str = settings.max_tokens_field
+        self._ask_usage = settings.stream_usage
+        self._client = client or Client(settings)
+
+    async def complete(self, call: Call) -> Answer:
+        body = call.request.body_for(call.model, _native_changes(call.request))
+        response = await self._client.post("/completions", body, call, _JSON)
+        data = await self._client.read(response, call)
+        return read_answer(data, call.request, call.model, int(time()))
+
+    def stream(self, call: Call) -> AsyncIterator[Batch]:
+        request = call.request
+        changes = _native_changes(request)
+        if self._ask_usage:
+            options = request.stream_options | {"include_usage": True}
+            changes["stream_options"] = orjson.dumps(options)
+        return self._events("/completions", request.body_for(call.model, changes), call)
+
+    async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
+        response = await self._client.post("/chat/completions", body, call, _JSON)
+        data = await self._client.read(response, call)
+        try:
+            document = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            raise UpstreamInvalid("The upstream's answer is not valid JSON.") from None
+        if not isinstance(document, dict):
+            raise UpstreamInvalid("The upstream's answer is not a chat completion.")
+        return document
+
+    def stream_chat(self, call: Call, body: bytes) -> AsyncIterator[Batch]:
+        return self._events("/chat/completions", body, call)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _events(self, path: str, body: bytes, call: Call) -> AsyncGenerator[Batch, None]:
+        response = await self._client.post(path, body, call, _EVENTS)
+        kind = response.headers.get("content-type", "")
+        if not kind.startswith("text/event-stream"):
+            await self._client.read(response, call)
+            raise UpstreamInvalid("The upstream answered a streamed request without a stream.")
+        parser = sse.EventParser(MAX_EVENT_BYTES)
+        async with aclosing(self._client.chunks(response, call)) as packets:
+            async for packet in packets:
+                batch = _batch(parser, packet)
+                if batch.chunks or batch.done:
+                    yield batch
+                if batch.done:
+                    await _drain(packets)
+                    return
+
+
+async def _drain(packets: AsyncIterator[bytes]) -> None:
+    """Read to the end of the body: only a connection that was read out can serve another call."""
+    with suppress(TimeoutError, UpstreamInvalid):
+        async with timeout(DRAIN_SECONDS):
+            async for _ in packets:
+                pass
+
+
+def _batch(parser: sse.EventParser, packet: bytes) -> Batch:
+    """The chunks that a packet completes."""
+    try:
+        payloads = parser.feed(packet)
+    except sse.EventTooLarge as error:
+        raise UpstreamInvalid(f"The upstream sent too much at once: {error}.") from None
+    chunks: list[Any] = []
+    for payload in payloads:
+        if payload == sse.DONE:
+            return Batch(chunks, True)
+        chunks.append(_decode(payload))
+    return Batch(chunks, False)
+
+
+def _native_changes(request: CompletionRequest) -> dict[str, bytes]:
+    """What the completions endpoint is sent otherwise than the caller wrote it."""
+    if request.messages is None:
+        return {}
+    return {"messages": b"", "prompt": orjson.dumps(request.prompts[0])}
+
+
+def _decode(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        raise UpstreamInvalid("The upstream sent a stream event that is not valid JSON.") from None

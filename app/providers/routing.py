@@ -1,0 +1,100 @@
+"""From alias to target: who answers for a model, and over which of its endpoints."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.core.completions import CompletionRequest
+from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
+from app.core.messages import single_user_text
+from app.providers.base import Completions, Provider
+from app.providers.chat_only import ChatOnly
+from app.providers.openai import OpenAIProvider
+from app.providers.simulator import SimulatorProvider
+from app.settings import Model, Settings
+from app.settings import OpenAIProvider as OpenAISettings
+
+
+class Route(NamedTuple):
+    """Where an alias leads. ``completions`` is None where nobody answers completions for it."""
+
+    provider: str
+    model: str
+    completions: Completions | None
+    forward_headers: bool
+    native: bool
+
+
+class Router:
+    """Every alias of a configuration, resolved once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._providers: dict[str, Provider] = {}
+        for name, section in settings.providers.items():
+            if isinstance(section, OpenAISettings):
+                self._providers[name] = OpenAIProvider(name, section)
+            else:
+                self._providers[name] = SimulatorProvider(name, section)
+        self._routes = {
+            alias: self._route(model, settings) for alias, model in settings.models.items()
+        }
+
+    def resolve(self, alias: str, allowed: frozenset[str]) -> Route:
+        """Where this alias leads for a key that may use ``allowed``.
+
+        Raises NotFound for an unknown alias and, in the same words, for a forbidden one.
+        """
+        route = self._routes.get(alias) if alias in allowed else None
+        if route is None:
+            raise NotFound(
+                f"The model {alias!r} does not exist or this key may not use it; "
+                "GET /v1/models lists what it may.",
+                code="model_not_found",
+                param="model",
+                retryable=False,
+            )
+        return route
+
+    async def aclose(self) -> None:
+        for provider in self._providers.values():
+            await provider.aclose()
+
+    def _route(self, model: Model, settings: Settings) -> Route:
+        target = model.targets[0]
+        provider = self._providers[target.provider]
+        section = settings.providers[target.provider]
+        completions: Completions | None = None
+        if model.completions == "chat" and "chat" in provider.endpoints:
+            completions = ChatOnly(provider, model.fan_out)
+        elif model.completions == "native" and "completions" in provider.endpoints:
+            completions = provider
+        return Route(
+            provider.slug,
+            target.model,
+            completions,
+            getattr(section, "forward_headers", False),
+            model.completions == "native",
+        )
+
+
+def completions_of(route: Route, request: CompletionRequest) -> Completions:
+    """Who answers this request on this route.
+
+    Raises NotImplementedHere where nobody does, InvalidRequest where the request cannot be honoured
+    there. A native target is given the text of a one-message conversation as its prompt.
+    """
+    if route.completions is None:
+        raise NotImplementedHere(
+            f"The model {request.model!r} does not offer text completions.", param="model"
+        )
+    if route.native and request.messages is not None:
+        text = single_user_text(request.messages)
+        if text is None:
+            raise InvalidRequest(
+                "This model takes `messages` only as one user message of text; send `prompt`, "
+                "or use a chat model.",
+                code="unsupported_parameter",
+                param="messages",
+            )
+        request.prompts = [text]
+    return route.completions

@@ -1,0 +1,224 @@
+"""The ``simulator`` kind: a provider in process, for trying the gateway and for load tests.
+
+Latency, speed and failures are real in time: tokens are sent one by one as they are "generated".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from hashlib import blake2b
+from time import time
+from typing import Any
+
+import orjson
+
+from app.core.completion_answer import ID_PREFIX, OBJECT, Answer
+from app.core.errors import UpstreamOverloaded
+from app.core.simulation import Choice, Token, generate, tokens_of
+from app.core.usage import Usage
+from app.providers.base import Batch, Call
+from app.settings import SimulatorProvider as Settings
+
+
+class SimulatorProvider:
+    """Answers completions and chat from the request alone."""
+
+    def __init__(self, slug: str, settings: Settings) -> None:
+        self.slug = slug
+        self.endpoints = frozenset({"completions", "chat"})
+        self.unsupported: frozenset[str] = frozenset()
+        self.max_tokens_field = "max_tokens"
+        self._latency = float(settings.latency)
+        self._pause = 1 / settings.tokens_per_second if settings.tokens_per_second else 0.0
+        self._failure_rate = settings.failure_rate
+
+    async def complete(self, call: Call) -> Answer:
+        document = call.request.document
+        await self._think(call)
+        choices = _choices(call)
+        if self._pause:
+            await asyncio.sleep(self._pause * max(len(choice.generated) for choice in choices))
+        usage = _usage(call, choices)
+        body = {
+            **_envelope(call),
+            "choices": [
+                {
+                    "text": "".join(token.text for token in choice.echoed + choice.generated),
+                    "index": index,
+                    "logprobs": _logprobs(document, choice.echoed + choice.generated, 0, True),
+                    "finish_reason": choice.finish_reason,
+                }
+                for index, choice in enumerate(choices)
+            ],
+            "usage": usage.document(),
+        }
+        return Answer(orjson.dumps(body), str(body["model"]), usage)
+
+    async def stream(self, call: Call) -> AsyncGenerator[Batch, None]:
+        document = call.request.document
+        await self._think(call)
+        choices = _choices(call)
+        envelope = _envelope(call)
+        offsets = [0] * len(choices)
+        steps = max(len(choice.generated) for choice in choices)
+        for step in range(-1, steps + 1):
+            chunks = []
+            for index, choice in enumerate(choices):
+                tokens, ended = _step(choice, step)
+                if not tokens and not ended:
+                    continue
+                text = "".join(token.text for token in tokens)
+                first = offsets[index] == 0
+                part = {
+                    "text": text,
+                    "index": index,
+                    "logprobs": _logprobs(document, tokens, offsets[index], first),
+                    "finish_reason": choice.finish_reason if ended else None,
+                }
+                offsets[index] += len(text)
+                chunks.append(envelope | {"choices": [part]})
+            if chunks:
+                yield Batch(chunks)
+            if self._pause and step >= 0:
+                await asyncio.sleep(self._pause)
+        yield Batch([envelope | {"choices": [], "usage": _usage(call, choices).document()}], True)
+
+    async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
+        await self._think(call)
+        document, choices = _chat_choices(body)
+        return {
+            **_envelope(call),
+            "object": "chat.completion",
+            "choices": [
+                {
+                    "index": index,
+                    "message": {"role": "assistant", "content": _text(choice.generated)},
+                    "logprobs": _chat_logprobs(document, choice.generated),
+                    "finish_reason": choice.finish_reason,
+                }
+                for index, choice in enumerate(choices)
+            ],
+            "usage": _chat_usage(document, choices).document(),
+        }
+
+    async def stream_chat(self, call: Call, body: bytes) -> AsyncIterator[Batch]:
+        await self._think(call)
+        document, choices = _chat_choices(body)
+        envelope = _envelope(call) | {"object": "chat.completion.chunk"}
+        for step in range(max(len(choice.generated) for choice in choices) + 1):
+            for index, choice in enumerate(choices):
+                tokens, ended = _step(choice, step)
+                if tokens or ended:
+                    part = {
+                        "index": index,
+                        "delta": {"content": _text(tokens)} if tokens else {},
+                        "logprobs": _chat_logprobs(document, tokens),
+                        "finish_reason": choice.finish_reason if ended else None,
+                    }
+                    yield Batch([envelope | {"choices": [part]}])
+            if self._pause:
+                await asyncio.sleep(self._pause)
+        usage = _chat_usage(document, choices).document()
+        yield Batch([envelope | {"choices": [], "usage": usage}], True)
+
+    async def aclose(self) -> None:
+        return
+
+    async def _think(self, call: Call) -> None:
+        call.attempts += 1
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        if self._failure_rate and random.random() < self._failure_rate:  # noqa: S311 - a test aid
+            raise UpstreamOverloaded("The simulator fails at the rate it was configured to.")
+
+
+def _choices(call: Call) -> list[Choice]:
+    request = call.request
+    return [
+        generate(request.document, prompt, i)
+        for prompt in request.prompts
+        for i in range(request.n)
+    ]
+
+
+def _step(choice: Choice, step: int) -> tuple[list[Token], bool]:
+    """The tokens of a choice at a step (-1 is the echo), and whether it ends there."""
+    if step < 0:
+        return choice.echoed, False
+    return choice.generated[step : step + 1], step == len(choice.generated)
+
+
+def _envelope(call: Call) -> dict[str, Any]:
+    name = call.model if "simulator" in call.model else f"simulator/{call.model}"
+    seed = orjson.dumps([time(), call.model, id(call)])
+    return {
+        "id": ID_PREFIX + blake2b(seed, digest_size=12).hexdigest(),
+        "object": OBJECT,
+        "created": int(time()),
+        "model": name,
+    }
+
+
+def _usage(call: Call, choices: list[Choice]) -> Usage:
+    prompt = sum(
+        len(prompt if isinstance(prompt, list) else tokens_of(prompt))
+        for prompt in call.request.prompts
+    )
+    return Usage(prompt, sum(len(choice.generated) for choice in choices))
+
+
+def _text(tokens: list[Token]) -> str:
+    return "".join(token.text for token in tokens)
+
+
+def _logprobs(
+    document: dict[str, Any], tokens: list[Token], offset: int, first: bool
+) -> dict[str, list[Any]] | None:
+    if document.get("logprobs") is None:
+        return None
+    offsets = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token.text)
+    values: list[Any] = [token.logprob for token in tokens]
+    tops: list[Any] = [token.top for token in tokens]
+    if first and tokens and document.get("echo"):
+        values[0] = tops[0] = None  # nothing comes before the first token of a prompt
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": values,
+        "top_logprobs": tops,
+        "text_offset": offsets,
+    }
+
+
+def _chat_choices(body: bytes) -> tuple[dict[str, Any], list[Choice]]:
+    document = orjson.loads(body)
+    prompt = "".join(str(message.get("content") or "") for message in document["messages"])
+    asked = document | {"logprobs": document.get("top_logprobs", 0)}
+    return document, [generate(asked, prompt, i) for i in range(document.get("n", 1))]
+
+
+def _chat_usage(document: dict[str, Any], choices: list[Choice]) -> Usage:
+    prompt = "".join(str(message.get("content") or "") for message in document["messages"])
+    return Usage(len(tokens_of(prompt)), sum(len(choice.generated) for choice in choices))
+
+
+def _chat_logprobs(document: dict[str, Any], tokens: list[Token]) -> dict[str, Any] | None:
+    if not document.get("logprobs") or not tokens:
+        return None
+    return {
+        "content": [
+            {
+                "token": token.text,
+                "logprob": token.logprob,
+                "bytes": list(token.text.encode()),
+                "top_logprobs": [
+                    {"token": text, "logprob": value} for text, value in token.top.items()
+                ],
+            }
+            for token in tokens
+        ]
+    }

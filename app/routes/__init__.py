@@ -1,0 +1,1 @@
+"""What the gateway answers: one file a resource. Routes raise; the chain around them answers."""

@@ -1,0 +1,192 @@
+"""POST /v1/completions: the main job, plain and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from time import time
+
+from app.core import sse
+from app.core.asgi import Receive, Scope, Send, body_message, json_messages, start_message
+from app.core.completion_stream import StreamShaper
+from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
+from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
+from app.providers.base import Batch, Call, Completions
+from app.providers.forwarding import forwarded_headers
+from app.providers.routing import Route, Router, completions_of
+from app.routes.departure import CallerGone, Departure
+
+_STREAM_HEADERS: HeaderList = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx in front of us must not collect the stream
+]
+
+
+def completions_app(router: Router) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The endpoint behind the chain; it raises GatewayError as long as nothing was sent."""
+
+    async def completions(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        request, key = exchange.request, exchange.key
+        assert request is not None
+        assert key is not None
+        route = router.resolve(request.model, key.models)
+        outcome = exchange.outcome
+        outcome.provider, outcome.model = route.provider, route.model
+        provider = completions_of(route, request)
+        headers = forwarded_headers(scope["headers"], exchange) if route.forward_headers else []
+        call = Call(request, route.model, headers)
+        try:
+            if request.stream:
+                await _stream(receive, send, exchange, route, provider, call)
+            else:
+                await _plain(receive, send, exchange, route, provider, call)
+        except CallerGone:
+            outcome.status, outcome.error_code = CLIENT_CLOSED_REQUEST, "client_closed_request"
+        finally:
+            outcome.attempts = call.attempts
+            outcome.upstream_time = call.waited
+            if outcome.usage is None:
+                outcome.usage = call.usage
+
+    return completions
+
+
+async def _plain(
+    receive: Receive,
+    send: Send,
+    exchange: Exchange,
+    route: Route,
+    provider: Completions,
+    call: Call,
+) -> None:
+    with Departure(receive):
+        answer = await provider.complete(call)
+    exchange.outcome.usage = answer.usage
+    if exchange.outcome.text is not None:
+        exchange.outcome.text.append(answer.body.decode(errors="replace"))
+    _name_target(exchange, route, call, answer.model)
+    start, body = json_messages(200, answer.body)
+    await send(start)
+    await send(body)
+
+
+async def _stream(
+    receive: Receive,
+    send: Send,
+    exchange: Exchange,
+    route: Route,
+    provider: Completions,
+    call: Call,
+) -> None:
+    shaper = StreamShaper(call.request, call.model, int(time()))
+    batches = provider.stream(call)
+    try:
+        with Departure(receive):
+            # Nothing is sent before the first event: until then a failure still has a status.
+            first = await _next_event(batches, shaper)
+            _name_target(exchange, route, call, shaper.model)
+            await send(start_message(200, list(_STREAM_HEADERS)))
+            try:
+                await _relay(send, exchange, first, batches, shaper)
+            except UpstreamError as error:
+                exchange.outcome.error_code = error.code
+                await send(body_message(sse.event(error.body())))
+        await _read_out(batches)
+    finally:
+        exchange.outcome.usage = shaper.usage
+        await _close(batches)
+
+
+class _First:
+    """What the first events came to: bytes to send, and whether the upstream is done."""
+
+    __slots__ = ("data", "done")
+
+    def __init__(self, data: bytes, done: bool) -> None:
+        self.data = data
+        self.done = done
+
+
+async def _next_event(batches: AsyncIterator[Batch], shaper: StreamShaper) -> _First:
+    """Read until there is something to send.
+
+    Raises UpstreamError, also where the stream ends without having said anything.
+    """
+    async for batch in batches:
+        data = b"".join([shaper.shape(chunk) for chunk in batch.chunks])
+        if batch.done:
+            return _First(data + shaper.end(), True)
+        if data:
+            return _First(data, False)
+    raise UpstreamInvalid("The upstream ended its stream before it began.")
+
+
+async def _relay(
+    send: Send,
+    exchange: Exchange,
+    first: _First,
+    batches: AsyncIterator[Batch],
+    shaper: StreamShaper,
+) -> None:
+    """Send what comes, as it comes, and the end where it was a whole answer."""
+    text = exchange.outcome.text
+    if text is not None:
+        text.append(first.data.decode())
+    await send(body_message(first.data, not first.done))
+    if first.done:
+        return
+    async for batch in batches:
+        data, broken = _shaped(batch, shaper)
+        if text is not None:
+            text.append(data.decode())
+        if broken is not None:
+            if data:
+                await send(body_message(data, True))
+            raise broken
+        if batch.done:
+            await send(body_message(data + shaper.end()))
+            return
+        if data:
+            await send(body_message(data, True))
+    await send(body_message(shaper.end()))
+
+
+def _shaped(batch: Batch, shaper: StreamShaper) -> tuple[bytes, UpstreamError | None]:
+    """The events of a batch; where one is broken, those before it and the error."""
+    parts: list[bytes] = []
+    for chunk in batch.chunks:
+        try:
+            parts.append(shaper.shape(chunk))
+        except UpstreamError as error:
+            return b"".join(parts), error
+    return b"".join(parts), None
+
+
+async def _read_out(batches: AsyncIterator[Batch]) -> None:
+    """Let the provider see the end of its answer, so that its connection can be used again."""
+    with suppress(UpstreamError):
+        async for _ in batches:
+            pass
+
+
+async def _close(batches: AsyncIterator[Batch]) -> None:
+    """Give the upstream's connection back now, not when the collector comes by."""
+    if isinstance(batches, AsyncGenerator):
+        await batches.aclose()
+
+
+def header_text(text: str) -> bytes:
+    """A text as a header value: what is not printable ASCII becomes a question mark."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text).encode()
+
+
+def _name_target(exchange: Exchange, route: Route, call: Call, model: str) -> None:
+    """Say who answered, in the reply's headers and in the record."""
+    exchange.outcome.model = model
+    exchange.reply_headers += [
+        (b"x-provider", route.provider.encode()),
+        (b"x-model", header_text(model)),
+        (b"x-headgate-attempts", b"%d" % call.attempts),
+    ]

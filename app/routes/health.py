@@ -1,0 +1,49 @@
+"""GET /health/live and /health/ready: what a load balancer asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+
+from app.core.asgi import Receive, Scope, Send, json_messages
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Readiness:
+    """Whether this worker should be sent requests; shared by every generation in it."""
+
+    def __init__(self) -> None:
+        self.draining = False
+
+    def problem(self) -> str | None:
+        """Why not, or None."""
+        return "shutting_down" if self.draining else None
+
+
+def live_app(generation: str) -> App:
+    """200 while the process runs."""
+    body = orjson.dumps({"status": "live", "generation": generation})
+
+    async def live(scope: Scope, receive: Receive, send: Send) -> None:
+        start, message = json_messages(200, body)
+        await send(start)
+        await send(message)
+
+    return live
+
+
+def ready_app(generation: str, readiness: Readiness) -> App:
+    """200 while requests are welcome, else 503 with the reason."""
+
+    async def ready(scope: Scope, receive: Receive, send: Send) -> None:
+        problem = readiness.problem()
+        facts = {"status": "not_ready" if problem else "ready", "generation": generation}
+        if problem:
+            facts["reason"] = problem
+        start, message = json_messages(503 if problem else 200, orjson.dumps(facts))
+        await send(start)
+        await send(message)
+
+    return ready

@@ -1,0 +1,146 @@
+"""Running the gateway: Granian's workers, and the main process that keeps their configuration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import MPServer as Granian
+
+from app import logs
+from app.config import ConfigError, Loaded, load, read
+from app.main import DRAIN_SIGNAL, RELOAD_SIGNAL, Gateway
+
+HEADER_READ_TIMEOUT_MS = 15_000
+MAX_HEADER_BYTES = 64 << 10
+
+
+class Snapshot:
+    """The configuration that every worker runs on: one file that only the main process writes.
+
+    Workers never read the operator's file, so that all of them change to the same bytes, and one
+    that is started anew after a bad edit gets the last good ones.
+    """
+
+    def __init__(self, text: str, source: str) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="headgate-")
+        self.path = Path(self._directory.name) / "configuration.yaml"
+        self.source = source
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """Replace the bytes atomically, readable by this user only."""
+        fresh = self.path.with_suffix(".new")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        fresh.replace(self.path)
+
+    def remove(self) -> None:
+        self._directory.cleanup()
+
+
+def load_snapshot(path: Path, source: str) -> Loaded:
+    return load(read(path), source)
+
+
+def load_worker(path: Path, source: str) -> Gateway:
+    """A worker's application; runs in the worker, before its loop does."""
+    loaded = load_snapshot(path, source)
+    writer = logs.configure(loaded.settings.log.format, loaded.settings.log.level)
+    return Gateway(partial(load_snapshot, path, source), writer)
+
+
+class Main:
+    """The main process: starts workers, hands on signals, decides whether a new file is good."""
+
+    def __init__(self, loaded: Loaded, text: str, source: str, file: str | None) -> None:
+        self._file = file
+        self._generation = loaded.generation
+        self._server_settings = server = loaded.settings.server
+        self._snapshot = Snapshot(text, source)
+        self._granian = Granian(
+            "headgate",
+            address=server.host,
+            port=server.port,
+            interface=Interfaces.ASGI,
+            workers=server.workers,
+            loop=Loops.uvloop,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=4096,
+            backpressure=server.max_connections,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADER_READ_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES
+            ),
+            log_level=LogLevels.warning,
+            respawn_failed_workers=True,
+            workers_kill_timeout=max(1, int(server.shutdown_grace)),
+        )
+        self._granian.on_startup(self._take_signals)
+        self._pid = os.getpid()
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        target = partial(load_worker, self._snapshot.path, self._snapshot.source)
+        try:
+            self._granian.serve(target_loader=target, wrap_loader=False)
+        finally:
+            self._snapshot.remove()
+
+    def _take_signals(self) -> None:
+        """Ours in place of Granian's, which would replace every worker on SIGHUP."""
+        signal.signal(RELOAD_SIGNAL, self._on_reload)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+
+    def _on_reload(self, *_: Any) -> None:
+        if os.getpid() == self._pid:
+            threading.Thread(target=self._reload, daemon=True).start()
+
+    def _on_stop(self, *_: Any) -> None:
+        if os.getpid() != self._pid:
+            sys.exit(0)
+        self._signal_workers(DRAIN_SIGNAL)
+        delay = float(self._server_settings.shutdown_delay)
+        threading.Timer(delay, self._granian.signal_handler_interrupt).start()
+
+    def _reload(self) -> None:
+        if self._file is None:
+            _say("reload: this gateway runs on its built-in configuration; nothing to read anew")
+            return
+        try:
+            text = read(self._file)
+            loaded = load(text, self._file)
+        except ConfigError as error:
+            _say(f"reload refused, {self._generation} stays; {len(error.problems)} problem(s):")
+            for problem in error.problems:
+                _say(f"  {problem}")
+            return
+        for warning in loaded.warnings:
+            _say(f"warning: {warning}")
+        if loaded.settings.server != self._server_settings:
+            _say("warning: changes under `server` take effect only after a restart")
+        self._snapshot.write(text)
+        self._generation = loaded.generation
+        self._signal_workers(RELOAD_SIGNAL)
+        _say(f"reload: configuration {loaded.generation}")
+
+    def _signal_workers(self, number: signal.Signals) -> None:
+        for worker in self._granian.wrks:
+            pid = worker.inner.pid
+            if pid is not None and worker.inner.is_alive():
+                os.kill(pid, number)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

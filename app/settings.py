@@ -1,0 +1,164 @@
+"""What can be configured: frozen structs with their defaults, one per section of the file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from app.core.quantities import Duration, Secret, Size
+
+Positive = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+Dollars = Annotated[float, Meta(ge=0)]
+Capability = Literal["completions", "chat", "embeddings"]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Server(_Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    max_body_bytes: Size = Size(1 << 20)
+    body_timeout: Duration = Duration(30)
+    max_connections: Annotated[int, Meta(ge=128)] = 4096
+    shutdown_grace: Duration = Duration(30)
+    shutdown_delay: Duration = Duration(0)
+
+
+class Outage(_Section, frozen=True):
+    limits: Literal["local", "allow", "refuse"] = "local"
+    budgets: Literal["refuse", "allow"] = "refuse"
+    cache: Literal["bypass"] = "bypass"
+
+
+class Store(_Section, frozen=True):
+    url: Secret = Secret("memory://")
+    timeout: Duration = Duration(0.05)
+    on_outage: Outage = Outage()
+
+
+class Timeouts(_Section, frozen=True):
+    connect: Duration = Duration(5)
+    first_byte: Duration = Duration(60)
+    idle: Duration = Duration(60)
+    total: Duration = Duration(600)
+
+
+class OpenAIProvider(_Section, frozen=True, tag_field="kind", tag="openai"):
+    base_url: str
+    api_key: Secret = Secret("")
+    headers: dict[str, Secret] = {}
+    timeouts: Timeouts = Timeouts()
+    endpoints: tuple[Literal["completions", "chat"], ...] = ("completions", "chat")
+    unsupported: tuple[str, ...] = ()
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    stream_usage: bool = True
+    forward_headers: bool = True
+    max_response_bytes: Size = Size(64 << 20)
+    max_connections: Positive = 1024
+    keepalive: Duration = Duration(15)
+    proxy: Secret = Secret("")
+    ca_file: str = ""
+
+
+class SimulatorProvider(_Section, frozen=True, tag_field="kind", tag="simulator"):
+    latency: Duration = Duration(0)
+    tokens_per_second: Annotated[float, Meta(ge=0)] = 0
+    failure_rate: Rate = 0
+
+
+class Target(_Section, frozen=True):
+    provider: str
+    model: Annotated[str, Meta(min_length=1)]
+
+
+class Price(_Section, frozen=True):
+    input_per_million: Dollars
+    output_per_million: Dollars
+
+
+class ExactCache(_Section, frozen=True):
+    enabled: bool = True
+    ttl: Duration = Duration(3600)
+
+
+class SemanticCache(_Section, frozen=True):
+    enabled: bool = False
+    threshold: Rate = 0.9
+
+
+class Cache(_Section, frozen=True):
+    exact: ExactCache | None = None
+    semantic: SemanticCache | None = None
+    normalize: Literal["none", "standard", "loose"] = "standard"
+    scope: Literal["tenant", "key", "global"] = "tenant"
+    sampled: Literal["reuse", "bypass"] = "reuse"
+    coalesce: Literal["deterministic", "all"] = "deterministic"
+
+
+class Model(_Section, frozen=True):
+    targets: tuple[Target, ...]
+    completions: Literal["native", "chat", "off"] = "native"
+    fan_out: Annotated[int, Meta(ge=1, le=64)] = 8
+    price: Price | None = None
+    cache: Cache | None = None
+
+
+class LimitPolicy(_Section, frozen=True):
+    requests_per_minute: Positive | None = None
+    request_burst: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    token_burst: Positive | None = None
+    concurrent: Positive | None = None
+
+
+class BudgetPolicy(_Section, frozen=True):
+    usd: Dollars
+    per: Literal["hour", "day", "week", "month"]
+
+
+class TenantModel(_Section, frozen=True):
+    limits: str | None = None
+    budget: str | None = None
+
+
+class Tenant(_Section, frozen=True):
+    limits: str | None = None
+    budget: str | None = None
+    models: dict[str, TenantModel] = {}
+
+
+class CallerKey(_Section, frozen=True):
+    id: str
+    tenant: str
+    secret: tuple[Secret, ...] = ()
+    secret_sha256: tuple[str, ...] = ()
+    capabilities: tuple[Capability, ...] = ("completions",)
+    models: tuple[str, ...] = ("*",)
+    limits: str | None = None
+    budget: str | None = None
+    expires: str | None = None
+
+
+class Log(_Section, frozen=True):
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    prompts: bool = False
+
+
+class Settings(_Section, frozen=True):
+    """The whole file."""
+
+    server: Server = Server()
+    store: Store = Store()
+    log: Log = Log()
+    providers: dict[str, OpenAIProvider | SimulatorProvider] = {}
+    models: dict[str, Model] = {}
+    limits: dict[str, LimitPolicy] = {}
+    budgets: dict[str, BudgetPolicy] = {}
+    tenants: dict[str, Tenant] = {}
+    keys: tuple[CallerKey, ...] = ()

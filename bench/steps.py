@@ -1,0 +1,104 @@
+"""What is measured, as a list of values: a later feature is one more entry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bench.requests import KEY, MODEL, PROMPT, plain_body
+
+Target = Literal["direct", "nginx", "asgi", "headgate"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlainLoad:
+    """POSTs of one body; every answer must have `status`.
+
+    `prompt` may hold `{n}`, which becomes a number used once: a load of cache misses.
+    """
+
+    status: int = 200
+    key: str = KEY
+    prompt: str = PROMPT
+
+    @property
+    def body(self) -> bytes:
+        return plain_body(self.prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLoad:
+    """Streams of two lengths in chunks, their chunks `delay_ms` apart.
+
+    Two lengths, so that the cost of a chunk (the slope) can be told from that of a stream. The
+    delay keeps the thing under test below saturation: there chunks arrive glued together, and a
+    cost per chunk would flatter.
+    """
+
+    few: int = 10
+    many: int = 50
+    delay_ms: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One row: what answers (`target`), how it is configured (`overlay`), what it is asked."""
+
+    name: str
+    about: str
+    target: Target
+    load: PlainLoad | StreamLoad = PlainLoad()
+    overlay: Mapping[str, Any] = field(default_factory=dict)
+
+
+DIRECT = Step("direct", "the load straight to the mock upstream, for the added latency", "direct")
+FLOOR = Step("nginx-proxy", "nginx as reverse proxy, one worker: the floor", "nginx")
+STREAM_DIRECT = Step("direct-stream", "streams straight from the mock", "direct", StreamLoad())
+STREAM_FLOOR = Step("nginx-stream", "nginx relaying streams: their floor", "nginx", StreamLoad())
+
+_SIMULATOR = {
+    "providers": {"trial": {"kind": "simulator"}},
+    "models": {MODEL: {"targets": [{"provider": "trial", "model": "simulator-1"}]}},
+}
+
+STEPS: tuple[Step, ...] = (
+    DIRECT,
+    FLOOR,
+    Step("granian-bare", "Granian and a bare ASGI app: the server's own share", "asgi"),
+    Step("headgate-proxy", "auth, validation, logs, metering and the upstream call", "headgate"),
+    Step(
+        "headgate-simulator",
+        "the same, answered by the built-in simulator: no upstream",
+        "headgate",
+        overlay=_SIMULATOR,
+    ),
+    Step(
+        "headgate-401",
+        "an unknown key: what a stranger costs",
+        "headgate",
+        PlainLoad(status=401, key="hg-bench-wrong"),
+    ),
+    STREAM_DIRECT,
+    STREAM_FLOOR,
+    Step("headgate-stream", "a relayed stream", "headgate", StreamLoad()),
+)
+
+
+def floor_of(step: Step) -> Step:
+    """What a step's figures are multiples of."""
+    return STREAM_FLOOR if isinstance(step.load, StreamLoad) else FLOOR
+
+
+def direct_of(step: Step) -> Step:
+    """What a step's latency is compared with."""
+    return STREAM_DIRECT if isinstance(step.load, StreamLoad) else DIRECT
+
+
+def chosen(only: list[str]) -> list[Step]:
+    """The steps named (or begun) in `only`, with the floors that they are compared with."""
+    if not only:
+        return list(STEPS)
+    picked = {step.name for step in STEPS if any(step.name.startswith(word) for word in only)}
+    for step in STEPS:
+        if step.name in picked:
+            picked |= {floor_of(step).name, direct_of(step).name}
+    return [step for step in STEPS if step.name in picked]

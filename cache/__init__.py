@@ -1,0 +1,1 @@
+"""The pantry: all shared state, behind narrow protocols."""

@@ -1,0 +1,57 @@
+"""Who is calling? Before the body is read: strangers never make us read a megabyte."""
+
+from __future__ import annotations
+
+from time import time
+
+from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.errors import Forbidden, GatewayError, Unauthenticated
+from app.core.exchange import Exchange, exchange_of
+from app.core.keys import KeyRing
+
+MAX_SECRET_BYTES = 512
+
+
+class Auth:
+    """Finds the key of a request; with a ``capability``, only keys that have it pass."""
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, capability: str | None) -> None:
+        self._app = app
+        self._keys = keys
+        self._capability = capability
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        error = self._admit(exchange)
+        if error is None:
+            await self._app(scope, receive, send)
+            return
+        exchange.outcome.error_code = error.code
+        await answer_error(send, error)
+
+    def _admit(self, exchange: Exchange) -> GatewayError | None:
+        secret = presented_secret(exchange.headers)
+        if not secret:
+            return Unauthenticated(
+                "No API key was sent; send it as `Authorization: Bearer KEY`.",
+                code="missing_api_key",
+            )
+        key = self._keys.find(secret) if len(secret) <= MAX_SECRET_BYTES else None
+        if key is None:
+            return Unauthenticated("The API key is not valid here.", code="invalid_api_key")
+        exchange.key = key
+        if key.expires is not None and key.expires <= time():
+            return Unauthenticated("The API key has expired.", code="expired_api_key")
+        if self._capability is not None and self._capability not in key.capabilities:
+            return Forbidden(f"This API key lacks the capability {self._capability!r}.")
+        return None
+
+
+def presented_secret(headers: dict[bytes, bytes]) -> bytes:
+    """The secret in a request's headers; empty where there is none."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, secret = authorization.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return secret.strip()
+    return (headers.get(b"x-api-key") or headers.get(b"api-key") or b"").strip()

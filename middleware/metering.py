@@ -1,0 +1,72 @@
+"""What happened? One record per request, also on refusal, failure and disconnect."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any, Protocol
+
+from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
+
+
+class RequestLog(Protocol):
+    """Takes the facts of one finished request."""
+
+    def __call__(self, event: str, **facts: Any) -> Any: ...
+
+
+class Metering:
+    """Writes one structured line a request; prompts and answers only where ``log_prompts``."""
+
+    def __init__(self, app: ASGIApp, *, log: RequestLog, log_prompts: bool) -> None:
+        self._app = app
+        self._log = log
+        self._log_prompts = log_prompts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        if self._log_prompts:
+            exchange.outcome.text = []
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            facts = record(exchange, perf_counter() - exchange.started)
+            if self._log_prompts:
+                facts |= _texts(exchange)
+            self._log("request", **facts)
+
+
+def record(exchange: Exchange, total: float) -> dict[str, Any]:
+    """The facts of a finished exchange; times in milliseconds, ``total`` in seconds."""
+    outcome, key, usage = exchange.outcome, exchange.key, exchange.outcome.usage
+    return {
+        "request_id": exchange.request_id,
+        "key": key.id if key else None,
+        "tenant": key.tenant if key else None,
+        # An alias that no configuration knows is the caller's own text: not for a log.
+        "alias": outcome.alias if outcome.provider else None,
+        "provider": outcome.provider,
+        "model": outcome.model,
+        "status": outcome.status or CLIENT_CLOSED_REQUEST,
+        "error": outcome.error_code,
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+        "estimated": usage.estimated if usage else None,
+        "cost_usd": outcome.cost,
+        "cache": outcome.cache,
+        "attempts": outcome.attempts,
+        "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,
+        "total_ms": _ms(total),
+        "gateway_ms": _ms(max(0.0, total - outcome.upstream_time)),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _texts(exchange: Exchange) -> dict[str, Any]:
+    return {
+        "prompt": exchange.body.decode(errors="replace"),
+        "completion": "".join(exchange.outcome.text or ()),
+    }

@@ -1,0 +1,51 @@
+"""Is this HTTP as the route speaks it? Before anything else is looked at."""
+
+from __future__ import annotations
+
+from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.errors import GatewayError, Refused
+from app.core.exchange import exchange_of
+
+# Members of which two would let two parsers read two requests.
+_SINGLE = (b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding")
+
+
+class Protocol:
+    """Refuses other methods, and framing that parsers could read in two ways.
+
+    hyper, below us, already refuses malformed lengths and lines; this is what it lets through.
+    Source: RFC 9112 sections 3.2 and 6.1, RFC 9110 section 15.5.6.
+    """
+
+    def __init__(self, app: ASGIApp, *, method: str) -> None:
+        self._app = app
+        self._method = method
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = self._refusal(scope)
+        if error is None:
+            await self._app(scope, receive, send)
+            return
+        exchange_of(scope).outcome.error_code = error.code
+        await answer_error(send, error)
+
+    def _refusal(self, scope: Scope) -> GatewayError | None:
+        if scope["method"] != self._method:
+            return Refused(
+                f"This path answers {self._method} only.",
+                status=405,
+                code="method_not_allowed",
+                headers=[(b"allow", self._method.encode())],
+            )
+        headers = exchange_of(scope).headers
+        if len(headers) != len(scope["headers"]):
+            names = [name for name, _ in scope["headers"]]
+            for name in _SINGLE:
+                if names.count(name) > 1:
+                    return Refused(f"The header {name.decode()} was sent more than once.")
+        if not headers.get(b"host") and scope["http_version"] == "1.1":
+            return Refused("The header host is missing.")
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != b"chunked":
+            return Refused("The only transfer-encoding understood here is chunked.")
+        return None

@@ -1,0 +1,61 @@
+"""Who is this request? The outermost layer: it wraps the Litestar app, so that 404s have an id too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from random import getrandbits
+from time import perf_counter
+from typing import Any
+
+from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.errors import GatewayError, HeaderList
+from app.core.exchange import Exchange
+
+_SANE = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
+
+OnCrash = Callable[[str, BaseException], None]
+
+
+class RequestId:
+    """Makes the Exchange, and puts its reply headers on whatever answer goes out.
+
+    ``fixed`` headers go on every answer. ``on_crash`` is told of an exception that nobody caught.
+    """
+
+    def __init__(self, app: ASGIApp, *, fixed: HeaderList, on_crash: OnCrash) -> None:
+        self._app = app
+        self._fixed = fixed
+        self._on_crash = on_crash
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id")
+        if given is not None and _SANE(given):
+            request_id = given.decode()
+        else:
+            request_id = f"{getrandbits(128):032x}"
+        exchange = Exchange(request_id, headers, started)
+        scope["state"]["exchange"] = exchange
+        outcome = exchange.outcome
+        fixed = self._fixed
+
+        async def send_named(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    *fixed,
+                    *exchange.reply_headers,
+                ]
+                outcome.status = message["status"]
+                outcome.first_byte = perf_counter() - started
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_named)
+        except Exception as error:  # noqa: BLE001 - the outermost door
+            self._on_crash(request_id, error)
+            if not outcome.status:
+                await answer_error(send_named, GatewayError("The gateway failed; see its log."))

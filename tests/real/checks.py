@@ -1,0 +1,104 @@
+"""All checks by name, each with the servers that it needs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+
+from tests.real import chat_bridge, clients_run, disconnect, harness, matrix, refusals, same
+from tests.real.clients_list import CLIENTS, Client
+from tests.real.report import Finding
+from tests.real.servers import Endpoint, Servers
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report. `direct` checks make sense without a gateway, too."""
+
+    area: str
+    name: str
+    needs: frozenset[str]
+    run: Callable[[Servers], Finding]
+    direct: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.area}/{self.name}"
+
+
+BOTH = frozenset({"vllm", "llama"})
+VLLM = frozenset({"vllm"})
+LLAMA = frozenset({"llama"})
+
+
+def everything() -> Iterator[Check]:
+    """In the order of the report; the light ones first."""
+    for question in matrix.QUESTIONS:
+        yield Check("llama", question.name, LLAMA, partial(_on_llama, question), direct=True)
+    for question in matrix.QUESTIONS:
+        yield Check("vllm", question.name, VLLM, partial(_on_vllm, question), direct=True)
+    for question in chat_bridge.QUESTIONS:
+        yield Check("chat bridge", question.name, VLLM, partial(_bridge, question))
+    for question, param in chat_bridge.REFUSED:
+        yield Check("chat bridge", question.name, VLLM, partial(_refused, question, param))
+    for refusal in refusals.REFUSALS:
+        yield Check("errors", refusal.name, VLLM, partial(_error, refusal))
+    yield Check("disconnect", "in the middle of a stream", VLLM, _left(disconnect.streamed))
+    yield Check("disconnect", "before a plain answer", VLLM, _left(disconnect.plain))
+    yield Check("lm-eval", "the same scores", VLLM, _scores, direct=True)
+    for client in CLIENTS:
+        yield Check("clients", client.name, VLLM, partial(_client, client))
+
+
+def selected(patterns: list[str], *, direct: bool) -> list[Check]:
+    """The checks whose area or label one of the patterns matches; all without a pattern."""
+    return [
+        check
+        for check in everything()
+        if (check.direct or not direct)
+        and (
+            not patterns
+            or any(fnmatchcase(name, p) for p in patterns for name in (check.area, check.label))
+        )
+    ]
+
+
+def _there(endpoint: Endpoint | None) -> Endpoint:
+    if endpoint is None:
+        raise LookupError("the server that this check needs does not run")
+    return endpoint
+
+
+def _on_vllm(question: matrix.Question, servers: Servers) -> Finding:
+    gateway = servers.gateway and servers.gateway.under("tiny-vllm")
+    return same.compare(question, _there(servers.vllm), gateway)
+
+
+def _on_llama(question: matrix.Question, servers: Servers) -> Finding:
+    gateway = servers.gateway and servers.gateway.under("tiny-llama")
+    return same.compare(question, _there(servers.llama), gateway)
+
+
+def _bridge(question: matrix.Question, servers: Servers) -> Finding:
+    gateway = _there(servers.gateway).under("tiny-chat")
+    return chat_bridge.compare(question, _there(servers.vllm), gateway)
+
+
+def _refused(question: matrix.Question, param: str | None, servers: Servers) -> Finding:
+    return chat_bridge.refuse(question, param, _there(servers.gateway).under("tiny-chat"))
+
+
+def _error(refusal: refusals.Refusal, servers: Servers) -> Finding:
+    return refusal.check(_there(servers.gateway))
+
+
+def _left(leave: Callable[[Endpoint, Endpoint], Finding]) -> Callable[[Servers], Finding]:
+    return lambda servers: leave(_there(servers.vllm), _there(servers.gateway))
+
+
+def _scores(servers: Servers) -> Finding:
+    return harness.compare(_there(servers.vllm), servers.gateway)
+
+
+def _client(client: Client, servers: Servers) -> Finding:
+    return clients_run.prove(client, _there(servers.gateway))

@@ -1,0 +1,92 @@
+"""lm-evaluation-harness: the same tasks scored directly and through the gateway."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.real import answers, environments, places
+from tests.real.report import Finding
+from tests.real.servers import Endpoint, tiny_hf
+
+TASKS = ("tiny_choice", "tiny_write", "tiny_read")
+SECONDS = 300
+
+
+def compare(server: Endpoint, gateway: Endpoint | None) -> Finding:
+    """Every number of both runs, the samples' too, must be equal."""
+    environments.HARNESS.ensure()
+    direct = _score(server, "direct")
+    if gateway is None:
+        return Finding(True, _summary(direct))
+    through = _score(gateway, "gateway")
+    found = answers.difference(direct, through)
+    return Finding(found is None, found or f"equal: {_summary(direct)}")
+
+
+def _score(endpoint: Endpoint, label: str) -> dict[str, Any]:
+    data = places.MADE / "tasks"
+    shutil.copytree(places.HERE / "tasks", data, dirs_exist_ok=True)
+    out = places.MADE / f"harness-{label}"
+    shutil.rmtree(out, ignore_errors=True)
+    arguments = {
+        "model": endpoint.model,
+        "base_url": f"{endpoint.base}/completions",
+        "tokenizer_backend": "huggingface",
+        "tokenizer": str(tiny_hf()),
+        "num_concurrent": "4",
+        "max_length": "512",
+        "max_retries": "1",
+    }
+    command = [
+        environments.HARNESS.tool("lm_eval"), "--model", "local-completions",
+        "--model_args", ",".join(f"{name}={value}" for name, value in arguments.items()),
+        "--batch_size", "8", "--tasks", ",".join(TASKS), "--include_path", str(data),
+        "--output_path", str(out), "--log_samples",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=data,
+        env=places.quiet_environment(
+            OPENAI_API_KEY=endpoint.key, HF_DATASETS_CACHE=str(places.MADE / "datasets")
+        ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    (places.LOGS / f"harness-{label}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode:
+        raise RuntimeError(f"lm_eval ended with {done.returncode}: {done.stderr[-1200:]}")
+    return _read(out)
+
+
+def _read(out: Path) -> dict[str, Any]:
+    """The scores, and of every sample what the model answered."""
+    (results,) = out.rglob("results_*.json")
+    samples = {}
+    for task in TASKS:
+        (file,) = out.rglob(f"samples_{task}_*.jsonl")
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        samples[task] = sorted(
+            ([line["doc_id"], line["resps"], line["filtered_resps"]] for line in lines),
+            key=lambda sample: int(sample[0]),
+        )
+    scores = json.loads(results.read_text(encoding="utf-8"))["results"]
+    return {"scores": {task: scores[task] for task in TASKS}, "samples": samples}
+
+
+def _summary(run: dict[str, Any]) -> str:
+    parts = []
+    for task, scores in run["scores"].items():
+        numbers = {
+            name.split(",")[0]: value
+            for name, value in scores.items()
+            if isinstance(value, float) and "stderr" not in name
+        }
+        parts.append(
+            f"{task} " + " ".join(f"{name}={value:.6g}" for name, value in numbers.items())
+        )
+    return "; ".join(parts)

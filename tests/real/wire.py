@@ -1,0 +1,45 @@
+"""One request over loopback, and what came back: bytes, JSON or events."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.real.servers import Endpoint
+
+SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def events(self) -> list[str]:
+        """The data of every server-sent event, comments left out."""
+        lines = self.body.decode("utf-8").replace("\r\n", "\n").split("\n")
+        return [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
+
+
+def ask(
+    endpoint: Endpoint,
+    body: Mapping[str, Any],
+    *,
+    path: str = "/completions",
+    key: str | None = None,
+) -> Answer:
+    """POST a body with the endpoint's model (unless the body names one) and key."""
+    headers = {"authorization": f"Bearer {endpoint.key if key is None else key}"}
+    with httpx.Client(timeout=SECONDS, trust_env=False) as client:
+        got = client.post(
+            endpoint.base + path, json={"model": endpoint.model, **body}, headers=headers
+        )
+    return Answer(got.status_code, got.headers, got.content)
