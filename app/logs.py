@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -86,19 +87,16 @@ def configure(form: Literal["auto", "json", "console"], level: str) -> LineWrite
     """Set structlog up for this process; returns the writer, to be flushed at the end."""
     writer = LineWriter(sys.stdout.fileno())
     console = form == "console" or (form == "auto" and sys.stdout.isatty())
-    renderer: Any
+    processors: list[structlog.typing.Processor] = [json_line]
     if console:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), sort_keys=False)
-    else:
-        renderer = structlog.processors.JSONRenderer(serializer=_dumps)
-    structlog.configure(
-        processors=[
+        processors = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            *([_without_empty] if console else []),
-            renderer,
-        ],
+            _without_empty,
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), sort_keys=False),
+        ]
+    structlog.configure(
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=True,
@@ -107,8 +105,12 @@ def configure(form: Literal["auto", "json", "console"], level: str) -> LineWrite
     return writer
 
 
-def _dumps(value: Any, **_: Any) -> bytes:
-    return orjson.dumps(value, default=str)
+def json_line(_: Any, level: str, event: MutableMapping[str, Any]) -> bytes:
+    """One event as a line of JSON; a single step, because it is on every request."""
+    if "exc_info" in event:
+        structlog.processors.format_exc_info(None, level, event)
+    line = {"time": datetime.now(UTC), "level": level, **event}
+    return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z)
 
 
 def _without_empty(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:

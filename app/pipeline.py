@@ -121,7 +121,11 @@ def _layer(kind: type, **settings: Any) -> DefineMiddleware:
 
 def _route(path: str, app: App, layers: list[DefineMiddleware], below: bool = False) -> Router:
     """One raw ASGI route behind its layers; with ``below``, every path under it too."""
-    return Router(path="/", route_handlers=[asgi(path, is_mount=below)(app)], middleware=layers)
+    return Router(
+        path="/",
+        route_handlers=[asgi(path, is_mount=below, copy_scope=False)(app)],
+        middleware=layers,
+    )
 
 
 def _answer_gateway_error(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:

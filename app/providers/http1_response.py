@@ -242,6 +242,7 @@ class ResponseReader:
             raise httpx.RemoteProtocolError("an interim response with a body")
         self.headers = []
         self._connection = b""
+        self._tail = b""
         self._parser = None
 
     def _choose_framing(self) -> int:

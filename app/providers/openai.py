@@ -15,7 +15,7 @@ from app.core.completion_answer import Answer, read_answer
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
 from app.providers.base import Batch, Call
-from app.providers.client import Client
+from app.providers.client import Client, header
 from app.settings import OpenAIProvider as Settings
 
 DRAIN_SECONDS = 0.5  # between an upstream's end mark and the end of its body
@@ -69,8 +69,7 @@ class OpenAIProvider:
 
     async def _events(self, path: str, body: bytes, call: Call) -> AsyncGenerator[Batch, None]:
         response = await self._client.post(path, body, call, _EVENTS)
-        kind = response.headers.get("content-type", "")
-        if not kind.startswith("text/event-stream"):
+        if not header(response, b"content-type").lower().startswith(_EVENTS):
             await self._client.read(response, call)
             raise UpstreamInvalid("The upstream answered a streamed request without a stream.")
         parser = sse.EventParser(MAX_EVENT_BYTES)

@@ -1,0 +1,51 @@
+# The one door for tasks, the same for a person and for CI. `make help` lists them.
+# The first of these that runs and is new enough.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help run test test-real lint bench soak lock clean
+
+help: ## What can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: $(STAMP) ## Run the gateway on 127.0.0.1:8080 with its built-in configuration
+	$(BIN)/headgate serve
+
+test: $(STAMP) lint ## Everything that proves it, with whatever that needs
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## Style, types and the direction of imports
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+test-real: $(STAMP) ## Against real inference servers (gigabytes, ten minutes); ARGS=--help
+	$(BIN)/python -m tests.real $(ARGS)
+
+bench: $(STAMP) ## CPU per request, throughput, latency, memory, beside nginx; ARGS=--help
+	$(BIN)/python -m bench $(ARGS)
+
+soak: $(STAMP) ## 1,000 streams at once, three rounds: frames, memory, descriptors
+	$(BIN)/python -m bench.soak $(ARGS)
+
+lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) .real .redis build *.egg-info
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || \
+		{ echo "Headgate needs Python 3.11 to 3.13; name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
