@@ -1,9 +1,11 @@
-"""The commands: ``headgate serve | check | schema | keys``."""
+"""The commands: ``headgate serve | check | schema | usage | keys``."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
+from datetime import timedelta
 from typing import NoReturn
 
 import click
@@ -13,6 +15,8 @@ from msgspec.structs import replace
 from app import __version__
 from app.config import ConfigError, Loaded, config_file_from_environment, json_schema, load, read
 from app.core.keys import digest_of, new_secret
+from app.core.quantities import Duration
+from cache.connection import StoreUnavailable
 
 BUILT_IN = """\
 server: {{host: "{host}", port: {port}}}
@@ -98,6 +102,40 @@ def schema() -> None:
     click.echo(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
 
 
+@main.command()
+@click.option("--config", "file", type=click.Path(dir_okay=False), help="The configuration file.")
+@click.option("--tenant", help="Only this tenant.")
+@click.option("--key", "key_id", help="Only this key.")
+@click.option("--model", help="Only this alias.")
+@click.option("--since", default="24h", show_default=True, help="How far back: 90m, 24h, 30d.")
+def usage(
+    file: str | None, tenant: str | None, key_id: str | None, model: str | None, since: str
+) -> None:
+    """Print what was used, by tenant, key and model, from the store that the gateways share."""
+    file = file or config_file_from_environment()
+    if file is None:
+        _fail(["--config: name the configuration file (or set HEADGATE_CONFIG)"])
+    settings = _load(_read(file), file).settings
+    if settings.store.url.reveal().startswith("memory:"):
+        _fail(["memory:// lives inside the gateway's process; ask it: GET /v1/usage"])
+    if tenant is not None and tenant not in settings.tenants:
+        _fail([f"--tenant: no such entry in `tenants`: {tenant!r}"])
+    try:
+        span = timedelta(seconds=Duration.parse(since))
+    except (ValueError, OverflowError) as error:
+        _fail([f"--since: {error}"])
+    tenants = [tenant] if tenant is not None else sorted(settings.tenants)
+
+    from app.usage_report import collect, table  # noqa: PLC0415 - needs redis, the others do not
+
+    try:
+        rows = asyncio.run(collect(settings.store, tenants, span))
+    except StoreUnavailable as error:
+        _fail([f"the store cannot be reached: {error}"])
+    chosen = [row for row in rows if key_id in (None, row.key) and model in (None, row.model)]
+    click.echo("\n".join(table(chosen)))
+
+
 @main.group()
 def keys() -> None:
     """Callers' keys."""
@@ -139,9 +177,8 @@ def _load(text: str, source: str) -> Loaded:
 
 def _greet(loaded: Loaded, secret: str | None) -> None:
     server = loaded.settings.server
-    base = (
-        f"http://{'127.0.0.1' if server.host in ('0.0.0.0', '::') else server.host}:{server.port}"
-    )
+    everywhere = server.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    base = f"http://{'127.0.0.1' if everywhere else server.host}:{server.port}"
     lines = [f"Headgate {__version__}, configuration {loaded.generation}, on {base}"]
     if secret is not None:
         lines += [

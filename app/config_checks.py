@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 
 from app.core.decoding import Fault, Path
 from app.core.keys import allowed_models, digest_of
+from app.core.pricing import MAX_DOLLARS
+from app.prices import price_of
 from app.settings import CallerKey, Model, OpenAIProvider, Settings
 
+STORE_SCHEMES = ("memory", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 MAX_SECRETS = 2
 MIN_SECRET_LENGTH = 16
 
@@ -34,6 +37,7 @@ def check_references(
     check.models()
     check.tenants()
     check.keys()
+    check.money()
     return check.faults, check.warnings
 
 
@@ -82,6 +86,9 @@ class _Check:
                 "more than one worker needs a shared store; set `store.url` to redis://…, "
                 "because memory:// lives inside one process",
             )
+        scheme = url.partition(":")[0]
+        if scheme not in STORE_SCHEMES:
+            self._fault(("store", "url"), f"must start with one of {', '.join(STORE_SCHEMES)}")
         if server.max_body_bytes < 1024:
             self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
 
@@ -170,6 +177,38 @@ class _Check:
             self._patterns(path, key.models)
             if key.expires is not None:
                 self._expiry((*path, "expires"), key.expires)
+
+    def money(self) -> None:
+        """Budgets need amounts that stay exact, and a price for whatever they pay for."""
+        settings = self._settings
+        for name, budget in settings.budgets.items():
+            if budget is not None and budget.usd > MAX_DOLLARS:
+                self._fault(("budgets", name, "usd"), f"must be at most {MAX_DOLLARS}")
+        payers: dict[str, str] = {}
+        for key in settings.keys:
+            if key is not None:
+                for alias in self._budgeted(key):
+                    payers.setdefault(alias, key.id)
+        for alias, payer in payers.items():
+            model = settings.models.get(alias)
+            known = model is not None and model.targets and model.targets[0] is not None
+            if model is not None and known and price_of(model, settings) is None:
+                self._fault(
+                    ("models", alias, "price"),
+                    f"is needed, because the key {payer!r} has a budget and nobody publishes one; "
+                    "set {input_per_million: …, output_per_million: …} in US dollars",
+                )
+
+    def _budgeted(self, key: CallerKey) -> Iterable[str]:
+        """The aliases on which a key spends from a budget."""
+        settings = self._settings
+        tenant = settings.tenants.get(key.tenant)
+        everywhere = key.budget or (tenant is not None and tenant.budget)
+        patterns = [pattern for pattern in key.models if pattern is not None]
+        for alias in allowed_models(patterns, settings.models):
+            own = tenant.models.get(alias) if tenant is not None else None
+            if everywhere or (own is not None and own.budget):
+                yield alias
 
     def _secrets(self, path: Path, key: CallerKey) -> None:
         count = len(key.secret) + len(key.secret_sha256)

@@ -11,9 +11,9 @@ import structlog
 from app.config import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.logs import LineWriter
-from app.pipeline import build
+from app.pipeline import Shared, build
 from app.providers.routing import Router
-from app.routes.health import Readiness
+from app.services import Services
 
 DRAIN_SIGNAL = signal.SIGUSR1
 RELOAD_SIGNAL = signal.SIGHUP
@@ -22,10 +22,10 @@ RELOAD_SIGNAL = signal.SIGHUP
 class Generation:
     """One configuration at work: its chain, its upstream connections, its running requests."""
 
-    def __init__(self, loaded: Loaded, readiness: Readiness) -> None:
+    def __init__(self, loaded: Loaded, shared: Shared) -> None:
         self.name = loaded.generation
         self._targets = Router(loaded.settings)
-        self.app: ASGIApp = build(loaded, self._targets, readiness)
+        self.app: ASGIApp = build(loaded, self._targets, shared)
         self.running = 0
         self._retired = False
 
@@ -52,8 +52,9 @@ class Gateway:
     def __init__(self, load: Callable[[], Loaded], writer: LineWriter | None = None) -> None:
         self._load = load
         self._writer = writer
-        self._readiness = Readiness()
-        self._current = Generation(load(), self._readiness)
+        loaded = load()
+        self._services = Services(loaded.settings.store)
+        self._current = Generation(loaded, self._services.shared)
         self._log = structlog.get_logger("headgate")
         self._reloading: asyncio.Task[bool] | None = None
 
@@ -74,7 +75,7 @@ class Gateway:
     async def reload(self) -> bool:
         """Change to the configuration that ``load`` gives now; False, and no change, if it is bad."""
         try:
-            fresh = Generation(self._load(), self._readiness)
+            fresh = Generation(self._load(), self._services.shared)
         except ConfigError as error:
             self._log.error("reload_refused", problems=error.problems)
             return False
@@ -85,18 +86,20 @@ class Gateway:
 
     def drain(self) -> None:
         """Say to load balancers that no more requests are welcome here."""
-        self._readiness.draining = True
+        self._services.shared.readiness.draining = True
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self._services.start()
                 loop.add_signal_handler(RELOAD_SIGNAL, self._begin_reload)
                 loop.add_signal_handler(DRAIN_SIGNAL, self.drain)
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self._current.retire()
+                await self._services.aclose()
                 if self._writer is not None:
                     self._writer.flush()
                 await send({"type": "lifespan.shutdown.complete"})

@@ -1,6 +1,6 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(route))))))
+    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(Budget(route))))))))
 
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
@@ -9,26 +9,27 @@
 | started         | RequestId             | Metering                                |
 | key             | Auth                  | route, Metering                         |
 | body, request   | Body                  | route, Metering (body, if told to log)  |
-| reply_headers   | route                 | RequestId, when the answer starts       |
+| reply_headers   | RateLimit, route      | RequestId, when the answer starts       |
 | outcome.status, .first_byte | RequestId | Metering                                |
 | outcome.error_code | whoever refuses    | Metering                                |
 | outcome.alias   | Body                  | Metering                                |
-| outcome.provider, .model, .usage, .attempts, .upstream_time, .text | route | Metering |
+| outcome.usage   | route                 | RateLimit (settles), Metering           |
+| outcome.cost    | route                 | Budget (settles), Metering              |
+| outcome.provider, .model, .attempts, .upstream_time, .text | route | Metering      |
 
-Places that are kept for what comes: Guardrails, RateLimit, ResponseCache and Budget stand between
-Body and the route, in that order.
+Places that are kept for what comes: Guardrails between Body and RateLimit, ResponseCache between
+RateLimit and Budget.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from time import time
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import structlog
 from litestar import Litestar, Request, Router, asgi
 from litestar.exceptions import HTTPException
-from litestar.middleware import DefineMiddleware
 from litestar.response import Response
 
 from app.config import Loaded
@@ -38,41 +39,69 @@ from app.core.completions import parse
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
 from app.core.keys import Key, KeyRing, allowed_models
+from app.policies import Policies
 from app.providers.routing import Router as TargetRouter
 from app.routes.completions import completions_app
 from app.routes.health import Readiness, live_app, ready_app
 from app.routes.models import PREFIX, models_app
+from app.routes.usage import usage_app
 from app.settings import Settings
+from cache.connection import Store
+from cache.ledger import Ledger
+from cache.limiter import Limiter
+from cache.usage import UsageLog
 from middleware.auth import Auth
 from middleware.body import Body
+from middleware.budget import Budget
 from middleware.metering import Metering
 from middleware.protocol import Protocol
+from middleware.rate_limit import RateLimit
 from middleware.request_id import RequestId
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Layer = Callable[[Any], Any]
 
 
-def build(loaded: Loaded, targets: TargetRouter, readiness: Readiness) -> ASGIApp:
+class Shared(NamedTuple):
+    """What outlives a change of configuration: the store and everything kept in it."""
+
+    store: Store
+    limiter: Limiter
+    ledger: Ledger
+    usage: UsageLog
+    readiness: Readiness
+
+
+def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     """The whole gateway for one configuration, as one ASGI application."""
     settings, generation = loaded.settings, loaded.generation
     log = structlog.get_logger("headgate")
     keys = key_ring(settings)
     server = settings.server
+    policies = Policies(settings)
 
-    def metered(method: str, capability: str | None) -> list[DefineMiddleware]:
+    def metered(method: str, capability: str | None, usage: UsageLog | None = None) -> list[Layer]:
         return [
-            _layer(Metering, log=log.info, log_prompts=settings.log.prompts),
+            _layer(Metering, log=log.info, log_prompts=settings.log.prompts, usage=usage),
             _layer(Protocol, method=method),
             _layer(Auth, keys=keys, capability=capability),
         ]
 
     completions = [
-        *metered("POST", "completions"),
+        *metered("POST", "completions", shared.usage),
         _layer(
             Body,
             parse=parse,
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
+        ),
+        _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits),
+        _layer(
+            Budget,
+            ledger=shared.ledger,
+            plan_of=policies.budgets,
+            price_of=targets.price_of,
+            on_outage=settings.store.on_outage.budgets,
         ),
     ]
     beside = [_layer(Protocol, method="GET")]
@@ -80,8 +109,15 @@ def build(loaded: Loaded, targets: TargetRouter, readiness: Readiness) -> ASGIAp
         route_handlers=[
             _route("/v1/completions", completions_app(targets), completions),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
+            _route(
+                "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
+            ),
             _route("/health/live", live_app(generation), beside),
-            _route("/health/ready", ready_app(generation, readiness), beside),
+            _route(
+                "/health/ready",
+                ready_app(generation, shared.readiness, settings.store.optional),
+                beside,
+            ),
         ],
         exception_handlers={
             GatewayError: _answer_gateway_error,
@@ -114,12 +150,19 @@ def key_ring(settings: Settings) -> KeyRing:
     )
 
 
-def _layer(kind: type, **settings: Any) -> DefineMiddleware:
-    """A layer of ours as Litestar takes it; only the spelling of the ASGI types differs."""
-    return DefineMiddleware(cast("Any", kind), **settings)
+def _layer(kind: Callable[..., Any], **settings: Any) -> Layer:
+    """A layer of ours as Litestar takes it.
+
+    A closure and not a DefineMiddleware: Litestar copies those deeply, the limiter in them too.
+    """
+
+    def over(app: Any) -> Any:
+        return kind(app, **settings)
+
+    return over
 
 
-def _route(path: str, app: App, layers: list[DefineMiddleware], below: bool = False) -> Router:
+def _route(path: str, app: App, layers: list[Layer], below: bool = False) -> Router:
     """One raw ASGI route behind its layers; with ``below``, every path under it too."""
     return Router(
         path="/",

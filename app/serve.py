@@ -66,6 +66,7 @@ class Main:
         self._file = file
         self._generation = loaded.generation
         self._server_settings = server = loaded.settings.server
+        self._fixed = (load(text, source).settings.server, loaded.settings.store)
         self._snapshot = Snapshot(text, source)
         self._granian = Granian(
             "headgate",
@@ -127,8 +128,8 @@ class Main:
             return
         for warning in loaded.warnings:
             _say(f"warning: {warning}")
-        if loaded.settings.server != self._server_settings:
-            _say("warning: changes under `server` take effect only after a restart")
+        if (loaded.settings.server, loaded.settings.store) != self._fixed:
+            _say("warning: changes under `server` and `store` take effect only after a restart")
         self._snapshot.write(text)
         self._generation = loaded.generation
         self._signal_workers(RELOAD_SIGNAL)

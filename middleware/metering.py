@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, Protocol
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
+from app.core.pricing import dollars_text
+from cache.usage import UsageLog
 
 
 class RequestLog(Protocol):
@@ -16,12 +18,18 @@ class RequestLog(Protocol):
 
 
 class Metering:
-    """Writes one structured line a request; prompts and answers only where ``log_prompts``."""
+    """Writes one structured line a request; prompts and answers only where ``log_prompts``.
 
-    def __init__(self, app: ASGIApp, *, log: RequestLog, log_prompts: bool) -> None:
+    With a ``usage`` log, what a known key did is also counted.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, log: RequestLog, log_prompts: bool, usage: UsageLog | None
+    ) -> None:
         self._app = app
         self._log = log
         self._log_prompts = log_prompts
+        self._usage = usage
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
@@ -31,6 +39,8 @@ class Metering:
             await self._app(scope, receive, send)
         finally:
             facts = record(exchange, perf_counter() - exchange.started)
+            if self._usage is not None and exchange.key is not None:
+                self._usage.add(facts | {"cost": exchange.outcome.cost}, time())
             if self._log_prompts:
                 facts |= _texts(exchange)
             self._log("request", **facts)
@@ -43,8 +53,8 @@ def record(exchange: Exchange, total: float) -> dict[str, Any]:
         "request_id": exchange.request_id,
         "key": key.id if key else None,
         "tenant": key.tenant if key else None,
-        # An alias that no configuration knows is the caller's own text: not for a log.
-        "alias": outcome.alias if outcome.provider else None,
+        # An alias that the key may not use is the caller's own text: not for a log.
+        "alias": outcome.alias if key and outcome.alias in key.models else None,
         "provider": outcome.provider,
         "model": outcome.model,
         "status": outcome.status or CLIENT_CLOSED_REQUEST,
@@ -52,7 +62,7 @@ def record(exchange: Exchange, total: float) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
         "estimated": usage.estimated if usage else None,
-        "cost_usd": outcome.cost,
+        "cost_usd": dollars_text(outcome.cost) if outcome.cost is not None else None,
         "cache": outcome.cache,
         "attempts": outcome.attempts,
         "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,

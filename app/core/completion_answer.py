@@ -13,7 +13,7 @@ import orjson
 
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
-from app.core.usage import Usage, estimate_prompts, estimate_text, read_usage
+from app.core.usage import Usage, estimate_bytes, estimate_prompts, estimate_text, read_usage
 
 ID_PREFIX = "cmpl-"
 OBJECT = "text_completion"
@@ -101,7 +101,7 @@ def _mended(body: bytes, request: CompletionRequest, model: str, now: int) -> An
     check_count(len(choices), request)
     usage = read_usage(document.get("usage"))
     if usage is None:
-        usage = estimate(request, "".join(choice["text"] for choice in choices))
+        usage = estimate(request, sum(len(choice["text"].encode()) for choice in choices))
         document["usage"] = usage.document()
     else:
         document["usage"].update(usage.document())
@@ -165,10 +165,10 @@ def whole_seconds(value: object, now: int) -> int:
     return int(value) if isinstance(value, int | float) and 0 < value < 1e11 else now
 
 
-def estimate(request: CompletionRequest, text: str) -> Usage:
-    """What a request and its text probably used, where the upstream does not say."""
+def estimate(request: CompletionRequest, text_bytes: int) -> Usage:
+    """What a request and its answer probably used, where the upstream does not say."""
     if request.messages is not None:
         prompt = estimate_text("".join(str(m.get("content") or "") for m in request.messages))
     else:
         prompt = estimate_prompts(request.prompts)
-    return Usage(prompt, estimate_text(text), estimated=True)
+    return Usage(prompt, estimate_bytes(text_bytes), estimated=True)

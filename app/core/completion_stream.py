@@ -38,6 +38,7 @@ class StreamShaper:
         "_include_usage",
         "_keep_usage",
         "_now",
+        "_pieces",
         "_request",
         "_started",
         "_text_bytes",
@@ -57,15 +58,20 @@ class StreamShaper:
         self._started: set[int] = set()
         self._finished: set[int] = set()
         self._text_bytes = 0
+        self._pieces = 0
         self._usage: Usage | None = None
         self._usage_members: dict[str, Any] = {}
 
     @property
-    def usage(self) -> Usage:
-        """What was used so far: the upstream's count, else an estimate of what went by."""
-        if self._usage is not None:
+    def usage(self) -> Usage | None:
+        """What was used so far: the upstream's count, else an estimate of what went by.
+
+        None where nothing went by. A chunk that says something is at least one token.
+        """
+        if self._usage is not None or not self._started:
             return self._usage
-        return estimate(self._request, "x" * self._text_bytes)
+        guess = estimate(self._request, self._text_bytes)
+        return guess._replace(completion_tokens=max(guess.completion_tokens, self._pieces))
 
     def shape(self, chunk: Any) -> bytes:
         """One upstream chunk as the event that the caller gets; empty where it gets none.
@@ -105,13 +111,15 @@ class StreamShaper:
             raise UpstreamInvalid("The upstream ended its stream before every choice was finished.")
         if not self._include_usage:
             return sse.DONE_EVENT
+        usage = self.usage
+        assert usage is not None
         final: dict[str, Any] = {
             "id": self._id,
             "object": OBJECT,
             "created": self._created,
             "model": self.model,
             "choices": [],
-            "usage": self._usage_members | self.usage.document(),
+            "usage": self._usage_members | usage.document(),
         }
         return sse.event(orjson.dumps(final)) + sse.DONE_EVENT
 
@@ -148,7 +156,9 @@ class StreamShaper:
                 text = choice["text"] = ""
             elif type(text) is not str:
                 raise UpstreamInvalid("The upstream sent a choice whose text is no string.")
-            self._text_bytes += len(text)
+            if text:
+                self._text_bytes += len(text) if text.isascii() else len(text.encode())
+                self._pieces += 1
             index = choice["index"]
             if not 0 <= index < self._request.choices:
                 raise UpstreamInvalid("The upstream sent a choice index out of range.")

@@ -109,9 +109,11 @@ class CompletionRequest:
         changes = changes or {}
         raw = self._raw
         parts = [b'"model":' + orjson.dumps(model)]
-        for name in self.document:
-            if name != "model" and name not in changes:
-                parts.append(orjson.dumps(name) + b":" + bytes(raw[name]))
+        parts += [
+            orjson.dumps(name) + b":" + bytes(raw[name])
+            for name in self.document
+            if name != "model" and name not in changes
+        ]
         parts += [orjson.dumps(name) + b":" + value for name, value in changes.items() if value]
         return b"{" + b",".join(parts) + b"}"
 

@@ -39,9 +39,11 @@ def read_usage(value: object) -> Usage | None:
 
 def estimate_text(text: str) -> int:
     """Tokens in a text, within the error of a rule of thumb; O(1) beside the text itself."""
-    if not text:
-        return 0
-    size = len(text) if text.isascii() else len(text.encode())
+    return estimate_bytes(len(text) if text.isascii() else len(text.encode()))
+
+
+def estimate_bytes(size: int) -> int:
+    """Tokens in ``size`` bytes of text."""
     return -(-size // _BYTES_PER_TOKEN)
 
 

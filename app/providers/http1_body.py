@@ -81,7 +81,7 @@ class ResponseBody(httpx.AsyncByteStream):
 
     async def read(self) -> bytes:
         """The rest of the body; its size is bounded by the exchange's `max_body_bytes`."""
-        if self.complete:
+        if self.complete and self._error is None:
             return self._take()
         return b"".join([chunk async for chunk in self])
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from app.core.completions import CompletionRequest
 from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
 from app.core.messages import single_user_text
+from app.core.pricing import Price
+from app.prices import price_of
 from app.providers.base import Completions, Provider
 from app.providers.chat_only import ChatOnly
 from app.providers.openai import OpenAIProvider
@@ -23,6 +25,7 @@ class Route(NamedTuple):
     completions: Completions | None
     forward_headers: bool
     native: bool
+    price: Price | None
 
 
 class Router:
@@ -55,6 +58,11 @@ class Router:
             )
         return route
 
+    def price_of(self, alias: str) -> Price | None:
+        """What an alias's target costs; None where it has no price or does not exist."""
+        route = self._routes.get(alias)
+        return route.price if route is not None else None
+
     async def aclose(self) -> None:
         for provider in self._providers.values():
             await provider.aclose()
@@ -74,6 +82,7 @@ class Router:
             completions,
             getattr(section, "forward_headers", False),
             model.completions == "native",
+            price_of(model, settings),
         )
 
 

@@ -11,6 +11,7 @@ from app.core.asgi import Receive, Scope, Send, body_message, json_messages, sta
 from app.core.completion_stream import StreamShaper
 from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
+from app.core.pricing import dollars_text
 from app.providers.base import Batch, Call, Completions
 from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of
@@ -49,6 +50,8 @@ def completions_app(router: Router) -> Callable[[Scope, Receive, Send], Awaitabl
             outcome.upstream_time = call.waited
             if outcome.usage is None:
                 outcome.usage = call.usage
+            if outcome.cost is None and outcome.usage is not None and route.price is not None:
+                outcome.cost = route.price.cost(outcome.usage)
 
     return completions
 
@@ -67,6 +70,9 @@ async def _plain(
     if exchange.outcome.text is not None:
         exchange.outcome.text.append(answer.body.decode(errors="replace"))
     _name_target(exchange, route, call, answer.model)
+    if route.price is not None:
+        exchange.outcome.cost = cost = route.price.cost(answer.usage)
+        exchange.reply_headers.append((b"x-headgate-cost-usd", dollars_text(cost).encode()))
     start, body = json_messages(200, answer.body)
     await send(start)
     await send(body)

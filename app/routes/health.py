@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
+from cache.breaker import Breaker
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -16,10 +17,24 @@ class Readiness:
 
     def __init__(self) -> None:
         self.draining = False
+        self._breaker: Breaker | None = None
 
-    def problem(self) -> str | None:
+    def watch(self, breaker: Breaker) -> None:
+        """Report this store's outages."""
+        self._breaker = breaker
+
+    def problem(self, store_optional: bool) -> str | None:
         """Why not, or None."""
-        return "shutting_down" if self.draining else None
+        if self.draining:
+            return "shutting_down"
+        if not store_optional and self.store() != "ok":
+            return "store_unavailable"
+        return None
+
+    def store(self) -> str:
+        """``ok``, or why the store is not being asked."""
+        breaker = self._breaker
+        return (breaker.reason or "unavailable") if breaker and breaker.open else "ok"
 
 
 def live_app(generation: str) -> App:
@@ -34,12 +49,16 @@ def live_app(generation: str) -> App:
     return live
 
 
-def ready_app(generation: str, readiness: Readiness) -> App:
+def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> App:
     """200 while requests are welcome, else 503 with the reason."""
 
     async def ready(scope: Scope, receive: Receive, send: Send) -> None:
-        problem = readiness.problem()
-        facts = {"status": "not_ready" if problem else "ready", "generation": generation}
+        problem = readiness.problem(store_optional)
+        facts = {
+            "status": "not_ready" if problem else "ready",
+            "generation": generation,
+            "store": readiness.store(),
+        }
         if problem:
             facts["reason"] = problem
         start, message = json_messages(503 if problem else 200, orjson.dumps(facts))

@@ -1,0 +1,68 @@
+"""What a worker keeps running beside its requests: the store, and the tasks that look after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from app.pipeline import Shared
+from app.routes.health import Readiness
+from app.settings import Store as StoreSettings
+from cache.connection import open_store
+from cache.ledger import Ledger
+from cache.limiter import Limiter
+from cache.replicas import Heartbeat
+from cache.usage import UsageLog
+
+RESTART_SECONDS = 1.0
+
+
+class Services:
+    """Made before the loop runs, started and closed in it; lives as long as the worker."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        store = open_store(settings.url.reveal(), float(settings.timeout))
+        limiter = Limiter(store, settings.on_outage.limits)
+        readiness = Readiness()
+        readiness.watch(store.breaker)
+        self.shared = Shared(store, limiter, Ledger(store), UsageLog(store), readiness)
+        self._heartbeat = Heartbeat(store, limiter.share)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin; needs a running loop."""
+        shared = self.shared
+        shared.store.start()
+        self._run(shared.limiter.keep_leases)
+        self._run(shared.ledger.keep_leases)
+        self._run(shared.usage.keep_writing)
+        if shared.store.shared:
+            self._run(self._heartbeat.keep_beating)
+
+    async def aclose(self) -> None:
+        """Write what is still to be written, within the store's own timeouts, and close it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.shared.usage.flush()
+        if self.shared.store.shared:
+            await self._heartbeat.leave()
+        await self.shared.store.aclose()
+
+    def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
+
+
+async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A task that nobody waits for must not end unseen: say so, and begin again."""
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - an outermost door, as a request's is
+            structlog.get_logger("headgate").error(
+                "task_failed", task=work.__qualname__, exc_info=error
+            )
+        await asyncio.sleep(RESTART_SECONDS)

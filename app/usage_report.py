@@ -1,0 +1,55 @@
+"""``headgate usage``: the counters of the shared store as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from app.core.pricing import dollars_text
+from app.settings import Store as StoreSettings
+from cache.connection import open_store
+from cache.usage import UsageRow, read_usage
+
+HEADINGS = (
+    "tenant", "key", "model", "requests", "errors", "prompt tokens", "completion tokens", "cost USD",
+)  # fmt: skip
+PATIENCE = 5.0  # seconds a command may take: nobody's request waits behind this one
+
+
+async def collect(
+    settings: StoreSettings, tenants: Sequence[str], span: timedelta
+) -> list[UsageRow]:
+    """The rows of these tenants over the last ``span``. Raises StoreUnavailable."""
+    store = open_store(settings.url.reveal(), PATIENCE)
+    until = datetime.now(UTC)
+    try:
+        rows = []
+        for tenant in tenants:
+            rows += await read_usage(store, tenant, until - span, until)
+        return rows
+    finally:
+        await store.aclose()
+
+
+def table(rows: Sequence[UsageRow]) -> list[str]:
+    """Aligned lines, the sum last."""
+    cells = [list(HEADINGS)]
+    cells += [[row.tenant, row.key, row.model or "-", *_numbers(row.counts)] for row in rows]
+    total: dict[str, int] = {}
+    for row in rows:
+        for name, count in row.counts.items():
+            total[name] = total.get(name, 0) + count
+    cells.append(["total", "", "", *_numbers(total)])
+    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < 3 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+
+
+def _numbers(counts: dict[str, int]) -> list[str]:
+    names = ("requests", "errors", "prompt_tokens", "completion_tokens")
+    return [*(f"{counts.get(name, 0):,}" for name in names), dollars_text(counts.get("cost", 0))]

@@ -1,0 +1,36 @@
+"""Whether to ask a store that has been failing. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+
+class Breaker:
+    """Open after ``tolerance`` failures in a row (slow answers), or at once (no connection).
+
+    While it is open nobody asks; whoever watches over the store closes it when a probe succeeds.
+    """
+
+    def __init__(self, tolerance: int = 3) -> None:
+        self._tolerance = tolerance
+        self._failures = 0
+        self.open = False
+        self.reason: str | None = None
+        self.opened = 0
+
+    def succeeded(self) -> None:
+        """One answer came in time."""
+        self._failures = 0
+
+    def failed(self, reason: str, *, at_once: bool = False) -> None:
+        """One did not; ``reason`` is one of a few fixed words, for health pages and metrics."""
+        self._failures += 1
+        if not self.open and (at_once or self._failures >= self._tolerance):
+            self.open = True
+            self.opened += 1
+        if self.open:
+            self.reason = reason
+
+    def close(self) -> None:
+        """Ask again from now on."""
+        self._failures = 0
+        self.open = False
+        self.reason = None

@@ -1,0 +1,86 @@
+"""The way to the shared store: ``open_store(url)`` gives one, embedded or real, with one behaviour.
+
+Commands issued in one turn of the event loop travel in one pipeline. Each has a time limit; a
+breaker opens on slowness and failure, so that requests never hang on a store that is gone, and
+closes by itself when a write succeeds again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple, Protocol
+
+from cache.breaker import Breaker
+
+
+class StoreUnavailable(Exception):
+    """The store did not do it: gone, slow, read-only, out of memory, failing over, or too busy."""
+
+
+class Script(NamedTuple):
+    """One Lua script: its name for errors, its text, and the hash the store knows it by."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script in ``cache/lua/<name>.lua``."""
+    import hashlib  # noqa: PLC0415 - beside the only line that needs it
+
+    text = resources.files("cache").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice
+
+
+class Store(Protocol):
+    """Shared state. Every method raises StoreUnavailable; none waits longer than its timeout."""
+
+    breaker: Breaker
+    shared: bool
+
+    def start(self) -> None:
+        """Begin to watch over the breaker; needs a running loop."""
+        ...
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script atomically; answers hold bytes, integers, None and lists of them."""
+        ...
+
+    async def command(self, *args: Any) -> Any:
+        """One plain command."""
+        ...
+
+    def tell(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Any],
+        failed: Callable[[], None] | None = None,
+    ) -> None:
+        """Run a script without waiting for it; never raises, calls ``failed`` where it was not done.
+
+        What was told is sent before ``aclose`` returns.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+def open_store(url: str, timeout: float) -> Store:
+    """The store behind a URL, not yet started; it need not be there yet. ``timeout`` is seconds per command.
+
+    ``memory://`` is embedded and lives as long as this process; ``redis://``, ``rediss://``,
+    ``unix://``, ``redis+sentinel://host:port,…/service[/db]`` and ``redis+cluster://host:port``
+    are shared. Raises ValueError for any other.
+    """
+    if url.startswith("memory:"):
+        from cache.embedded import EmbeddedStore  # noqa: PLC0415 - heavy, and only here
+
+        return EmbeddedStore()
+    from cache.redis_store import RedisStore, connect  # noqa: PLC0415
+
+    return RedisStore(connect(url, timeout), timeout)

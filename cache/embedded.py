@@ -1,0 +1,68 @@
+"""``memory://``: the same commands and scripts as the real store, in this process alone.
+
+fakeredis runs them, Lua included. It is called directly: its answers take microseconds, and going
+through its asyncio client would cost more than they do. For trying, tests and single instances.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+
+from cache.breaker import Breaker
+from cache.connection import Script, StoreUnavailable
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import fakeredis
+
+
+class EmbeddedStore:
+    """A store that cannot be gone, slow or full; its breaker never opens."""
+
+    shared = False
+
+    def __init__(self) -> None:
+        self.breaker = Breaker()
+        self._redis = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer(), version=(7,))
+        self._known: set[str] = set()
+
+    def start(self) -> None:
+        return
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        return self._run(script, keys, args)
+
+    def tell(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Any],
+        failed: Callable[[], None] | None = None,
+    ) -> None:
+        try:
+            self._run(script, keys, args)
+        except StoreUnavailable:
+            if failed is not None:
+                failed()
+
+    def _run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        if script.sha not in self._known:
+            self._redis.script_load(script.text)
+            self._known.add(script.sha)
+        try:
+            return self._redis.evalsha(script.sha, len(keys), *keys, *args)
+        except redis.RedisError as error:
+            raise StoreUnavailable(f"{script.name}: {type(error).__name__}") from error
+
+    async def command(self, *args: Any) -> Any:
+        try:
+            return self._redis.execute_command(*args)  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            raise StoreUnavailable(type(error).__name__) from error
+
+    async def aclose(self) -> None:
+        self._redis.close()

@@ -1,0 +1,154 @@
+"""Limits that hold across replicas: one script decides every bucket and slot of a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import getrandbits
+from typing import NamedTuple
+
+from app.core.limits import Bucket, Decision, Level, Slots, level
+from cache import names
+from cache.connection import Store, StoreUnavailable, script
+from cache.local_limits import LocalLimits
+
+LEASE_SECONDS = 30.0  # how long a dead replica's slots stay taken
+RENEW_SECONDS = 10.0
+
+
+class LimitPlan(NamedTuple):
+    """Every limit on one key's requests for one model, names and numbers worked out once."""
+
+    buckets: tuple[Bucket, ...]
+    slots: tuple[Slots, ...]
+    keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tenant: str, buckets: Sequence[Bucket], slots: Sequence[Slots]) -> LimitPlan:
+        keys = [names.bucket(tenant, bucket.scope, bucket.unit) for bucket in buckets]
+        keys += [names.slots(tenant, slot.scope) for slot in slots]
+        return cls(tuple(buckets), tuple(slots), tuple(keys))
+
+
+class Admission(NamedTuple):
+    """A decision, and what settling it needs. ``reserved`` is in tokens."""
+
+    decision: Decision
+    lease: str
+    reserved: int
+
+
+class Limiter:
+    """Admits requests and settles them afterwards.
+
+    While the store is unavailable it decides alone, by this replica's share of each limit
+    (``on_outage`` local), or lets everything pass (allow), or raises StoreUnavailable (refuse).
+    """
+
+    def __init__(self, store: Store, on_outage: str) -> None:
+        self._store = store
+        self._on_outage = on_outage
+        self._admit = script("admit")
+        self._settle = script("settle_limits")
+        self._renew = script("renew")
+        self._local = LocalLimits()
+        self._running: dict[str, dict[str, None]] = {}  # slot key -> leases of this process
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def share(self, replicas: int) -> None:
+        """How many replicas there are, for the local share of a limit."""
+        self._local.replicas = max(1, replicas)
+
+    async def admit(self, plan: LimitPlan, tokens: int) -> Admission:
+        """Take one request and ``tokens`` from every bucket of a plan, and its slots, or nothing."""
+        lease = f"{getrandbits(96):024x}"
+        args: list[object] = [lease, int(LEASE_SECONDS * 1e6), len(plan.buckets)]
+        for bucket in plan.buckets:
+            cost = tokens if bucket.unit == "tokens" else 1
+            args += (bucket.interval, bucket.burst, cost)
+        args += [slot.most for slot in plan.slots]
+        try:
+            answer = await self._store.run(self._admit, plan.keys, args)
+        except StoreUnavailable:
+            if self._on_outage == "refuse":
+                raise
+            if self._on_outage == "allow":
+                return Admission(Decision(True, local=True), lease, 0)
+            return Admission(
+                self._local.admit(plan.buckets, plan.slots, plan.keys, lease, tokens), lease, tokens
+            )
+        decision = _decision(plan, answer)
+        if decision.allowed and plan.slots:
+            self._note(plan, lease)
+        return Admission(decision, lease, tokens)
+
+    def settle(self, plan: LimitPlan, admission: Admission, used: int) -> None:
+        """Free the slots, and correct the token buckets to what was really ``used``.
+
+        Not waited for by the caller's answer. Where the store is gone, leases and refills mend it.
+        """
+        if admission.decision.local:
+            self._local.settle(
+                plan.buckets, plan.keys, plan.slots, admission.lease, admission.reserved - used
+            )
+            return
+        self._forget(plan, admission.lease)
+        units = admission.reserved - used
+        buckets = [
+            (key, bucket)
+            for key, bucket in zip(plan.keys, plan.buckets, strict=False)
+            if bucket.unit == "tokens" and units
+        ]
+        slot_keys = plan.keys[len(plan.buckets) :]
+        if not buckets and not slot_keys:
+            return
+        args: list[object] = [admission.lease, len(buckets)]
+        for _, bucket in buckets:
+            args += (bucket.interval, units)
+        keys = [key for key, _ in buckets] + list(slot_keys)
+        self._store.tell(self._settle, keys, args)
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of running requests, for as long as this task runs."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            for key, leases in list(self._running.items()):
+                if leases:
+                    try:
+                        await self._store.run(
+                            self._renew, [key], [int(LEASE_SECONDS * 1e6), *leases]
+                        )
+                    except StoreUnavailable:
+                        break
+
+    def _note(self, plan: LimitPlan, lease: str) -> None:
+        for key in plan.keys[len(plan.buckets) :]:
+            self._running.setdefault(key, {})[lease] = None
+
+    def _forget(self, plan: LimitPlan, lease: str) -> None:
+        for key in plan.keys[len(plan.buckets) :]:
+            leases = self._running.get(key)
+            if leases is not None:
+                leases.pop(lease, None)
+                if not leases:
+                    del self._running[key]
+
+
+def _decision(plan: LimitPlan, answer: list[object]) -> Decision:
+    """The script's answer as a value."""
+    allowed, wait, place, now_text, *full = answer
+    now = float(now_text)  # type: ignore[arg-type]
+    levels: list[Level] = [
+        level(bucket, float(at), now)  # type: ignore[arg-type]
+        for bucket, at in zip(plan.buckets, full, strict=True)
+    ]
+    if allowed:
+        return Decision(True, levels)
+    index = int(place) - 1  # type: ignore[call-overload]
+    if index < len(plan.buckets):
+        bucket = plan.buckets[index]
+        refused_by = (bucket.scope, bucket.unit)
+    else:
+        refused_by = (plan.slots[index - len(plan.buckets)].scope, "concurrent")
+    waiting = int(wait)  # type: ignore[call-overload]
+    return Decision(False, levels, None if waiting < 0 else waiting, refused_by)

@@ -1,0 +1,15 @@
+-- One budget as it stands: {spent, held}, after giving back holds whose lease ran out. Money in
+-- nano-dollars, times in microseconds since 2026-01-01 UTC.
+-- KEYS: its account and its leases.
+local time = redis.call('TIME')
+local now = (tonumber(time[1]) - 1767225600) * 1000000 + tonumber(time[2])
+for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
+  local amount = redis.call('HGET', KEYS[1], 'h:' .. old)
+  if amount then
+    redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
+    redis.call('HDEL', KEYS[1], 'h:' .. old)
+    redis.call('HSET', KEYS[1], 'x:' .. old, 1)
+  end
+  redis.call('ZREM', KEYS[2], old)
+end
+return {redis.call('HGET', KEYS[1], 'spent') or '0', redis.call('HGET', KEYS[1], 'held') or '0'}

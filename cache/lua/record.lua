@@ -1,0 +1,17 @@
+-- Write what happened for one tenant: counters by hour and by day, and one stream entry a request.
+-- KEYS: the stream of records, then the counter hashes.
+-- ARGV: most records to keep, seconds to keep each hash .. (one per hash), number of records, the
+--       records, then for each counter: place of its hash (1-based), field, amount.
+local hashes = #KEYS - 1
+local arg = 2 + hashes
+local records = tonumber(ARGV[arg])
+for i = 1, records do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'r', ARGV[arg + i])
+end
+arg = arg + records + 1
+while arg + 2 <= #ARGV do
+  redis.call('HINCRBY', KEYS[1 + tonumber(ARGV[arg])], ARGV[arg + 1], ARGV[arg + 2])
+  arg = arg + 3
+end
+for i = 1, hashes do redis.call('EXPIRE', KEYS[1 + i], ARGV[1 + i]) end
+return records

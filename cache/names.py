@@ -1,0 +1,36 @@
+"""The names of everything in the store, in one place: versioned, hash-tagged by tenant.
+
+All keys of a tenant share the tag ``{tenant}``, so that a script that touches several of them runs
+on one node of a cluster. ``1`` is the version of what is kept behind the names.
+"""
+
+from __future__ import annotations
+
+VERSION = "hg1"
+PROBE = f"{VERSION}:probe"
+REPLICAS = f"{VERSION}:replicas"
+
+
+def bucket(tenant: str, scope: str, unit: str) -> str:
+    return f"{VERSION}:{{{tenant}}}:bucket:{scope}:{unit}"
+
+
+def slots(tenant: str, scope: str) -> str:
+    return f"{VERSION}:{{{tenant}}}:slots:{scope}"
+
+
+def account(tenant: str, scope: str, window: str) -> str:
+    return f"{VERSION}:{{{tenant}}}:account:{scope}:{window}"
+
+
+def leases(tenant: str, scope: str, window: str) -> str:
+    return f"{VERSION}:{{{tenant}}}:leases:{scope}:{window}"
+
+
+def records(tenant: str) -> str:
+    return f"{VERSION}:{{{tenant}}}:records"
+
+
+def counters(tenant: str, period: str) -> str:
+    """``period`` is an hour, ``2026-11-20T14``, or a day, ``2026-11-20``."""
+    return f"{VERSION}:{{{tenant}}}:usage:{period}"

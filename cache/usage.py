@@ -1,0 +1,135 @@
+"""What was used: counters by hour and day, and a capped stream of records, written in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from cache import names
+from cache.connection import Store, StoreUnavailable, script
+
+FLUSH_SECONDS = 0.5
+MAX_BUFFERED = 20_000  # records not yet written, in this process
+MAX_RECORDS = 10_000  # kept in the store for each tenant
+BATCH = 500
+HOURS_KEPT = 8 * 86400
+DAYS_KEPT = 400 * 86400
+
+COUNTED = ("requests", "errors", "prompt_tokens", "completion_tokens", "cost", "saved")
+
+
+class UsageRow(NamedTuple):
+    """Counters of one key and model over a time; ``cost`` and ``saved`` in nano-dollars."""
+
+    tenant: str
+    key: str
+    model: str
+    counts: dict[str, int]
+
+
+class UsageLog:
+    """Takes records as they happen and writes them aside; bounded, what is too much is counted."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._record = script("record")
+        self._waiting: list[tuple[float, dict[str, Any]]] = []
+        self.dropped = 0
+
+    def add(self, record: dict[str, Any], now: float) -> None:
+        """Remember one record; ``now`` is unix seconds. It must name a tenant."""
+        if len(self._waiting) >= MAX_BUFFERED:
+            self.dropped += 1
+            return
+        self._waiting.append((now, record))
+
+    async def keep_writing(self) -> None:
+        """Write what has come in, again and again, while this task runs."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write everything now; what the store does not take stays for the next time."""
+        waiting, self._waiting = self._waiting, []
+        by_tenant: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+        for item in waiting:
+            by_tenant.setdefault(str(item[1]["tenant"]), []).append(item)
+        for tenant, items in by_tenant.items():
+            for start in range(0, len(items), BATCH):
+                batch = items[start : start + BATCH]
+                try:
+                    await self._write(tenant, batch)
+                except StoreUnavailable:
+                    room = MAX_BUFFERED - len(self._waiting)
+                    self.dropped += max(0, len(batch) - room)
+                    self._waiting[:0] = batch[: max(0, room)]
+
+    async def _write(self, tenant: str, items: list[tuple[float, dict[str, Any]]]) -> None:
+        counts: dict[str, dict[str, int]] = {}
+        for now, record in items:
+            _count(counts, now, record)
+        periods = list(counts)
+        keys = [names.records(tenant), *(names.counters(tenant, period) for period in periods)]
+        args: list[Any] = [MAX_RECORDS]
+        args += [HOURS_KEPT if "T" in period else DAYS_KEPT for period in periods]
+        args.append(len(items))
+        args += [orjson.dumps({"time": now, **record}) for now, record in items]
+        for place, period in enumerate(periods, 1):
+            for field, amount in counts[period].items():
+                args += (place, field, amount)
+        await self._store.run(self._record, keys, args)
+
+
+def _count(counts: dict[str, dict[str, int]], now: float, record: Mapping[str, Any]) -> None:
+    moment = datetime.fromtimestamp(now, UTC)
+    amounts = {
+        "requests": 1,
+        "errors": int(record["status"] >= 400),
+        "prompt_tokens": record["prompt_tokens"] or 0,
+        "completion_tokens": record["completion_tokens"] or 0,
+        "cost": record["cost"] or 0,
+        "saved": record.get("saved") or 0,
+    }
+    prefix = f"{record['key']}|{record['alias'] or ''}|"
+    for period in (moment.strftime("%Y-%m-%dT%H"), moment.strftime("%Y-%m-%d")):
+        fields = counts.setdefault(period, {})
+        for name, amount in amounts.items():
+            if amount:
+                fields[prefix + name] = fields.get(prefix + name, 0) + amount
+
+
+async def read_usage(store: Store, tenant: str, since: datetime, until: datetime) -> list[UsageRow]:
+    """The counters of a tenant between two moments, by key and model.
+
+    By hour while hours are kept, else by whole days. Raises StoreUnavailable.
+    """
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    for period in periods_between(since, until):
+        flat = await store.command("HGETALL", names.counters(tenant, period))
+        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+        for field, amount in pairs:
+            # An alias may hold the separator; a key's id and a counter's name cannot.
+            key, _, rest = field.decode().partition("|")
+            model, _, name = rest.rpartition("|")
+            counts = rows.setdefault((key, model), dict.fromkeys(COUNTED, 0))
+            counts[name] = counts.get(name, 0) + int(amount)
+    return [UsageRow(tenant, key, model, counts) for (key, model), counts in sorted(rows.items())]
+
+
+def periods_between(since: datetime, until: datetime) -> list[str]:
+    """The names of the periods that cover a span: hours within the last week, else days."""
+    hourly = until - since <= timedelta(days=7)
+    step = timedelta(hours=1) if hourly else timedelta(days=1)
+    moment = since.replace(minute=0, second=0, microsecond=0)
+    if not hourly:
+        moment = moment.replace(hour=0)
+    names_of: list[str] = []
+    while moment <= until:
+        names_of.append(moment.strftime("%Y-%m-%dT%H" if hourly else "%Y-%m-%d"))
+        moment += step
+    return names_of

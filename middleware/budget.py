@@ -1,0 +1,101 @@
+"""Can it pay? The bound on the cost is held before the call, the real cost is charged after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.errors import GatewayError, Unavailable
+from app.core.exchange import Exchange, exchange_of
+from app.core.keys import Key
+from app.core.limits import retry_headers
+from app.core.pricing import Price, cost_bound, dollars_text
+from cache.connection import StoreUnavailable
+from cache.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
+
+OUTAGE_WAIT = 1_000_000  # microseconds; the breaker looks again every quarter of a second
+
+
+class BudgetExceeded(GatewayError):
+    status = 429
+    type = "insufficient_quota"
+    code = "budget_exceeded"
+    retryable = False
+
+
+class Budget:
+    """Asks the ledger for the plan that ``plan_of`` gives, at the price that ``price_of`` gives.
+
+    Without a plan, or at no price, it costs nothing. With ``on_outage`` allow, requests pass
+    unheld while the store is out, and are charged when it is back.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        ledger: Ledger,
+        plan_of: Callable[[Key, str], BudgetPlan | None],
+        price_of: Callable[[str], Price | None],
+        on_outage: Literal["refuse", "allow"],
+    ) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._plan_of = plan_of
+        self._price_of = price_of
+        self._on_outage = on_outage
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        key, request = exchange.key, exchange.request
+        assert key is not None
+        assert request is not None
+        plan = self._plan_of(key, request.model)
+        price = self._price_of(request.model)
+        if plan is None or price is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            held = await self._ledger.reserve(plan, cost_bound(price, request))
+        except StoreUnavailable:
+            if self._on_outage == "refuse":
+                await _refuse(exchange, send, _unavailable())
+                return
+            held = self._ledger.unheld(plan)
+        if isinstance(held, Refusal):
+            await _refuse(exchange, send, _refusal(held.account))
+            return
+        await self._call(scope, receive, send, held)
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
+        outcome = exchange_of(scope).outcome
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._ledger.settle(hold, outcome.cost or 0)
+
+
+async def _refuse(exchange: Exchange, send: Send, error: GatewayError) -> None:
+    exchange.outcome.error_code = error.code
+    await answer_error(send, error)
+
+
+def _unavailable() -> GatewayError:
+    return Unavailable(
+        "The store that keeps the budgets cannot be reached; try again shortly.",
+        code="store_unavailable",
+        headers=retry_headers(OUTAGE_WAIT),
+    )
+
+
+def _refusal(account: Account) -> GatewayError:
+    budget = account.budget
+    whose = {"key": "This key's", "tenant": "The tenant's"}.get(
+        budget.scope.partition(":")[0], "The model's"
+    )
+    return BudgetExceeded(
+        f"{whose} budget cannot cover this request: of ${dollars_text(budget.limit)} "
+        f"per {budget.per}, ${dollars_text(account.spent)} is spent and "
+        f"${dollars_text(account.held)} is held by running requests."
+    )

@@ -1,0 +1,103 @@
+"""May this key ask now? Taken in one script before the call, settled to the real use after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.completions import CompletionRequest
+from app.core.errors import GatewayError, HeaderList, Unavailable
+from app.core.exchange import Exchange, exchange_of
+from app.core.keys import Key
+from app.core.limits import Decision, limit_headers, retry_headers
+from app.core.pricing import output_bound
+from app.core.usage import estimate_prompts, estimate_text
+from cache.connection import StoreUnavailable
+from cache.limiter import Limiter, LimitPlan
+
+# Nobody knows when a running request ends; a second is soon and not a storm.
+SLOT_WAIT = 1_000_000
+
+
+class RateLimited(GatewayError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class RateLimit:
+    """Asks the limiter for the plan that ``plan_of`` gives a key and an alias."""
+
+    def __init__(
+        self, app: ASGIApp, *, limiter: Limiter, plan_of: Callable[[Key, str], LimitPlan | None]
+    ) -> None:
+        self._app = app
+        self._limiter = limiter
+        self._plan_of = plan_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        key, request = exchange.key, exchange.request
+        assert key is not None
+        assert request is not None
+        plan = self._plan_of(key, request.model)
+        if plan is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            admission = await self._limiter.admit(plan, token_bound(request))
+        except StoreUnavailable:
+            await _refuse(exchange, send, _unavailable())
+            return
+        decision = admission.decision
+        exchange.reply_headers += limit_headers(plan.buckets, decision)
+        if not decision.allowed:
+            await _refuse(exchange, send, _refusal(decision))
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            usage = exchange.outcome.usage
+            self._limiter.settle(plan, admission, usage.total_tokens if usage else 0)
+
+
+def token_bound(request: CompletionRequest) -> int:
+    """Tokens to reserve: the prompts (exact for ids, estimated for text) and the output bound."""
+    if request.messages is not None:
+        texts = (str(message.get("content") or "") for message in request.messages)
+        return sum(map(estimate_text, texts)) + output_bound(request)
+    return estimate_prompts(request.prompts) + output_bound(request)
+
+
+async def _refuse(exchange: Exchange, send: Send, error: GatewayError) -> None:
+    exchange.outcome.error_code = error.code
+    await answer_error(send, error)
+
+
+def _unavailable() -> GatewayError:
+    return Unavailable(
+        "The store that keeps the limits cannot be reached; try again shortly.",
+        code="store_unavailable",
+        headers=retry_headers(SLOT_WAIT),
+    )
+
+
+def _refusal(decision: Decision) -> GatewayError:
+    scope, unit = decision.refused_by or ("key", "requests")
+    whose = {"key": "This key's", "tenant": "The tenant's"}.get(
+        scope.partition(":")[0], "The model's"
+    )
+    if decision.wait is None:
+        return RateLimited(
+            f"{whose} limit of {unit} is smaller than what this request may use; "
+            "ask for less in one request.",
+            retryable=False,
+        )
+    if unit == "concurrent":
+        headers: HeaderList = retry_headers(SLOT_WAIT)
+        return RateLimited(f"{whose} limit of concurrent requests is reached.", headers=headers)
+    seconds = decision.wait / 1e6
+    return RateLimited(
+        f"{whose} limit of {unit} per minute is reached; try again in {seconds:.3f} s.",
+        headers=retry_headers(decision.wait),
+    )
