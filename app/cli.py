@@ -59,7 +59,9 @@ def serve(file: str | None, host: str | None, port: int | None, workers: int | N
     secret = None
     if file is None:
         secret = new_secret("trial")
-        text = BUILT_IN.format(host=host or "127.0.0.1", port=port or 8080, secret=secret)
+        text = BUILT_IN.format(
+            host=host or "127.0.0.1", port=8080 if port is None else port, secret=secret
+        )
         source = "built-in configuration"
     else:
         text, source = _read(file), file
@@ -71,14 +73,19 @@ def serve(file: str | None, host: str | None, port: int | None, workers: int | N
         _fail(
             ["--workers: more than one worker needs a shared store; set `store.url` to redis://…"]
         )
-    settings = replace(loaded.settings, server=server)
-    loaded = Loaded(settings, loaded.warnings, loaded.generation)
-    _greet(loaded, secret)
-
     # Here, so that the other commands start at once.
-    from app.serve import Main  # noqa: PLC0415
+    from app.serve import Main, free_port  # noqa: PLC0415
 
-    Main(loaded, text, source, file).run()
+    try:
+        if server.port == 0:
+            server = replace(server, port=free_port(server.host))
+        settings = replace(loaded.settings, server=server)
+        loaded = Loaded(settings, loaded.warnings, loaded.generation)
+        gateway = Main(loaded, text, source, file)
+        _greet(loaded, secret)
+        gateway.run()
+    except OSError as error:
+        _fail([f"cannot listen on {server.host}:{server.port}: {error.strerror or error}"])
 
 
 @main.command()

@@ -15,7 +15,7 @@ import msgspec
 
 from app.config_checks import check_references
 from app.core.decoding import Decoder, Fault, path_text
-from app.core.quantities import Secret
+from app.core.json_schema import schema_of
 from app.settings import Settings
 from app.yaml_tree import YamlTree
 
@@ -72,7 +72,8 @@ def load(
         faults += _loose_references(tree.value, faults)
     else:
         more, warnings = check_references(settings)
-        faults += more
+        told = {fault.path for fault in faults}
+        faults += [fault for fault in more if fault.path not in told]
     if faults:
         raise ConfigError(_lines(source, tree, faults))
     assert settings is not None
@@ -85,7 +86,7 @@ def _loose_references(tree: Any, faults: list[Fault]) -> list[Fault]:
     if not isinstance(tree, Mapping):
         return []
     known = {tuple(fault.path) for fault in faults}
-    lenient = Decoder()
+    lenient = Decoder(salvage=True)
     salvaged: dict[str, Any] = {}
     hints = {field.name: field.type for field in msgspec.structs.fields(Settings)}
     for name, value in tree.items():
@@ -115,15 +116,7 @@ def _lines(source: str, tree: YamlTree, faults: list[Fault]) -> list[str]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors."""
-
-    def quantity(kind: type) -> dict[str, Any]:
-        pattern = getattr(kind, "pattern", None)
-        if kind is Secret or pattern is None:
-            return {"type": "string"}
-        return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": pattern}]}
-
-    schema = msgspec.json.schema(Settings, schema_hook=quantity)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema_of(Settings)}
 
 
 def config_file_from_environment() -> str | None:

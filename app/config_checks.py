@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from app.core.decoding import Fault, Path
 from app.core.keys import allowed_models, digest_of
 from app.core.pricing import MAX_DOLLARS
+from app.core.quantities import Secret
 from app.prices import price_of
 from app.settings import CallerKey, Model, OpenAIProvider, Settings
 
@@ -108,12 +109,15 @@ class _Check:
             self._fault((*path, "proxy"), problem)
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
-        for field, value in (("api_key", provider.api_key), *provider.headers.items()):
-            if not value.reveal().isprintable() or not value.reveal().isascii():
-                self._fault((*path, field), "must be printable ASCII: it is sent as a header")
-        for header in provider.headers:
+        sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}
+        for header, value in provider.headers.items():
             if not _HEADER_NAME.fullmatch(header):
                 self._fault((*path, "headers", header), "is not a header name")
+            if value is not None:
+                sent[*path, "headers", header] = value
+        for place, value in sent.items():
+            if not value.reveal().isprintable() or not value.reveal().isascii():
+                self._fault(place, "must be printable ASCII: it is sent as a header")
 
     def models(self) -> None:
         for alias, model in self._settings.models.items():

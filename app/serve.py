@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -90,7 +91,11 @@ class Main:
         self._pid = os.getpid()
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until told to stop.
+
+        Raises OSError where the address cannot be listened on.
+        """
+        _try_address(self._server_settings.host, self._server_settings.port)
         target = partial(load_worker, self._snapshot.path, self._snapshot.source)
         try:
             self._granian.serve(target_loader=target, wrap_loader=False)
@@ -140,6 +145,23 @@ class Main:
             pid = worker.inner.pid
             if pid is not None and worker.inner.is_alive():
                 os.kill(pid, number)
+
+
+def _try_address(host: str, port: int) -> None:
+    """Bind once and let go: below us the same mistake would end in a crash, or go unseen."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
 
 def _say(line: str) -> None:

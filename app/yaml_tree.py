@@ -10,7 +10,7 @@ import yaml
 
 from app.core.decoding import Fault, Path
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{)")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:[^}$]|\$(?!\{))*))?\}|(\$\{)")
 _MAX_DEPTH = 20
 _MAX_NODES = 200_000
 _BAD_VARIABLE = "expected ${NAME} or ${NAME:-default}"
@@ -37,6 +37,16 @@ class YamlTree:
     def _read(self, text: str) -> Any:
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.composer.ComposerError as error:
+            # Its own words would quote what may be an unquoted secret.
+            if error.problem_mark is not None:
+                self.lines[()] = error.problem_mark.line + 1
+            problem = "refers to an anchor that does not exist; quote a text that starts with *"
+            self.faults.append(Fault((), problem))
+            return None
+        except RecursionError:
+            self.faults.append(Fault((), "is nested too deeply"))
+            return None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             if mark is not None:
@@ -86,7 +96,10 @@ class YamlTree:
         try:
             return self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError):
-            self.faults.append(Fault(path, f"cannot be read as {node.tag.rpartition(':')[2]}"))
+            kind = "has a tag that is not understood; quote a text that starts with !"
+            if node.tag.startswith("tag:yaml.org,2002:"):
+                kind = f"cannot be read as {node.tag.rpartition(':')[2]}"
+            self.faults.append(Fault(path, kind))
             return None
 
     def _variable(self, match: re.Match[str], path: Path) -> str:

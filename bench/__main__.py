@@ -10,9 +10,9 @@ from pathlib import Path
 from bench import measure, nginx, wrk
 from bench.failure import BenchFailureError
 from bench.processes import Cores, stop_on_signals
-from bench.report import LEGEND, tables
+from bench.report import LEGEND, NOISY_PERCENT, tables
 from bench.results import Result
-from bench.steps import STEPS, StreamLoad, chosen, floor_of
+from bench.steps import STEPS, chosen, floor_of
 
 _HELP = f"""\
 The thing under test runs alone on the first core that this process may use; the load generator
@@ -21,7 +21,7 @@ measured --repeats times; the median is shown. Machines and neighbours differ, n
 differs with them: compare the multiples of nginx, not the absolute numbers.
 
 columns:
-{LEGEND.format(many=StreamLoad().many, connections=measure.CONNECTIONS)}
+{LEGEND}
 
 examples:
   python -m bench                          everything, about two minutes
@@ -80,11 +80,11 @@ def _plan(folder: Path, seconds: int, repeats: int) -> measure.Plan:
 
 
 def _noise(results: list[Result]) -> str:
-    """How much of the test core others used meanwhile: whether to believe the run."""
-    shares = [share for r in results if (share := r.median("others_percent")) is not None]
-    if not shares:
-        return ""
-    return f"others on the test core: {min(shares):.0f} to {max(shares):.0f} % of it, by step"
+    """Whether to believe the run."""
+    noisy = [r.step.name for r in results if (r.median("others_percent") or 0) > NOISY_PERCENT]
+    if not noisy:
+        return "the test core was quiet"
+    return f"doubtful, because others used the test core: {', '.join(noisy)}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -19,6 +19,7 @@ from bench.stream_upstream import WORD
 CONNECTIONS = 64
 _WARM_UP_SECONDS = 1
 _GRACE_SECONDS = 40
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,6 @@ class Plan:
     def seconds_alone(self) -> int:
         """One connection needs less time: it is a latency, not a rate."""
         return max(1, self.seconds // 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a stretch of load cost: CPU seconds of the tree and of everyone else on its core."""
-
-    mine: float
-    others: float
 
 
 def run(step: Step, plan: Plan) -> Result:
@@ -115,7 +108,7 @@ def _plain(step: Step, load: PlainLoad, plan: Plan, child: Child) -> dict[str, M
 
 
 def _plain_sample(load: PlainLoad, plan: Plan, child: Child) -> Sample:
-    with _metered(plan, child) as cost:
+    with procfs.metered(child.pid, plan.cores.test) as cost:
         found = _wrk(load, plan, child, CONNECTIONS, plan.seconds)
     spent = cost()
     return {
@@ -124,22 +117,25 @@ def _plain_sample(load: PlainLoad, plan: Plan, child: Child) -> Sample:
         "p50_ms": found.p50,
         "p90_ms": found.p90,
         "p99_ms": found.p99,
-        "busy_percent": spent.mine / found.seconds * 100,
-        "others_percent": spent.others / found.seconds * 100,
+        "busy_percent": spent.busy_percent,
+        "others_percent": spent.others_percent,
     }
 
 
 def _wrk(
     load: PlainLoad, plan: Plan, child: Child, connections: int, seconds: int
 ) -> wrk.WrkResult:
-    found = wrk.run(
-        child.port,
-        key=load.key,
-        body=load.body,
-        connections=connections,
-        seconds=seconds,
-        core=plan.cores.load,
-    )
+    for _ in range(_TRIES):
+        found = wrk.run(
+            child.port,
+            key=load.key,
+            body=load.body,
+            connections=connections,
+            seconds=seconds,
+            core=plan.cores.load,
+        )
+        if found.requests or found.broken:
+            break  # else neighbours starved wrk for the whole time
     wanted = 0 if load.status == OK else found.requests
     if not found.requests or found.broken or found.refused != wanted:
         raise BenchFailureError(
@@ -177,10 +173,10 @@ def _streams(step: Step, load: StreamLoad, plan: Plan, child: Child) -> dict[str
 
 def _stream_sample(load: StreamLoad, plan: Plan, child: Child) -> Sample:
     """Both lengths once. CPU a stream = fixed + chunks x slope, so two lengths give both."""
-    with _metered(plan, child) as few_cost:
+    with procfs.metered(child.pid, plan.cores.test) as few_cost:
         few = _stream_load(plan, child, CONNECTIONS, plan.seconds, load.few)
     few_spent = few_cost()
-    with _metered(plan, child) as many_cost:
+    with procfs.metered(child.pid, plan.cores.test) as many_cost:
         many = _stream_load(plan, child, CONNECTIONS, plan.seconds, load.many)
     many_spent = many_cost()
     short = few_spent.mine / few["streams"] * 1e6
@@ -194,8 +190,8 @@ def _stream_sample(load: StreamLoad, plan: Plan, child: Child) -> Sample:
         "cpu_stream_fixed_us": short - slope * load.few,
         "first_chunk_p50_ms": many["first_chunk_p50"] * 1e3,
         "first_chunk_p99_ms": many["first_chunk_p99"] * 1e3,
-        "busy_percent": many_spent.mine / many["seconds"] * 100,
-        "others_percent": many_spent.others / many["seconds"] * 100,
+        "busy_percent": many_spent.busy_percent,
+        "others_percent": many_spent.others_percent,
     }
 
 
@@ -216,17 +212,6 @@ def _stream_load(
     if problems or not found["streams"]:
         raise BenchFailureError(f"streams failed: {problems}\n{child.last_words()}")
     return found
-
-
-@contextmanager
-def _metered(plan: Plan, child: Child) -> Iterator[Callable[[], Cost]]:
-    """CPU over the block; read by calling what it yields, after the block."""
-    mine, core = procfs.cpu_seconds(child.pid), procfs.core_busy_seconds(plan.cores.test)
-    found: list[Cost] = []
-    yield lambda: found[0]
-    spent = procfs.cpu_seconds(child.pid) - mine
-    busy = procfs.core_busy_seconds(plan.cores.test) - core
-    found.append(Cost(spent, max(0.0, busy - spent)))
 
 
 def _memory(child: Child) -> dict[str, Measure]:

@@ -40,8 +40,8 @@ class Child:
 
     def last_words(self) -> str:
         """The end of its output, for an error message."""
-        lines = self.log.read_text(errors="replace").splitlines()[-12:]
-        return "\n".join(f"    {line[:400]}" for line in lines) or "    (it printed nothing)"
+        lines = self.log.read_text(errors="replace").splitlines()[-8:]
+        return "\n".join(f"    {line[:200]}" for line in lines) or "    (it printed nothing)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def running(
         spawned = time.monotonic()
         process = subprocess.Popen(
             argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd=ROOT,
-            start_new_session=True,  # Ctrl-C reaches us only; we end our children in order
+            process_group=0,  # Ctrl-C reaches us only; we end our children in order
         )  # fmt: skip
     child = Child(name, process, port, log, spawned)
     try:
@@ -111,8 +111,8 @@ def _stop(child: Child) -> None:
         child.process.kill()
         child.process.wait()
     for pid in family[1:]:
-        try:  # only what still belongs to the session that we opened
-            if os.getsid(pid) == child.pid:
+        try:  # only what is still in the group that we opened
+            if os.getpgid(pid) == child.pid:
                 os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass

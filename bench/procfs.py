@@ -1,7 +1,9 @@
 """What Linux says about a process tree: CPU seconds, memory, open files. Reads /proc only."""
 
 import os
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +23,9 @@ class Memory:
 def tree(root: int) -> list[int]:
     """The process and all its living descendants, root first."""
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (fields := _stat(int(name))):
-            children.setdefault(int(fields[1]), []).append(int(name))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
     found = [root]
     for pid in found:  # grows while it is walked: breadth first
         found.extend(children.get(pid, []))
@@ -52,6 +54,36 @@ def _cpu_seconds(pid: int) -> float:
     return max(user + system, exact / 1e9) + child_user + child_system
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU seconds of a process tree, and of everyone else on its core, over `wall` seconds."""
+
+    mine: float
+    others: float
+    wall: float
+
+    @property
+    def busy_percent(self) -> float:
+        """How much of a core the tree used."""
+        return self.mine / self.wall * 100
+
+    @property
+    def others_percent(self) -> float:
+        """How much of that core everyone else used."""
+        return self.others / self.wall * 100
+
+
+@contextmanager
+def metered(root: int, core: int) -> Iterator[Callable[[], Cost]]:
+    """The cost of the block, read by calling what it yields, after the block."""
+    began, mine, busy = time.monotonic(), cpu_seconds(root), core_busy_seconds(core)
+    found: list[Cost] = []
+    yield lambda: found[0]
+    spent = cpu_seconds(root) - mine
+    others = max(0.0, core_busy_seconds(core) - busy - spent)
+    found.append(Cost(spent, others, time.monotonic() - began))
+
+
 def core_busy_seconds(core: int) -> float:
     """How long one core has been busy since boot, with whatever."""
     for line in Path("/proc/stat").read_text().splitlines():
@@ -78,7 +110,7 @@ def memory(pid: int) -> Memory:
 
 def open_files(root: int) -> int:
     """Open descriptors of the whole tree."""
-    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in tree(root))
+    return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in tree(root))
 
 
 def _stat(pid: int) -> list[str]:

@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Sequence
 
+from bench.measure import CONNECTIONS
 from bench.results import Result
 from bench.steps import DIRECT, FLOOR, STREAM_DIRECT, STREAM_FLOOR, StreamLoad
 
 Column = tuple[str, Callable[[Result], str]]
 
-LEGEND = """\
+NOISY_PERCENT = 15
+
+LEGEND = f"""\
 cpu us       CPU microseconds (user + system, whole process tree) per request, or per relayed chunk
-             with the stream's own cost spread over its {many} chunks; "slope" is one more chunk,
-             "fixed" is a stream without chunks (slope and fixed from streams of two lengths)
+             with the stream's own cost spread over its {StreamLoad().many} chunks; "slope" is one
+             more chunk, "fixed" is a stream without chunks (from streams of two lengths)
 x nginx      the same as a multiple of nginx in this run; this is the figure to compare over time
-p50 p90 p99  milliseconds at {connections} connections, closed loop: at saturation it is queueing
+p50 p90 p99  milliseconds at {CONNECTIONS} connections, closed loop: at saturation it is queueing
 first        milliseconds from request to first chunk
 alone        p50 in milliseconds at one connection; "added" is that minus going directly
-busy         share of its core that the process used; where it is under 95 %, something else set
+busy         share of its core that the process used; where it is under 90 %, something else set
              the rate (the load core, neighbours, or the streams' own pace): trust cpu, not req/s
+others       share of that core which others used meanwhile: over {NOISY_PERCENT} % it is doubtful
 rss pss      MiB of the worker process after the load; cold: ms from spawn to /health/ready
 spread       (highest - lowest) / median of cpu us over the repeats"""
 
@@ -25,6 +29,14 @@ def _number(name: str, digits: int = 0) -> Callable[[Result], str]:
     def show(result: Result) -> str:
         value = result.median(name)
         return "" if value is None else f"{value:,.{digits}f}"
+
+    return show
+
+
+def _percent(name: str) -> Callable[[Result], str]:
+    def show(result: Result) -> str:
+        value = result.median(name)
+        return "" if value is None else f"{value:.0f}%"
 
     return show
 
@@ -59,7 +71,8 @@ def _added(name: str, direct: Result | None) -> Callable[[Result], str]:
 
 def _common(cpu: str) -> list[Column]:
     return [
-        ("busy", lambda r: f"{value:.0f}%" if (value := r.median("busy_percent")) else ""),
+        ("busy", _percent("busy_percent")),
+        ("others", _percent("others_percent")),
         ("rss", _number("rss_mib")),
         ("pss", _number("pss_mib")),
         ("cold", _number("cold_start_ms")),

@@ -50,6 +50,7 @@ class Stage:
 
     gateway: Child
     upstream: Child
+    core: int
     streams: int
     chunks: int
     seconds: float
@@ -75,7 +76,9 @@ def soak(stage: Stage, verdict: Verdict) -> None:
 
 def _full_round(stage: Stage, number: int, verdict: Verdict) -> float:
     """One round; returns the worker's RSS in MiB afterwards."""
-    found = _play(Round(stage.gateway.port, stage.streams, stage.chunks, stage.seconds))
+    with procfs.metered(stage.gateway.pid, stage.core) as cost:
+        found = _play(Round(stage.gateway.port, stage.streams, stage.chunks, stage.seconds))
+    spent = cost()
     verdict.fact(
         not found.problems and found.complete == stage.streams,
         f"round {number}: {found.complete:,} of {stage.streams:,} streams complete and well "
@@ -85,10 +88,14 @@ def _full_round(stage: Stage, number: int, verdict: Verdict) -> float:
     )
     time.sleep(_QUIET_SECONDS)
     rss = max(memory.rss for memory in procfs.workers(stage.gateway.pid))
-    print(
-        f"      worker {rss:.0f} MiB, {procfs.open_files(stage.gateway.pid)} descriptors, "
-        f"upstream {_counts(stage.upstream)}",
-        flush=True,
+    _detail(
+        f"CPU {spent.mine / max(1, found.chunks) * 1e6:.0f} us a chunk; its core was "
+        f"{spent.busy_percent:.0f} % busy with it, {spent.others_percent:.0f} % "
+        "with others"
+    )
+    _detail(
+        f"worker {rss:.0f} MiB, {procfs.open_files(stage.gateway.pid)} descriptors, "
+        f"upstream {_counts(stage.upstream)}"
     )
     return rss
 
@@ -141,6 +148,10 @@ def _counts(upstream: Child) -> dict[str, int]:
     return found
 
 
+def _detail(text: str) -> None:
+    print(f"      {text}", flush=True)
+
+
 def _why(problems: dict[str, int]) -> str:
     return f"; problems: {problems}" if problems else ""
 
@@ -171,7 +182,7 @@ def main() -> int:
                 ready(up, "/control")
                 ready(child, "/health/ready")
                 seconds = args.chunks * args.delay_ms / 1e3 + _ROUND_GRACE_SECONDS
-                soak(Stage(child, up, args.streams, args.chunks, seconds), verdict)
+                soak(Stage(child, up, cores.test, args.streams, args.chunks, seconds), verdict)
                 if verdict.failed:
                     print(f"the end of the gateway's log:\n{child.last_words()}")
     except (BenchFailureError, OSError) as error:

@@ -65,7 +65,7 @@ class StreamConnection(asyncio.Protocol):
             self._end(f"not HTTP: {error}")
             self._transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._end("connection closed before the end of the answer")
 
     def on_body(self, body: bytes) -> None:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import httptools
 import orjson
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         self._counts.connections += 1
         self._rest()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._counts.connections -= 1
         self._cancel()
         if self._script is not None:
@@ -91,11 +91,15 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._cancel()
-        if self._url.startswith(b"/control"):
-            return self._answer(orjson.dumps(asdict(self._counts)))
         asked = orjson.loads(self._body or b"{}")
-        if not asked.get("stream"):
-            return self._answer(_COMPLETION)
+        if self._url.startswith(b"/control"):
+            self._answer(orjson.dumps(asdict(self._counts)))
+        elif asked.get("stream"):
+            self._begin(asked)
+        else:
+            self._answer(_COMPLETION)
+
+    def _begin(self, asked: dict[str, Any]) -> None:
         usage = bool((asked.get("stream_options") or {}).get("include_usage"))
         self._counts.live += 1
         self._script = script(int(asked.get("max_tokens") or 50), int(asked.get("n") or 1), usage)

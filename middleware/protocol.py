@@ -46,6 +46,8 @@ class Protocol:
         if not headers.get(b"host") and scope["http_version"] == "1.1":
             return Refused("The header host is missing.")
         coding = headers.get(b"transfer-encoding")
+        if coding is not None and b"content-length" in headers:
+            return Refused("Send content-length or transfer-encoding, not both.")
         if coding is not None and coding.strip().lower() != b"chunked":
             return Refused("The only transfer-encoding understood here is chunked.")
         return None

@@ -175,11 +175,16 @@ class ChunkBridge:
             raise UpstreamInvalid("The upstream broke off its stream with an error.")
         if isinstance(chunk.get("usage"), dict):
             self.usage = chunk["usage"]
-        choices = [self._choice(choice) for choice in chunk.get("choices") or ()]
+        listed = chunk.get("choices") or ()
+        if not isinstance(listed, list | tuple):
+            raise UpstreamInvalid("The upstream sent a stream event whose choices are no list.")
+        choices = [self._choice(choice) for choice in listed]
         kept = [choice for choice in choices if choice is not None]
         if not kept:
             return None
         rest = {name: value for name, value in chunk.items() if name not in ("usage", "object")}
+        if isinstance(rest.get("id"), str):
+            rest["id"] = rest["id"].removeprefix("chatcmpl-")
         return rest | {"choices": kept}
 
     def end(self) -> None:
@@ -234,13 +239,20 @@ def legacy_logprobs(logprobs: Any, offset: int) -> tuple[dict[str, Any] | None, 
     for entry in content:
         if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
             raise UpstreamInvalid("The upstream sent log-probabilities that cannot be read.")
-        top = entry.get("top_logprobs") or ()
+        top = _top_logprobs(entry.get("top_logprobs") or ())
         shape["tokens"].append(entry["token"])
         shape["token_logprobs"].append(entry.get("logprob"))
-        shape["top_logprobs"].append({item["token"]: item["logprob"] for item in top})
+        shape["top_logprobs"].append(top)
         shape["text_offset"].append(offset)
         offset += len(entry["token"])
     return dict(shape), offset
+
+
+def _top_logprobs(items: Any) -> dict[str, Any]:
+    try:
+        return {item["token"]: item["logprob"] for item in items}
+    except (TypeError, KeyError):
+        raise UpstreamInvalid("The upstream sent log-probabilities that cannot be read.") from None
 
 
 def add_usage(parts: list[Any]) -> dict[str, Any] | None:
@@ -253,11 +265,15 @@ def add_usage(parts: list[Any]) -> dict[str, Any] | None:
             before = total.get(name)
             if isinstance(value, dict):
                 total[name] = add_usage([before, value] if isinstance(before, dict) else [value])
-            elif type(value) is int and type(before) is int:
+            elif _counted(value) and _counted(before):
                 total[name] = before + value
             elif before is None:
                 total[name] = value
     return total
+
+
+def _counted(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(message: dict[str, Any]) -> str:
@@ -265,7 +281,8 @@ def _text(message: dict[str, Any]) -> str:
     if content is None:
         content = message.get("refusal") or ""
     if isinstance(content, list):
-        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+        texts = [part.get("text") or "" for part in content if isinstance(part, dict)]
+        content = "".join(texts) if all(isinstance(text, str) for text in texts) else None
     if not isinstance(content, str):
         raise UpstreamInvalid("The upstream's answer has a message whose content is no text.")
     return content

@@ -47,6 +47,7 @@ class _Clean(msgspec.Struct):
     model: str
     choices: list[_Choice]
     usage: _Usage
+    error: None = None
 
 
 _decode_clean = msgspec.json.Decoder(_Clean).decode
@@ -105,7 +106,15 @@ def _mended(body: bytes, request: CompletionRequest, model: str, now: int) -> An
         document["usage"] = usage.document()
     else:
         document["usage"].update(usage.document())
-    return Answer(orjson.dumps(document), document["model"], usage)
+    return Answer(encode(document), document["model"], usage)
+
+
+def encode(document: dict[str, Any]) -> bytes:
+    """JSON again. Raises UpstreamInvalid for what was nested deeper than can be written."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        raise UpstreamInvalid("The upstream's answer is nested too deeply.") from None
 
 
 def _mended_choices(choices: Any) -> list[dict[str, Any]]:
@@ -130,7 +139,9 @@ def mend_choice(choice: dict[str, Any]) -> None:
 
     Raises UpstreamInvalid where one of them cannot be read.
     """
-    if type(choice.setdefault("index", 0)) is not int:
+    if choice.get("index") is None:
+        choice["index"] = 0
+    if type(choice["index"]) is not int:
         raise UpstreamInvalid("The upstream's answer has a choice index that is no number.")
     reason = choice.get("finish_reason") or None
     if reason is not None and not isinstance(reason, str):
@@ -162,7 +173,9 @@ def completion_id(value: object, now: int) -> str:
 
 def whole_seconds(value: object, now: int) -> int:
     """The upstream's ``created``, or ours."""
-    return int(value) if isinstance(value, int | float) and 0 < value < 1e11 else now
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return now
+    return int(value) if 0 < value < 1e11 else now
 
 
 def estimate(request: CompletionRequest, text_bytes: int) -> Usage:

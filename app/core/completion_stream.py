@@ -15,6 +15,7 @@ from app.core import sse
 from app.core.completion_answer import (
     OBJECT,
     completion_id,
+    encode,
     estimate,
     mend_choice,
     whole_seconds,
@@ -83,10 +84,10 @@ class StreamShaper:
         if chunk.get("error"):
             raise UpstreamInvalid("The upstream broke off its stream with an error.")
         choices = chunk.get("choices")
+        if choices is None and not chunk.get("usage"):
+            raise UpstreamInvalid("The upstream sent a stream event without choices.")
         self._take_usage(chunk)
         if not choices:
-            if choices is None and "usage" not in chunk:
-                raise UpstreamInvalid("The upstream sent a stream event without choices.")
             if _ENVELOPE.issuperset(chunk):
                 return b""
             chunk["choices"] = []
@@ -98,7 +99,7 @@ class StreamShaper:
         chunk["object"] = OBJECT
         chunk["created"] = self._created
         chunk["model"] = self.model
-        return sse.event(orjson.dumps(chunk))
+        return sse.event(encode(chunk))
 
     def end(self) -> bytes:
         """What follows the last chunk: usage where asked for, and the end mark.

@@ -35,10 +35,14 @@ def path_text(path: Path) -> str:
 
 
 class Decoder:
-    """Decodes one tree; afterwards ``faults`` holds everything that was wrong with it."""
+    """Decodes one tree; afterwards ``faults`` holds everything that was wrong with it.
 
-    def __init__(self) -> None:
+    With ``salvage`` a struct keeps its good fields, and gets empty values for the bad ones.
+    """
+
+    def __init__(self, *, salvage: bool = False) -> None:
         self.faults: list[Fault] = []
+        self._salvage = salvage
 
     def decode(self, kind: Any, value: Any, path: Path = ()) -> Any:
         """``value`` as a ``kind``; None, and at least one more fault, where it is not one."""
@@ -64,7 +68,7 @@ class Decoder:
         except msgspec.ValidationError as error:
             text = str(error).split(" - at `")[0]
             self.fault(path, text[0].lower() + text[1:].replace("`", ""))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self.fault(path, str(error))
         return None
 
@@ -74,15 +78,15 @@ class Decoder:
             return None
         if len(members) == 1:
             return self.decode(members[0], value, path)
-        tagged = {member.__struct_config__.tag: member for member in members}
+        tagged: dict[Any, Any] = {member.__struct_config__.tag: member for member in members}
         field = members[0].__struct_config__.tag_field
         if not isinstance(value, Mapping):
             self.fault(path, f"expected a mapping with `{field}`, {_got(value)}")
             return None
         tag = value.get(field)
-        if tag not in tagged:
+        if not isinstance(tag, str) or tag not in tagged:
             names = " or ".join(sorted(map(str, tagged)))
-            problem = f"unknown {field} {tag!r}" if field in value else "is missing"
+            problem = f"unknown {field}" if field in value else "is missing"
             self.fault((*path, field), f"{problem}; expected {names}")
             return None
         rest = {name: item for name, item in value.items() if name != field}
@@ -104,7 +108,15 @@ class Decoder:
                 given[field.name] = self.decode(hints[field.name], value[name], (*path, name))
             elif field.required:
                 self.fault((*path, name), "is missing")
-        return kind(**given) if len(self.faults) == before else None
+        if len(self.faults) == before:
+            return kind(**given)
+        if not self._salvage:
+            return None
+        good = {name: item for name, item in given.items() if item is not None}
+        for field in fields.values():
+            if field.required and field.name not in good:
+                good[field.name] = () if get_origin(hints[field.name]) is tuple else ""
+        return kind(**good)
 
     def _mapping(self, kind: Any, value: Any, path: Path) -> Any:
         if not isinstance(value, Mapping):
@@ -115,8 +127,8 @@ class Decoder:
         }
 
     def _list(self, origin: Any, kind: Any, value: Any, path: Path) -> Any:
-        if origin is tuple and isinstance(value, str):
-            value = [value]  # a lone text stands for a list of one
+        if origin is tuple and not isinstance(value, list | Mapping | None):
+            value = [value]  # a lone value stands for a list of one
         if not isinstance(value, list):
             self.fault(path, f"expected a list, {_got(value)}")
             return origin()
@@ -130,5 +142,6 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _got(value: Any) -> str:
+    # Never the value itself: it may be a secret in the wrong place.
     names = {type(None): "nothing", dict: "a mapping", list: "a list", str: "a text"}
-    return f"not {names.get(type(value), repr(value))}"
+    return f"not {names.get(type(value), 'a number, a date or true or false')}"

@@ -19,7 +19,8 @@ def messages_problems(messages: Any) -> list[Problem]:
         if type(message) is not dict:
             problems.append(Problem(place, f"`{place}` must be an object."))
             continue
-        if message.get("role") not in _ROLES:
+        role = message.get("role")
+        if not isinstance(role, str) or role not in _ROLES:
             allowed = ", ".join(sorted(_ROLES))
             problems.append(Problem(f"{place}.role", f"`{place}.role` must be one of {allowed}."))
         problem = _content_problem(message)

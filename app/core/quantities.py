@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
+MAX_SECONDS = 1e9  # thirty years: longer is a mistake
+MAX_DIGITS = 18
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS = {
     "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
-_NUMBER_AND_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
 class Duration(float):
@@ -27,14 +30,14 @@ class Duration(float):
             raise ValueError(f"expected {cls.expects}")
         if isinstance(value, str):
             text = value.strip()
-            if text.replace(".", "", 1).isdigit():
+            if _NUMBER.fullmatch(text):
                 value = float(text)
             elif _DURATION.fullmatch(text):
                 parts = _DURATION_PART.findall(text)
                 value = sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
             else:
                 raise ValueError(f"expected {cls.expects}, not {value!r}")
-        if not 0 <= value < float("inf"):
+        if not 0 <= value < MAX_SECONDS:
             raise ValueError(f"expected {cls.expects}, not {value!r}")
         return cls(value)
 
@@ -52,8 +55,8 @@ class Size(int):
             return cls(value)
         match = _NUMBER_AND_UNIT.fullmatch(value.strip()) if isinstance(value, str) else None
         unit = _SIZE_UNITS.get(match[2].lower()) if match else None
-        if match is None or unit is None:
-            raise ValueError(f"expected {cls.expects}, not {value!r}")
+        if match is None or unit is None or len(match[1]) > MAX_DIGITS:
+            raise ValueError(f"expected {cls.expects}, not {str(value)[:40]!r}")
         return cls(float(match[1]) * unit)
 
 
@@ -72,6 +75,8 @@ class Secret:
         """Raises ValueError saying what would be right."""
         if not isinstance(value, str):
             raise ValueError("expected a text; put quotes around it")
+        if not value.isprintable() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("holds half a character (a lone surrogate)")
         return cls(value)
 
     def reveal(self) -> str:
@@ -86,6 +91,15 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not written down")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __repr__(self) -> str:
         return "Secret(***)"

@@ -70,10 +70,20 @@ def _continue(seed: bytes, max_tokens: int, stops: list[str], top: int) -> tuple
         text += piece
         cut = _stop_at(text, stops)
         if cut is not None:
-            kept = piece[: max(0, len(piece) - (len(text) - cut))]
-            return ([*tokens, _token(kept, next(numbers), top)] if kept else tokens), "stop"
+            return _cut([*tokens, _token(piece, next(numbers), top)], cut), "stop"
         tokens.append(_token(piece, next(numbers), top))
     return tokens, "length"
+
+
+def _cut(tokens: list[Token], length: int) -> list[Token]:
+    """The tokens of the first ``length`` characters; the last one may be shortened."""
+    kept: list[Token] = []
+    for token in tokens:
+        if length <= 0:
+            break
+        kept.append(token._replace(text=token.text[:length]))
+        length -= len(token.text)
+    return kept
 
 
 def _stop_at(text: str, stops: list[str]) -> int | None:
@@ -96,7 +106,9 @@ def _echo(pieces: list[str], top: int) -> list[Token]:
 def _token(text: str, number: int, top: int) -> Token:
     logprob = -(number % 4000) / 1000
     alternatives = {text: logprob} if top else {}
-    for rank in range(1, top):
+    rank = 0
+    while len(alternatives) < top:
+        rank += 1
         alternatives.setdefault(_word(number // 7 + rank), logprob - rank / 2)
     return Token(text, logprob, alternatives)
 

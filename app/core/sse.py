@@ -21,11 +21,12 @@ class EventTooLarge(ValueError):
 class EventParser:
     """Bytes in, ``data`` payloads out; keeps at most ``max_event_bytes`` between calls."""
 
-    __slots__ = ("_data", "_max", "_rest", "_skip_lf", "_started")
+    __slots__ = ("_data", "_max", "_rest", "_size", "_skip_lf", "_started")
 
     def __init__(self, max_event_bytes: int = 1 << 20) -> None:
         self._max = max_event_bytes
-        self._rest = b""
+        self._rest: list[bytes] = []  # the unfinished last line, in the pieces it came in
+        self._size = 0  # of everything kept
         self._data: list[bytes] = []
         self._started = False
         self._skip_lf = False  # the last packet ended in CR: an LF that follows belongs to it
@@ -51,10 +52,10 @@ class EventParser:
         return self._feed_lines(packet)
 
     def _strip_bom(self, packet: bytes) -> bytes:
-        packet = self._rest + packet
-        self._rest = b""
+        packet = b"".join(self._rest) + packet
+        self._rest = []
         if len(packet) < len(_BOM) and _BOM.startswith(packet):
-            self._rest = packet
+            self._rest = [packet]
             return b""
         self._started = True
         return packet.removeprefix(_BOM)
@@ -68,24 +69,35 @@ class EventParser:
         if b"\r" in packet:
             self._skip_lf = packet.endswith(b"\r")
             packet = packet.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, self._rest = (self._rest + packet).split(b"\n")
         payloads: list[bytes] = []
-        for line in lines:
-            if line:
-                self._take(line)
-            elif self._data:
-                payloads.append(b"\n".join(self._data))
-                self._data = []
-        if len(self._rest) + sum(map(len, self._data)) > self._max:
+        if b"\n" in packet:
+            *lines, rest = (b"".join(self._rest) + packet).split(b"\n")
+            self._rest = [rest] if rest else []
+            self._size = len(rest) + sum(map(len, self._data)) + len(self._data)
+            for line in lines:
+                if line:
+                    self._take(line)
+                elif self._data:
+                    payloads.append(b"\n".join(self._data))
+                    self._data = []
+                    self._size = len(rest)
+        elif packet:
+            self._rest.append(packet)
+            self._size += len(packet)
+        if self._size > self._max:
             raise EventTooLarge(f"an event is larger than {self._max} bytes")
         return payloads
 
     def _take(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             value = line[5:]
-            self._data.append(value[1:] if value[:1] == b" " else value)
+            self._keep(value[1:] if value[:1] == b" " else value)
         elif line == b"data":
-            self._data.append(b"")
+            self._keep(b"")
+
+    def _keep(self, value: bytes) -> None:
+        self._data.append(value)
+        self._size += len(value) + 1
 
 
 def event(payload: bytes) -> bytes:

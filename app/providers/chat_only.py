@@ -40,6 +40,7 @@ class ChatOnly:
         calls = self.plan(call)
         if len(calls) == 1:
             answers = [await self._provider.chat(call, calls[0].body)]
+            _meter(call, answers[0].get("usage"))
         else:
             answers = await self._together(call, calls)
         now = int(time())

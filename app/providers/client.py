@@ -65,13 +65,16 @@ class Client:
         configured = {name.lower(): value.reveal() for name, value in settings.headers.items()}
         if key:
             configured.setdefault("authorization", f"Bearer {key}")
-        headers: HeaderList = [
-            (b"host", httpx.URL(self._base).netloc),
-            (b"content-type", b"application/json"),
-            (b"accept-encoding", b"identity"),
-            (b"user-agent", b"headgate"),
-            *((name.encode(), value.encode()) for name, value in configured.items()),
-        ]
+        own = {
+            b"host": httpx.URL(self._base).netloc,
+            b"content-type": b"application/json",
+            b"accept-encoding": b"identity",
+            b"user-agent": b"headgate",
+        }
+        own |= {name.encode(): value.encode() for name, value in configured.items()}
+        for reserved in (b"accept", b"content-length", b"transfer-encoding", b"connection"):
+            own.pop(reserved, None)  # written for each request, by us
+        headers: HeaderList = list(own.items())
         self._own = frozenset(name for name, _ in headers)
         self._headers = httpx.Headers(headers)
         timeouts = settings.timeouts

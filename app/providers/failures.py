@@ -20,6 +20,7 @@ from app.core.errors import (
 )
 
 MAX_MESSAGE = 2000
+MIN_SECRET = 8  # a shorter configured value is no secret, and would be found everywhere
 
 # What must not leave the house, whoever wrote it into an error text.
 _SECRETS = re.compile(
@@ -29,6 +30,9 @@ _ADDRESSES = re.compile(
     r"(?i)\b[a-z][a-z0-9+.-]*://[^\s\"'<>)\]}]+"
     r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
     r"|\[[0-9a-f]*:[0-9a-f:.]+\](?::\d+)?"
+    r"|(?<![\w:])(?:[0-9a-f]{1,4}:){2,7}[0-9a-f]{1,4}\b"
+    r"|(?<![\w:])(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6}\b"
+    r"|\b(?=[\w.-]*[a-z])[\w-]+(?:\.[\w-]+)*:\d{3,5}\b"
     r"|\b(?:localhost|[\w-]+(?:\.[\w-]+)*\.(?:local|internal|svc|lan|cluster\.local))(?::\d+)?\b"
 )
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -44,7 +48,7 @@ def refusal(
 ) -> GatewayError:
     """The error that a caller gets for an upstream answer with a status other than 200."""
     wait = _retry_headers(headers)
-    if status in (401, 403):
+    if status in (401, 403, 407):
         return UpstreamAuth("The gateway's own credentials were refused by the upstream.")
     if status == 501:
         return NotImplementedHere("The model's provider does not have this endpoint.")
@@ -70,7 +74,7 @@ def refusal(
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The text without credentials and addresses, and bounded in length."""
     for secret in secrets:
-        if secret:
+        if len(secret) >= MIN_SECRET:
             text = text.replace(secret, "[redacted]")
     text = _ADDRESSES.sub("[address]", _SECRETS.sub("[redacted]", text))
     return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
@@ -115,8 +119,8 @@ def _validation_list(errors: list[Any]) -> tuple[str | None, None, str | None]:
     texts, params = [], []
     for error in errors:
         if isinstance(error, dict) and _text(error.get("msg")):
-            place = error.get("loc") or ()
-            names = [str(part) for part in place if part != "body"] if place else []
+            place = error.get("loc")
+            names = [str(part) for part in place if part != "body"] if type(place) is list else []
             params.append(".".join(names))
             texts.append(f"{params[-1]}: {error['msg']}" if names else error["msg"])
     return "; ".join(texts) or None, None, _param(params[0]) if params else None

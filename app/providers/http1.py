@@ -3,7 +3,7 @@
 It is called directly on the hot path, so it makes no task, no timer and no context manager per
 request: one future to wait for the head, one for each wait for more of the body. The parts:
 `http1_request` and `http1_response` (bytes, no I/O), `http1_body` (the buffer), `http1_connection`
-(asyncio), `http1_pool` (who has which), `http1_resolve` and `http1_dial` (getting connected).
+and `http1_clock` (asyncio), `http1_pool` (who has which), `http1_resolve` and `http1_dial` (getting connected).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 
 from app.providers.http1_body import ResponseBody
-from app.providers.http1_connection import Connection, Limits
+from app.providers.http1_clock import Limits
+from app.providers.http1_connection import Connection
 from app.providers.http1_dial import Dialer
 from app.providers.http1_errors import (
     AddressRefused,
@@ -111,10 +112,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("the transport is closed")
         outgoing = encode_request(request)
         timeouts = request.extensions.get("timeout") or _NO_TIMEOUTS
-        total = timeouts.get("total")
-        limits = self._limits(request.extensions, timeouts)
-        if total is not None:
-            limits.total_at = loop.time() + total
+        limits = self._limits(request.extensions, timeouts, loop.time())
         pool = self._pool(request.url)
         connection = pool.take()
         if connection is None:
@@ -132,15 +130,16 @@ class Http1Transport(httpx.AsyncBaseTransport):
         return _response(request, reader, body, retried)
 
     def _limits(
-        self, extensions: Mapping[str, Any], timeouts: Mapping[str, float | None]
+        self, extensions: Mapping[str, Any], timeouts: Mapping[str, float | None], now: float
     ) -> Limits:
         read = timeouts.get("read")
         first_byte = timeouts.get("first_byte", read)
+        total = timeouts.get("total")
         return Limits(
             first_byte,
             timeouts.get("idle", read),
             timeouts.get("write", first_byte),
-            math.inf,
+            math.inf if total is None else now + total,
             self._max_header_bytes,
             extensions.get("max_body_bytes", self._max_body_bytes),
         )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
-from collections.abc import AsyncIterable
 from typing import Protocol, cast
 
 import httpx
 
 from app.providers.http1_body import MAX_BUFFERED, ResponseBody
-from app.providers.http1_errors import FirstByteTimeout, IdleTimeout, TotalTimeout
-from app.providers.http1_request import Outgoing
+from app.providers.http1_clock import Clock, Limits, Phase
+from app.providers.http1_errors import FirstByteTimeout, IdleTimeout
+from app.providers.http1_request import Outgoing, framed
 from app.providers.http1_response import ResponseReader
 
 # Above this a body is written apart from its head, to spare the copy.
 _ONE_WRITE = 65536
-# uvloop's timers count whole milliseconds and may fire that much early.
-_TIMER_SLACK = 0.001
 
 
 class Owner(Protocol):
@@ -34,28 +33,6 @@ class Owner(Protocol):
         """The socket is closed; called once, after `discard`."""
 
 
-class Limits:
-    """What one exchange may take: seconds (None: no limit) and bytes. `total_at` is loop time."""
-
-    __slots__ = ("first_byte", "idle", "max_body_bytes", "max_header_bytes", "total_at", "write")
-
-    def __init__(
-        self,
-        first_byte: float | None,
-        idle: float | None,
-        write: float | None,
-        total_at: float,
-        max_header_bytes: int,
-        max_body_bytes: int,
-    ) -> None:
-        self.first_byte = first_byte
-        self.idle = idle
-        self.write = write
-        self.total_at = total_at
-        self.max_header_bytes = max_header_bytes
-        self.max_body_bytes = max_body_bytes
-
-
 class Connection(asyncio.Protocol):
     """An asyncio protocol that carries at most one exchange at a time.
 
@@ -65,7 +42,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_deadline",
+        "_clock",
         "_discarded",
         "_drained",
         "_limits",
@@ -73,12 +50,8 @@ class Connection(asyncio.Protocol):
         "_lost",
         "_outgoing",
         "_owner",
-        "_phase",
         "_reader",
         "_sending",
-        "_timer",
-        "_timer_at",
-        "_total_at",
         "_transport",
         "_unsent",
         "_write_paused",
@@ -102,12 +75,7 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._lost = False
         self._discarded = False
-        # One timer, moved only when it would fire too late; firing early it looks again.
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
-        self._deadline = math.inf
-        self._total_at = math.inf
-        self._phase: type[httpx.TimeoutException] = FirstByteTimeout
+        self._clock = Clock(loop, self._expired)
         self.died_unanswered = False
         self.served = -1
         self.expires_at = math.inf
@@ -123,14 +91,14 @@ class Connection(asyncio.Protocol):
     def begin(self, outgoing: Outgoing, limits: Limits) -> tuple[ResponseReader, ResponseBody]:
         """Start an exchange: write what is in memory, and read the answer from now on."""
         transport = self._transport
-        assert transport is not None and self._body is None
+        assert transport is not None
         reader = ResponseReader(outgoing.method, limits.max_header_bytes, limits.max_body_bytes)
         body = ResponseBody(self, self._loop)
         self._reader = reader
         self._body = body
         self._outgoing = outgoing
         self._limits = limits
-        self._total_at = limits.total_at
+        self._clock.start(limits.total_at)
         self.died_unanswered = False
         self.served += 1
         if outgoing.stream is None and len(outgoing.body) <= _ONE_WRITE:
@@ -141,13 +109,13 @@ class Connection(asyncio.Protocol):
                 transport.write(outgoing.body)
         if outgoing.stream is not None:
             self._sending = True
-            self._arm(httpx.WriteTimeout, None)
+            self._clock.arm(httpx.WriteTimeout, None)
         elif self._write_paused:
             self._sending = True
             self._unsent = transport.get_write_buffer_size()
-            self._arm(httpx.WriteTimeout, limits.write)
+            self._clock.arm(httpx.WriteTimeout, limits.write)
         else:
-            self._arm(FirstByteTimeout, limits.first_byte)
+            self._clock.arm(FirstByteTimeout, limits.first_byte)
         return reader, body
 
     async def send_stream(self, body: ResponseBody) -> None:
@@ -156,56 +124,42 @@ class Connection(asyncio.Protocol):
         if outgoing is None or outgoing.stream is None:
             return
         try:
-            sent = await self._send_pieces(body, outgoing.stream, outgoing.stream_length)
+            async with contextlib.aclosing(
+                framed(outgoing.stream, outgoing.stream_length)
+            ) as pieces:
+                async for piece in pieces:
+                    if not await self._send_piece(body, piece):
+                        return
         except BaseException:
             body.close()
             raise
-        if sent:
-            self._sent()
-
-    async def _send_pieces(
-        self, body: ResponseBody, stream: AsyncIterable[bytes], left: int | None
-    ) -> bool:
-        async for piece in stream:
-            if not piece:
-                continue
-            if left is None:
-                piece = b"%x\r\n%b\r\n" % (len(piece), piece)
-            else:
-                left -= len(piece)
-                if left < 0:
-                    raise httpx.LocalProtocolError("the body is longer than its Content-Length")
-            if not await self._send_piece(body, piece):
-                return False
-        if left:
-            raise httpx.LocalProtocolError("the body is shorter than its Content-Length")
-        return left is not None or await self._send_piece(body, b"0\r\n\r\n")
+        self._sent()
 
     async def _send_piece(self, body: ResponseBody, piece: bytes) -> bool:
         """Write and wait while the socket is full; False once nobody wants the rest."""
-        if self._body is not body or body.answered:
+        transport, limits = self._transport, self._limits
+        if self._body is not body or body.answered or transport is None or limits is None:
             return False
-        assert self._transport is not None and self._limits is not None
-        self._transport.write(piece)
+        transport.write(piece)
         if self._write_paused:
-            self._unsent = self._transport.get_write_buffer_size()
-            self._arm(httpx.WriteTimeout, self._limits.write)
+            self._unsent = transport.get_write_buffer_size()
+            self._clock.arm(httpx.WriteTimeout, limits.write)
             self._drained = self._loop.create_future()
             await self._drained
-            self._deadline = self._total_at
+            self._clock.rest()
         return self._body is body and not body.answered
 
     def _sent(self) -> None:
         """The whole request has left: the wait for its answer begins."""
         self._sending = False
         if self._limits is not None and self._body is not None and not self._body.answered:
-            self._arm(FirstByteTimeout, self._limits.first_byte)
+            self._clock.arm(FirstByteTimeout, self._limits.first_byte)
 
     # What the reader of the body asks for (`Source`).
 
     def expect_bytes(self) -> None:
         if self._limits is not None:
-            self._arm(IdleTimeout, self._limits.idle)
+            self._clock.arm(IdleTimeout, self._limits.idle)
 
     def resume_reading(self) -> None:
         if self._transport is not None and not self._discarded:
@@ -255,7 +209,7 @@ class Connection(asyncio.Protocol):
             self._finish(reader, body)
         elif reader.head_done:
             if body.answered:
-                self._deadline = self._total_at
+                self._clock.rest()
                 if body.buffered > MAX_BUFFERED and not body.paused:
                     self._pause(body)
                 if chunk:
@@ -293,7 +247,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, body: ResponseBody) -> None:
         """The head is in, the body not yet."""
-        self._deadline = self._total_at
+        self._clock.rest()
         body.answered = True
         if body.buffered > MAX_BUFFERED:
             self._pause(body)
@@ -322,6 +276,8 @@ class Connection(asyncio.Protocol):
         if reusable:
             self.keep_alive_seconds = reader.keep_alive_seconds
             self._owner.release(self)
+        elif self._sending:
+            self.abort()  # closing would first wait for the peer to take the rest
         else:
             self.close()
 
@@ -350,7 +306,7 @@ class Connection(asyncio.Protocol):
         self._body = None
         self._outgoing = None
         self._limits = None
-        self._deadline = self._total_at = math.inf
+        self._clock.stop()
         self._wake_sender()
 
     def _wake_sender(self) -> None:
@@ -358,46 +314,19 @@ class Connection(asyncio.Protocol):
             self._drained.set_result(None)
 
     def _retire(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._clock.cancel()
         if not self._discarded:
             self._discarded = True
             self._owner.discard(self)
 
     # The clock.
 
-    def _arm(self, phase: type[httpx.TimeoutException], seconds: float | None) -> None:
-        """Allow `seconds` from now for `phase`, within the total."""
-        self._phase = phase
-        when = self._total_at
-        if seconds is not None:
-            when = min(when, self._loop.time() + seconds)
-        self._deadline = when
-        if when < self._timer_at:
-            self._set_timer(when)
-
-    def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = when
-        self._timer = self._loop.call_at(when, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._timer_at = math.inf
-        now = self._loop.time() + _TIMER_SLACK
-        if self._deadline == math.inf:
-            return
-        if now < self._deadline:
-            self._set_timer(self._deadline)
-        elif self._phase is httpx.WriteTimeout and self._total_at > now and self._sent_more():
+    def _expired(self, phase: Phase) -> None:
+        if phase is httpx.WriteTimeout and self._sent_more():
             assert self._limits is not None
-            self._arm(httpx.WriteTimeout, self._limits.write)
-        elif self._total_at <= now:
-            self.fail(TotalTimeout("the exchange took longer than its total time"))
+            self._clock.arm(phase, self._limits.write)
         else:
-            self.fail(self._phase(f"{self._phase.__name__}: the peer was silent too long"))
+            self.fail(phase(f"{phase.__name__}: the peer took too long"))
 
     def _sent_more(self) -> bool:
         """Whether the peer has taken bytes since the write clock was started."""

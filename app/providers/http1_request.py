@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -39,8 +39,25 @@ def encode_request(request: httpx.Request) -> Outgoing:
         body = None
     else:
         raise httpx.LocalProtocolError("the request body must be bytes or an asynchronous stream")
-    target = request.url.raw_path
-    parts = [_method(request.method), target, b" HTTP/1.1"]
+    parts, framing = _fields(request)
+    length = _check_length(framing, body)
+    if length is None and b"transfer-encoding" not in framing:
+        if body is None:
+            parts.append(b"\r\nTransfer-Encoding: chunked")
+        elif body or request.method in _NEEDS_LENGTH:
+            parts.append(b"\r\nContent-Length: %d" % len(body))
+    parts.append(b"\r\n\r\n")
+    head = b"".join(parts)
+    keep_alive = b"connection" not in framing or b"close" not in framing[b"connection"].lower()
+    if body is None:
+        return Outgoing(request.method, head, b"", stream, length, keep_alive)
+    return Outgoing(request.method, head, body, None, None, keep_alive)
+
+
+def _fields(request: httpx.Request) -> tuple[list[bytes], dict[bytes, bytes]]:
+    """The head up to its last given header, in parts, and the headers that frame the request."""
+    url = request.url
+    parts = [_method(request.method), url.raw_path, b" HTTP/1.1"]
     framing: dict[bytes, bytes] = {}
     # httpx keeps headers as (raw, lower-case, value); its public views copy and decode each one.
     fields = request.headers._list
@@ -49,29 +66,38 @@ def encode_request(request: httpx.Request) -> Outgoing:
             _note_framing(framing, lower, value)
         parts.append(_prefix(raw))
         parts.append(value)
-    lines = len(fields) + 2
     if b"host" not in framing:
-        parts[3:3] = (b"\r\nHost: ", request.url.netloc)
-        lines += 1
-    length = _check_length(framing, body)
-    if length is None and b"transfer-encoding" not in framing:
-        if body is None:
-            parts.append(b"\r\nTransfer-Encoding: chunked")
-            lines += 1
-        elif body or request.method in _NEEDS_LENGTH:
-            parts.append(b"\r\nContent-Length: %d" % len(body))
-            lines += 1
-    parts.append(b"\r\n\r\n")
-    head = b"".join(parts)
-    # One look at the whole head is exact and cheaper than one at each value.
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        parts[3:3] = (b"\r\nHost: ", url.netloc)
+    # One look at the whole is exact and cheaper than one at each value.
+    text = b"".join(parts)
+    lines = len(fields) + (b"host" not in framing)
+    if text.count(b"\n") != lines or text.count(b"\r") != lines or b"\0" in text:
         raise httpx.LocalProtocolError("CR, LF or NUL inside the request head")
-    if b" " in target:
+    if b" " in url.raw_path:
         raise httpx.LocalProtocolError("a space inside the request target")
-    keep_alive = b"connection" not in framing or b"close" not in framing[b"connection"].lower()
-    if body is None:
-        return Outgoing(request.method, head, b"", stream, length, keep_alive)
-    return Outgoing(request.method, head, body, None, None, keep_alive)
+    return [text], framing
+
+
+async def framed(stream: AsyncIterable[bytes], length: int | None) -> AsyncGenerator[bytes, None]:
+    """`stream` as it goes out: as it is if its `length` was announced, in chunks if not.
+
+    Raises `httpx.LocalProtocolError` if it is not as long as announced.
+    """
+    left = length
+    async for piece in stream:
+        if not piece:
+            continue
+        if left is None:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece)
+            continue
+        left -= len(piece)
+        if left < 0:
+            raise httpx.LocalProtocolError("the body is longer than its Content-Length")
+        yield piece
+    if left:
+        raise httpx.LocalProtocolError("the body is shorter than its Content-Length")
+    if left is None:
+        yield b"0\r\n\r\n"
 
 
 def _note_framing(framing: dict[bytes, bytes], name: bytes, value: bytes) -> None:

@@ -39,7 +39,7 @@ class SimulatorProvider:
         await self._think(call)
         choices = _choices(call)
         if self._pause:
-            await asyncio.sleep(self._pause * max(len(choice.generated) for choice in choices))
+            await self._wait(call, self._pause * max(len(choice.generated) for choice in choices))
         usage = _usage(call, choices)
         body = {
             **_envelope(call),
@@ -82,7 +82,7 @@ class SimulatorProvider:
             if chunks:
                 yield Batch(chunks)
             if self._pause and step >= 0:
-                await asyncio.sleep(self._pause)
+                await self._wait(call, self._pause)
         yield Batch([envelope | {"choices": [], "usage": _usage(call, choices).document()}], True)
 
     async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
@@ -119,17 +119,21 @@ class SimulatorProvider:
                     }
                     yield Batch([envelope | {"choices": [part]}])
             if self._pause:
-                await asyncio.sleep(self._pause)
+                await self._wait(call, self._pause)
         usage = _chat_usage(document, choices).document()
         yield Batch([envelope | {"choices": [], "usage": usage}], True)
 
     async def aclose(self) -> None:
         return
 
+    async def _wait(self, call: Call, seconds: float) -> None:
+        call.waited += seconds
+        await asyncio.sleep(seconds)
+
     async def _think(self, call: Call) -> None:
         call.attempts += 1
         if self._latency:
-            await asyncio.sleep(self._latency)
+            await self._wait(call, self._latency)
         if self._failure_rate and random.random() < self._failure_rate:  # noqa: S311 - a test aid
             raise UpstreamOverloaded("The simulator fails at the rate it was configured to.")
 

@@ -10,12 +10,11 @@ from bench.stream_upstream import WORD, script
 
 def _body(chunks: int, *, choices: int = 1, usage: bool = False) -> bytes:
     """What a client reads of the mock upstream's stream."""
-    body = b""
-    for piece in script(chunks, choices, usage):
-        while piece:
-            size, _, piece = piece.partition(b"\r\n")
-            length = int(size, 16)
-            body, piece = body + piece[:length], piece[length + 2 :]
+    sent, body = b"".join(script(chunks, choices, usage)), b""
+    while sent:
+        size, _, rest = sent.partition(b"\r\n")
+        length = int(size, 16)
+        body, sent = body + rest[:length], rest[length + 2 :]
     return body
 
 

@@ -6,6 +6,7 @@ in front of both, asks everything twice, and prints a table. The environments th
 """
 
 import argparse
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -29,6 +30,7 @@ def main() -> int:
         print("no check has such a name; --list shows all", file=sys.stderr)
         return 2
     places.make_folders()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped
     try:
         rows = _run(checks, direct=arguments.direct)
     except NotStartedError as error:
@@ -86,7 +88,7 @@ def _one(check: Check, running: Servers) -> Row:
     start = time.monotonic()
     try:
         finding = check.run(running)
-    except Exception as error:  # the outermost door of a check
+    except Exception as error:  # noqa: BLE001 - the outermost door of a check
         finding = Finding(False, f"{type(error).__name__}: {error}")
     return Row(check.area, check.name, finding, time.monotonic() - start)
 

@@ -41,12 +41,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["content-length"]))
         if self.path != "/v1/completions":
-            return self._refuse(404, "not_found")
+            self._refuse(404, "not_found")
+            return
         body = json.loads(raw)
         if self.headers["authorization"] != f"Bearer {places.GATEWAY_KEY}":
-            return self._refuse(401, "invalid_api_key")
+            self._refuse(401, "invalid_api_key")
+            return
         if body["model"] != ALIAS:
-            return self._refuse(404, "model_not_found")
+            self._refuse(404, "model_not_found")
+            return
         kept = {k: v for k, v in self.headers.items() if k.lower() not in LEFT_OUT}
         self.server.seen.append((kept, body))
         answer = ask(self.server.behind, body | {"model": self.server.behind.model})

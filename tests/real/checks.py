@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 
-from tests.real import chat_bridge, clients_run, disconnect, harness, matrix, refusals, same
+from tests.real import (
+    bodies,
+    chat,
+    chat_bridge,
+    clients_run,
+    crowd,
+    disconnect,
+    harness,
+    matrix,
+    outage,
+    refusals,
+    same,
+)
 from tests.real.clients_list import CLIENTS, Client
 from tests.real.report import Finding
 from tests.real.servers import Endpoint, Servers
@@ -42,9 +54,16 @@ def everything() -> Iterator[Check]:
     for question, param in chat_bridge.REFUSED:
         yield Check("chat bridge", question.name, VLLM, partial(_refused, question, param))
     for refusal in refusals.REFUSALS:
-        yield Check("errors", refusal.name, VLLM, partial(_error, refusal))
+        yield Check("errors", refusal.name, BOTH, partial(_error, refusal))
+    for asked in chat.QUESTIONS:
+        yield Check("chat", asked.name, VLLM, partial(_chat, asked))
+    for sent in bodies.every():
+        yield Check("bodies", sent.name, VLLM, partial(_body, sent))
     yield Check("disconnect", "in the middle of a stream", VLLM, _left(disconnect.streamed))
     yield Check("disconnect", "before a plain answer", VLLM, _left(disconnect.plain))
+    yield Check("outage", "the server dies and comes back", frozenset(), outage.survived)
+    yield Check("outage", "a kept connection that the server closed", LLAMA, _idle)
+    yield Check("crowd", "no answer goes to another caller", VLLM, _crowd)
     yield Check("lm-eval", "the same scores", VLLM, _scores, direct=True)
     for client in CLIENTS:
         yield Check("clients", client.name, VLLM, partial(_client, client))
@@ -94,6 +113,23 @@ def _error(refusal: refusals.Refusal, servers: Servers) -> Finding:
 
 def _left(leave: Callable[[Endpoint, Endpoint], Finding]) -> Callable[[Servers], Finding]:
     return lambda servers: leave(_there(servers.vllm), _there(servers.gateway))
+
+
+def _chat(asked: chat.ChatQuestion, servers: Servers) -> Finding:
+    gateway = _there(servers.gateway).under("tiny-vllm")
+    return chat.compare(asked, _there(servers.vllm), gateway)
+
+
+def _body(sent: bodies.Body, servers: Servers) -> Finding:
+    return bodies.replay(sent, _there(servers.vllm), _there(servers.gateway))
+
+
+def _idle(servers: Servers) -> Finding:
+    return outage.idle(_there(servers.gateway).under("tiny-llama"))
+
+
+def _crowd(servers: Servers) -> Finding:
+    return crowd.compare(_there(servers.vllm), _there(servers.gateway))
 
 
 def _scores(servers: Servers) -> Finding:

@@ -6,6 +6,7 @@ import subprocess
 
 from tests.real import places
 from tests.real.clients_list import Client
+from tests.real.processes import finish
 from tests.real.report import Finding
 from tests.real.servers import Endpoint, tiny_hf
 
@@ -17,21 +18,17 @@ def prove(client: Client, gateway: Endpoint) -> Finding:
     client.environment.ensure()
     script = str(places.HERE / "clients" / client.script)
     runtime = "node" if client.environment.node else client.environment.tool("python")
-    done = subprocess.run(
+    done = finish(
         [runtime, script],
-        cwd=client.environment.folder if client.environment.node else places.MADE,
-        env=places.quiet_environment(
+        folder=client.environment.folder if client.environment.node else places.MADE,
+        environment=places.quiet_environment(
             GATEWAY_URL=gateway.root,
             GATEWAY_KEY=gateway.key,
             GATEWAY_MODEL=gateway.model,
             GATEWAY_TOKENIZER=str(tiny_hf()) if client.script == "vllm_bench.py" else "",
             NODE_PATH=str(client.environment.folder / "node_modules"),
         ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
+        seconds=SECONDS,
     )
     (places.LOGS / f"client-{client.name}.log").write_text(
         done.stdout + done.stderr, encoding="utf-8"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.real import places
+from tests.real.processes import finish
 
 INSTALL_SECONDS = 1800
 
@@ -58,15 +59,11 @@ class Environment:
         mark.touch()
 
     def _run(self, command: Sequence[str]) -> None:
-        done = subprocess.run(
+        done = finish(
             command,
-            cwd=self.folder,
-            env=os.environ | dict(self.build),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_SECONDS,
-            check=False,
+            environment=os.environ | dict(self.build),
+            folder=self.folder,
+            seconds=INSTALL_SECONDS,
         )
         if done.returncode:
             raise RuntimeError(f"{self.name}: {command[:5]} failed:\n{done.stderr[-2000:]}")

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.real import answers, environments, places
+from tests.real.processes import finish
 from tests.real.report import Finding
 from tests.real.servers import Endpoint, tiny_hf
 
@@ -45,17 +45,13 @@ def _score(endpoint: Endpoint, label: str) -> dict[str, Any]:
         "--batch_size", "8", "--tasks", ",".join(TASKS), "--include_path", str(data),
         "--output_path", str(out), "--log_samples",
     ]  # fmt: skip
-    done = subprocess.run(
+    done = finish(
         command,
-        cwd=data,
-        env=places.quiet_environment(
+        folder=data,
+        environment=places.quiet_environment(
             OPENAI_API_KEY=endpoint.key, HF_DATASETS_CACHE=str(places.MADE / "datasets")
         ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
+        seconds=SECONDS,
     )
     (places.LOGS / f"harness-{label}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode:

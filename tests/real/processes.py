@@ -1,4 +1,4 @@
-"""Servers of our own: started, waited for within a bound, and stopped with all their children."""
+"""Processes of our own: started, waited for within a bound, stopped with all their children."""
 
 import os
 import signal
@@ -32,13 +32,36 @@ def running(
             stderr=subprocess.STDOUT,
             env=dict(environment),
             cwd=folder,
-            start_new_session=True,
+            process_group=0,
         )
         try:
             _wait(process, ready, log)
             yield process.pid
         finally:
             _stop(process)
+
+
+def finish(
+    command: Sequence[str], *, environment: Mapping[str, str], folder: Path, seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and stop it with its children when it has not ended in time."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(environment),
+        cwd=folder,
+        process_group=0,
+    )
+    try:
+        out, errors = process.communicate(timeout=seconds)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
 
 def _wait(process: subprocess.Popen[bytes], ready: str, log: Path) -> None:

@@ -7,7 +7,8 @@ from tests.real.answers import DONE
 from tests.real.wire import Answer
 
 ENVELOPE = {"message", "type", "param", "code"}
-SECRETS = ("sk-", "hg-real-", "127.0.0.1")
+SECRETS = ("sk-", "hg-real-", "127.0.0.1", "site-packages")
+LONGEST_ERROR = 8192
 
 
 def of_a_plain_answer(answer: Answer) -> list[str]:
@@ -62,6 +63,8 @@ def of_an_error(answer: Answer, status: int) -> list[str]:
         broken.append(f"message is {error.get('message')!r}")
     if not isinstance(error.get("code"), str | None):
         broken.append(f"code is {error.get('code')!r}")
+    if len(answer.body) > LONGEST_ERROR:
+        broken.append(f"the error is {len(answer.body)} bytes long")
     broken += [f"the body shows {secret}" for secret in SECRETS if secret in answer.body.decode()]
     return broken
 

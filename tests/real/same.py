@@ -22,7 +22,7 @@ def compare(question: Question, server: Endpoint, gateway: Endpoint | None) -> F
         return Finding(direct.status == OK, f"directly {direct.status}")
     through = ask(gateway, question.body)
     if direct.status != OK:
-        return _refusals(direct, through)
+        return refusals(direct, through)
     if through.status != OK:
         return Finding(False, f"{through.status} through the gateway: {through.body[:300]!r}")
     if question.streamed:
@@ -46,7 +46,7 @@ def _streams(question: Question, direct: Answer, through: Answer) -> Finding:
     return _finding([answers.difference(one, other), *broken], note)
 
 
-def _refusals(direct: Answer, through: Answer) -> Finding:
+def refusals(direct: Answer, through: Answer) -> Finding:
     """A 4xx keeps its status; what the server broke on is a 502 or 503."""
     if direct.status >= UPSTREAM_FAILED:
         wanted = through.status if through.status in {502, 503} else 502

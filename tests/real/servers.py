@@ -19,6 +19,7 @@ class Endpoint:
     root: str
     key: str
     model: str
+    pid: int = 0
 
     @property
     def base(self) -> str:
@@ -73,6 +74,8 @@ def vllm() -> Iterator[Endpoint]:
     root = f"http://{places.HOST}:{port}"
     environment = places.quiet_environment(
         VLLM_CPU_KVCACHE_SPACE="1",
+        VLLM_CPU_OMP_THREADS_BIND="nobind",
+        OMP_NUM_THREADS="1",  # threads that spin would leave nothing for those who wait for it
         VLLM_MAX_STOP_STRINGS="16",  # its own limit is 4; editors send 14
     )
     with running(
@@ -86,11 +89,11 @@ def vllm() -> Iterator[Endpoint]:
 
 
 @contextmanager
-def llama() -> Iterator[Endpoint]:
+def llama(port: int | None = None, log: str = "llama.log") -> Iterator[Endpoint]:
     """llama-cpp-python's server over llama.cpp."""
     environments.LLAMA.ensure()
     file = _model_file(environments.LLAMA, "tiny_gguf.py", places.MADE / "tiny.gguf")
-    port = places.free_port()
+    port = port or places.free_port()
     command = [
         environments.LLAMA.tool("python"), "-m", "llama_cpp.server", "--model", str(file),
         "--model_alias", places.MODEL, "--host", places.HOST, "--port", str(port),
@@ -100,24 +103,26 @@ def llama() -> Iterator[Endpoint]:
     with running(
         command,
         ready=f"{root}/openapi.json",
-        log=places.LOGS / "llama.log",
+        log=places.LOGS / log,
         environment=places.quiet_environment(),
         folder=places.MADE,
-    ):
-        yield Endpoint("llama", root, places.LLAMA_KEY, places.MODEL)
+    ) as pid:
+        yield Endpoint("llama", root, places.LLAMA_KEY, places.MODEL, pid)
 
 
 @contextmanager
-def gateway(vllm: Endpoint | None, llama: Endpoint | None) -> Iterator[Endpoint]:
+def gateway(
+    vllm: Endpoint | None, llama: Endpoint | None, name: str = "gateway"
+) -> Iterator[Endpoint]:
     """Headgate itself, as its own process, in front of the servers that run."""
     port = places.free_port()
-    config = places.MADE / "gateway.yaml"
+    config = places.MADE / f"{name}.yaml"
     config.write_text(_configuration(port, vllm, llama), encoding="utf-8")
     root = f"http://{places.HOST}:{port}"
     with running(
         [places.PYTHON, "-m", "app.cli", "serve", "--config", str(config), "--port", str(port)],
         ready=f"{root}/health/ready",
-        log=places.LOGS / "gateway.log",
+        log=places.LOGS / f"{name}.log",
         environment=places.quiet_environment(),
         folder=places.ROOT,
     ):

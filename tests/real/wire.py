@@ -35,11 +35,12 @@ def ask(
     *,
     path: str = "/completions",
     key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    model: bool = True,
 ) -> Answer:
-    """POST a body with the endpoint's model (unless the body names one) and key."""
-    headers = {"authorization": f"Bearer {endpoint.key if key is None else key}"}
+    """POST a body with the endpoint's key, and its model unless the body names one."""
+    sent = {**(headers or {}), "authorization": f"Bearer {endpoint.key if key is None else key}"}
+    asked = {"model": endpoint.model, **body} if model else body
     with httpx.Client(timeout=SECONDS, trust_env=False) as client:
-        got = client.post(
-            endpoint.base + path, json={"model": endpoint.model, **body}, headers=headers
-        )
+        got = client.post(endpoint.base + path, json=asked, headers=sent)
     return Answer(got.status_code, got.headers, got.content)

@@ -40,10 +40,12 @@ with tempfile.TemporaryDirectory() as name:
     (home / "keys.json").write_text(json.dumps({"gateway": os.environ["GATEWAY_KEY"]}))
     options = ("-o", "max_tokens", "8", "-o", "temperature", "0")
     streamed = run(home, "-m", "gw", "the gate", *options)
-    assert streamed.returncode == 0 and streamed.stdout.strip(), streamed
+    assert streamed.returncode == 0, streamed
+    assert streamed.stdout.strip(), streamed
     plain = run(home, "-m", "gw", "--no-stream", "the gate", *options)
     assert plain.returncode == 0, plain
     assert plain.stdout == streamed.stdout, (plain.stdout, streamed.stdout)
     missing = run(home, "-m", "missing", "x")
-    assert missing.returncode != 0 and "no-such-model" in missing.stderr, missing
+    assert missing.returncode != 0, missing
+    assert "no-such-model" in missing.stderr, missing
 print("OK")

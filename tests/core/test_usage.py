@@ -1,0 +1,67 @@
+"""Counts are the upstream's, else an estimate that says it is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.core.usage import Usage, estimate_prompts, estimate_text, read_usage
+
+
+def test_a_total_is_the_sum() -> None:
+    assert Usage(3, 2).document() == {
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "total_tokens": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("members", "usage"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 2}, Usage(3, 2)),
+        ({"prompt_tokens": 3}, Usage(3, 0)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(0, 0)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 99}, Usage(3, 2)),
+    ],
+)
+def test_what_the_upstream_counted_is_taken(members: Any, usage: Usage) -> None:
+    assert read_usage(members) == usage
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        None,
+        [],
+        5,
+        {},
+        {"completion_tokens": 2},
+        {"prompt_tokens": None, "completion_tokens": 2},
+        {"prompt_tokens": 3, "completion_tokens": None},
+        {"prompt_tokens": 3.0},
+        {"prompt_tokens": "3"},
+        {"prompt_tokens": True},
+        {"prompt_tokens": -1},
+        {"prompt_tokens": 1, "completion_tokens": -1},
+    ],
+)
+def test_what_cannot_be_trusted_is_not_taken(members: Any) -> None:
+    assert read_usage(members) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("éé", 1), ("ééé", 2)]
+)
+def test_a_text_is_estimated_at_four_bytes_a_token(text: str, tokens: int) -> None:
+    assert estimate_text(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("prompts", "tokens"),
+    [([], 0), ([""], 0), (["abcd", "abcd"], 2), ([[1, 2, 3]], 3), ([[1], [2, 3]], 3)],
+)
+def test_every_prompt_counts_and_token_ids_exactly(prompts: list[Any], tokens: int) -> None:
+    assert estimate_prompts(prompts) == tokens

@@ -1,0 +1,269 @@
+"""A chat-only provider spoken to in completions: fan out, interleave, merge, stop together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from app.core.completions import parse
+from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamOverloaded, UpstreamTimeout
+from app.core.usage import Usage
+from app.providers.base import Batch, Call
+from app.providers.chat_only import ChatOnly
+
+USAGE = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+Act = Callable[[str], Awaitable[None]]
+
+
+class Chat:
+    """A provider in the test's hand: ``act`` runs within every call, with the prompt."""
+
+    slug = "chat"
+    endpoints = frozenset({"chat"})
+    max_tokens_field = "max_tokens"
+
+    def __init__(self, act: Act | None = None, unsupported: tuple[str, ...] = ()) -> None:
+        self.unsupported = frozenset(unsupported)
+        self._act = act
+        self.running = self.most = 0
+        self.cancelled: list[str] = []
+        self.began: list[str] = []
+
+    async def complete(self, call: Call) -> Any:
+        raise NotImplementedError
+
+    def stream(self, call: Call) -> Any:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        return
+
+    async def _work(self, prompt: str) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.began.append(prompt)
+        try:
+            if self._act is not None:
+                await self._act(prompt)
+        except asyncio.CancelledError:
+            self.cancelled.append(prompt)
+            raise
+        finally:
+            self.running -= 1
+
+    async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
+        call.attempts += 1
+        document = orjson.loads(body)
+        prompt = document["messages"][0]["content"]
+        await self._work(prompt)
+        choices = [
+            {"index": i, "message": {"content": f"{prompt}-{i}"}, "finish_reason": "stop"}
+            for i in range(document.get("n", 1))
+        ]
+        return {"id": "chatcmpl-1", "choices": choices, "usage": USAGE}
+
+    async def stream_chat(self, call: Call, body: bytes) -> AsyncGenerator[Batch, None]:
+        call.attempts += 1
+        document = orjson.loads(body)
+        prompt = document["messages"][0]["content"]
+        for i in range(document.get("n", 1)):
+            yield Batch([chunk(i, f"{prompt}-")])
+        await self._work(prompt)
+        for i in range(document.get("n", 1)):
+            yield Batch([chunk(i, str(i), "stop")])
+        yield Batch([{"choices": [], "usage": USAGE}], done=True)
+
+
+def chunk(index: int, text: str, reason: str | None = None) -> dict[str, Any]:
+    choice = {"index": index, "delta": {"content": text}, "finish_reason": reason}
+    return {"id": "chatcmpl-1", "choices": [choice]}
+
+
+def call(**members: Any) -> Call:
+    return Call(parse(orjson.dumps({"model": "m", "prompt": "p"} | members)), "up", [])
+
+
+async def complete(provider: Chat, made: Call, fan_out: int = 8) -> dict[str, Any]:
+    answer = await ChatOnly(provider, fan_out).complete(made)
+    document: dict[str, Any] = orjson.loads(answer.body)
+    return document
+
+
+async def stream(provider: Chat, made: Call, fan_out: int = 8) -> list[dict[str, Any]]:
+    return [item async for b in ChatOnly(provider, fan_out).stream(made) for item in b.chunks]
+
+
+def texts(chunks: list[dict[str, Any]]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for item in chunks:
+        for choice in item["choices"]:
+            found[choice["index"]] = found.get(choice["index"], "") + choice["text"]
+    return found
+
+
+ALL = {0: "a-0", 1: "a-1", 2: "b-0", 3: "b-1", 4: "c-0", 5: "c-1"}
+
+
+def test_three_prompts_get_three_times_n_answers() -> None:
+    document = asyncio.run(complete(Chat(), call(prompt=["a", "b", "c"], n=2)))
+    assert {c["index"]: c["text"] for c in document["choices"]} == ALL
+    assert document["usage"] == {"prompt_tokens": 6, "completion_tokens": 9, "total_tokens": 15}
+
+
+def test_a_stream_has_them_all_too() -> None:
+    chunks = asyncio.run(stream(Chat(), call(prompt=["a", "b", "c"], n=2, stream=True)))
+    assert texts(chunks) == ALL
+    reasons = [(c["index"], c["finish_reason"]) for i in chunks for c in i["choices"]]
+    assert sorted(index for index, reason in reasons if reason) == sorted(ALL)
+
+
+def test_a_stream_ends_with_the_sum_of_usage() -> None:
+    chunks = asyncio.run(stream(Chat(), call(prompt=["a", "b"], stream=True)))
+    assert chunks[-1] == {
+        "choices": [],
+        "usage": {"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10},
+    }
+    assert not any("usage" in item for item in chunks[:-1])
+
+
+def test_the_calls_of_a_stream_are_interleaved() -> None:
+    shown: list[str] = []
+
+    async def run() -> None:
+        both = asyncio.Event()
+
+        async def act(prompt: str) -> None:
+            shown.append(prompt)
+            if len(shown) == 2:
+                both.set()
+            await both.wait()  # neither call can end before the other has begun
+
+        chunks = await stream(Chat(act), call(prompt=["a", "b"], stream=True))
+        order = [choice["index"] for item in chunks for choice in item["choices"]]
+        assert set(order[:2]) == {0, 1}
+
+    asyncio.run(asyncio.wait_for(run(), 10))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_never_more_calls_at_a_time_than_the_fan_out(streamed: bool) -> None:
+    async def act(prompt: str) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    provider = Chat(act)
+    made = call(prompt=[str(n) for n in range(12)], stream=streamed)
+    asyncio.run((stream if streamed else complete)(provider, made, 3))
+    assert provider.most == 3
+    assert len(provider.began) == made.attempts == 12
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_one_failure_cancels_the_others(streamed: bool) -> None:
+    async def act(prompt: str) -> None:
+        if prompt == "bad":
+            raise UpstreamTimeout("late")
+        await asyncio.Event().wait()
+
+    provider = Chat(act)
+    made = call(prompt=["a", "bad", "b"], stream=streamed)
+    with pytest.raises(UpstreamTimeout):
+        asyncio.run(asyncio.wait_for((stream if streamed else complete)(provider, made), 10))
+    assert sorted(provider.cancelled) == [p for p in ["a", "b"] if p in provider.began]
+    assert provider.running == 0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_finished_before_a_failure_is_metered(streamed: bool) -> None:
+    async def run() -> Call:
+        made = call(prompt=["good", "bad"], stream=streamed)
+
+        async def act(prompt: str) -> None:
+            while prompt == "bad" and made.usage is None:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
+            if prompt == "bad":
+                raise UpstreamOverloaded("no")
+
+        with pytest.raises(UpstreamOverloaded):
+            await (stream if streamed else complete)(Chat(act), made)
+        return made
+
+    assert asyncio.run(asyncio.wait_for(run(), 10)).usage == Usage(2, 3)
+
+
+@pytest.mark.parametrize("prompt", ["a", ["a", "b"]])
+def test_an_answer_that_cannot_be_used_is_metered_all_the_same(prompt: Any) -> None:
+    class Short(Chat):
+        async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
+            return await super().chat(call, body) | {"choices": []}
+
+    made = call(prompt=prompt)
+    with pytest.raises(UpstreamInvalid):
+        asyncio.run(complete(Short(), made))
+    assert made.usage == Usage(2 * len(prompt), 3 * len(prompt))
+
+
+def test_a_reader_that_goes_away_ends_every_call() -> None:
+    async def act(prompt: str) -> None:
+        await asyncio.Event().wait()
+
+    async def run(provider: Chat) -> None:
+        before = len(asyncio.all_tasks())
+        batches = ChatOnly(provider, 8).stream(call(prompt=["a", "b"], stream=True))
+        for _ in range(2):
+            await anext(batches)
+        while provider.running < 2:  # noqa: ASYNC110 - one turn of the loop at a time
+            await asyncio.sleep(0)
+        await batches.aclose()
+        assert sorted(provider.cancelled) == ["a", "b"]
+        assert len(asyncio.all_tasks()) == before
+
+    asyncio.run(asyncio.wait_for(run(Chat(act)), 10))
+
+
+def test_a_cancelled_request_cancels_its_calls() -> None:
+    async def act(prompt: str) -> None:
+        await asyncio.Event().wait()
+
+    async def run(provider: Chat) -> None:
+        task = asyncio.ensure_future(complete(provider, call(prompt=["a", "b"])))
+        while provider.running < 2:  # noqa: ASYNC110 - one turn of the loop at a time
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sorted(provider.cancelled) == ["a", "b"]
+
+    asyncio.run(run(Chat(act)))
+
+
+@pytest.mark.parametrize("prompt", ["a", ["a", "b"]])
+def test_a_cut_call_cuts_the_stream(prompt: Any) -> None:
+    class Cut(Chat):
+        async def stream_chat(self, call: Call, body: bytes) -> AsyncGenerator[Batch, None]:
+            yield Batch([chunk(0, "half")])
+
+    with pytest.raises(UpstreamInvalid):
+        asyncio.run(stream(Cut(), call(prompt=prompt, stream=True)))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_chat_cannot_do_is_refused_before_any_call(streamed: bool) -> None:
+    provider = Chat(unsupported=("seed",))
+    made = call(prompt=[1, 2], seed=1, stream=streamed)
+    with pytest.raises(InvalidRequest) as caught:
+        asyncio.run((stream if streamed else complete)(provider, made))
+    assert [problem.param for problem in caught.value.details] == ["prompt", "seed"]
+    assert made.attempts == 0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_provider_without_n_is_asked_n_times(streamed: bool) -> None:
+    provider = Chat(unsupported=("n",))
+    made = call(prompt=["a", "b"], n=2, stream=streamed)
+    asyncio.run((stream if streamed else complete)(provider, made))
+    assert sorted(provider.began) == ["a", "a", "b", "b"]
