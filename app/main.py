@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 
@@ -41,6 +42,17 @@ class Generation:
     @property
     def retired(self) -> bool:
         return self._retired
+
+
+def _spare_the_collector() -> None:
+    """Look for garbage cycles less often, and never among what the start left behind.
+
+    A request leaves none; with 1,000 streams a full collection stopped the worker for 30-70 ms, and
+    the default thresholds cost a tenth of a request's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 class Gateway:
@@ -96,6 +108,10 @@ class Gateway:
                 self._services.start()
                 loop.add_signal_handler(RELOAD_SIGNAL, self._begin_reload)
                 loop.add_signal_handler(DRAIN_SIGNAL, self.drain)
+                # A reload may have been asked for between our reading the file and listening.
+                if self._load().generation != self._current.name:
+                    self._begin_reload()
+                _spare_the_collector()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self._current.retire()

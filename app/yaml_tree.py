@@ -41,7 +41,9 @@ class YamlTree:
             # Its own words would quote what may be an unquoted secret.
             if error.problem_mark is not None:
                 self.lines[()] = error.problem_mark.line + 1
-            problem = "refers to an anchor that does not exist; quote a text that starts with *"
+            problem = "is not valid YAML: more than one document"
+            if "alias" in str(error.problem) or "anchor" in str(error.problem):
+                problem = "refers to an anchor that does not exist; quote a text that begins with *"
             self.faults.append(Fault((), problem))
             return None
         except RecursionError:

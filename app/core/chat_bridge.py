@@ -5,7 +5,7 @@ Nothing that was asked is dropped in silence: what chat cannot do is refused by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -73,36 +73,55 @@ def _refusals(request: CompletionRequest, unsupported: Iterable[str]) -> Iterabl
             yield name, "is not supported by the model's provider"
 
 
-def chat_calls(
-    request: CompletionRequest, model: str, unsupported: frozenset[str], max_tokens_field: str
-) -> list[ChatCall]:
-    """The chat calls whose choices together are the answer, in index order."""
-    common: dict[str, bytes] = dict.fromkeys(_REWRITTEN, b"")
-    common[max_tokens_field] = b"%d" % request.max_tokens
+class ChatPlan:
+    """The chat calls whose choices together are the answer, in index order.
+
+    Each body is made when its turn comes: all at once would multiply the caller's by the prompts.
+    """
+
+    def __init__(
+        self,
+        request: CompletionRequest,
+        model: str,
+        unsupported: frozenset[str],
+        max_tokens_field: str,
+    ) -> None:
+        self._request = request
+        self._model = model
+        self._changes = _changes(request, max_tokens_field)
+        self._each, self._times = (1, request.n) if "n" in unsupported else (request.n, 1)
+        if self._each > 1:
+            self._changes["n"] = b"%d" % self._each
+
+    def __len__(self) -> int:
+        return max(1, len(self._request.prompts)) * self._times
+
+    def __iter__(self) -> Iterator[ChatCall]:
+        for place in range(len(self)):
+            conversation, echo = self._conversation(place // self._times)
+            changes = self._changes | {"messages": orjson.dumps(conversation)}
+            body = self._request.body_for(self._model, changes)
+            yield ChatCall(body, place * self._each, self._each, echo)
+
+    def _conversation(self, place: int) -> tuple[Any, str]:
+        request = self._request
+        if request.messages is not None:
+            return request.messages, ""
+        prompt = request.prompts[place]
+        return [{"role": "user", "content": prompt}], str(prompt) if request.echo else ""
+
+
+def _changes(request: CompletionRequest, max_tokens_field: str) -> dict[str, bytes]:
+    """What every chat call is sent otherwise than the caller wrote it."""
+    changes: dict[str, bytes] = dict.fromkeys(_REWRITTEN, b"")
+    changes[max_tokens_field] = b"%d" % request.max_tokens
     if request.logprobs is not None:
-        common["logprobs"] = b"true"
+        changes["logprobs"] = b"true"
         if request.logprobs:
-            common["top_logprobs"] = b"%d" % request.logprobs
+            changes["top_logprobs"] = b"%d" % request.logprobs
     if request.stream:
-        options = request.stream_options | {"include_usage": True}
-        common["stream_options"] = orjson.dumps(options)
-    each, times = (1, request.n) if "n" in unsupported else (request.n, 1)
-    if each > 1:
-        common["n"] = b"%d" % each
-    calls: list[ChatCall] = []
-    for conversation, echo in _conversations(request):
-        body = request.body_for(model, common | {"messages": orjson.dumps(conversation)})
-        for _ in range(times):
-            calls.append(ChatCall(body, len(calls) * each, each, echo))
-    return calls
-
-
-def _conversations(request: CompletionRequest) -> Iterable[tuple[Any, str]]:
-    if request.messages is not None:
-        yield request.messages, ""
-        return
-    for prompt in request.prompts:
-        yield [{"role": "user", "content": prompt}], str(prompt) if request.echo else ""
+        changes["stream_options"] = orjson.dumps(request.stream_options | {"include_usage": True})
+    return changes
 
 
 def completion_of(answers: list[tuple[ChatCall, dict[str, Any]]], now: int) -> dict[str, Any]:

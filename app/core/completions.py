@@ -15,6 +15,7 @@ from app.core import json_body
 from app.core.errors import InvalidRequest, Problem
 from app.core.fields import (
     Check,
+    any_integer,
     boolean,
     integer,
     number,
@@ -47,7 +48,7 @@ FIELDS: dict[str, Check] = {
     "frequency_penalty": number(-2, 2),
     "presence_penalty": number(-2, 2),
     "logit_bias": object_of_numbers(-100, 100),
-    "seed": integer(None, None),
+    "seed": any_integer,
     "user": text,
 }
 

@@ -86,7 +86,8 @@ class Decoder:
         tag = value.get(field)
         if not isinstance(tag, str) or tag not in tagged:
             names = " or ".join(sorted(map(str, tagged)))
-            problem = f"unknown {field}" if field in value else "is missing"
+            named = f" {tag[:40]!r}" if isinstance(tag, str) else ""
+            problem = f"unknown {field}{named}" if field in value else "is missing"
             self.fault((*path, field), f"{problem}; expected {names}")
             return None
         rest = {name: item for name, item in value.items() if name != field}
@@ -128,7 +129,7 @@ class Decoder:
 
     def _list(self, origin: Any, kind: Any, value: Any, path: Path) -> Any:
         if origin is tuple and not isinstance(value, list | Mapping | None):
-            value = [value]  # a lone value stands for a list of one
+            return (self.decode(kind, value, path),)  # a lone value stands for a list of one
         if not isinstance(value, list):
             self.fault(path, f"expected a list, {_got(value)}")
             return origin()

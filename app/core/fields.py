@@ -46,6 +46,13 @@ def number(low: float, high: float) -> Check:
     return check
 
 
+def any_integer(value: Any) -> str | None:
+    """An integer of any size; the decoder shows one beyond 64 bits as a float without a fraction."""
+    if type(value) is int or (type(value) is float and value.is_integer() and abs(value) >= 2**63):
+        return None
+    return "must be an integer"
+
+
 def boolean(value: Any) -> str | None:
     return None if type(value) is bool else "must be true or false"
 

@@ -7,15 +7,19 @@ from typing import Any, NamedTuple, Protocol
 
 from app.core.completion_answer import Answer
 from app.core.completions import CompletionRequest
-from app.core.errors import HeaderList
+from app.core.errors import HeaderList, UpstreamError
 from app.core.usage import Usage
 
 
 class Batch(NamedTuple):
-    """Decoded chunks that arrived together; ``done`` after the upstream's own end mark."""
+    """Decoded chunks that arrived together.
+
+    ``done`` after the upstream's own end mark; ``broken`` is what came instead of a next chunk.
+    """
 
     chunks: list[Any]
     done: bool = False
+    broken: UpstreamError | None = None
 
 
 class Call:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from time import time
 from typing import Any
 
-import orjson
-
 from app.core.chat_bridge import (
     ChatCall,
+    ChatPlan,
     ChunkBridge,
     add_usage,
-    chat_calls,
     completion_of,
     refuse_unsupported,
 )
-from app.core.completion_answer import Answer, read_answer
+from app.core.completion_answer import Answer, encode, read_answer
 from app.core.usage import Usage, read_usage
 from app.providers.base import Batch, Call, Provider
 
@@ -30,55 +28,66 @@ class ChatOnly:
         self._provider = provider
         self._fan_out = fan_out
 
-    def plan(self, call: Call) -> list[ChatCall]:
+    def plan(self, call: Call) -> ChatPlan:
         """Raises InvalidRequest naming everything that chat cannot honour."""
         provider = self._provider
         refuse_unsupported(call.request, sorted(provider.unsupported))
-        return chat_calls(call.request, call.model, provider.unsupported, provider.max_tokens_field)
+        return ChatPlan(call.request, call.model, provider.unsupported, provider.max_tokens_field)
 
     async def complete(self, call: Call) -> Answer:
-        calls = self.plan(call)
-        if len(calls) == 1:
-            answers = [await self._provider.chat(call, calls[0].body)]
-            _meter(call, answers[0].get("usage"))
-        else:
-            answers = await self._together(call, calls)
-        now = int(time())
-        document = completion_of(list(zip(calls, answers, strict=True)), now)
-        return read_answer(orjson.dumps(document), call.request, call.model, now)
+        plan = self.plan(call)
+        answers: list[tuple[ChatCall, dict[str, Any]]] = []
 
-    async def _together(self, call: Call, calls: list[ChatCall]) -> list[dict[str, Any]]:
-        gate = asyncio.Semaphore(self._fan_out)
-
-        async def one(chat_call: ChatCall) -> dict[str, Any]:
-            async with gate:
-                document = await self._provider.chat(call, chat_call.body)
+        async def ask(chat_call: ChatCall) -> None:
+            document = await self._provider.chat(call, chat_call.body)
             _meter(call, document.get("usage"))
-            return document
+            answers.append((chat_call._replace(body=b""), document))
+
+        if len(plan) == 1:
+            for chat_call in plan:
+                await ask(chat_call)
+        else:
+            await self._together(plan, ask)
+            answers.sort(key=lambda answer: answer[0].first_index)
+        now = int(time())
+        document = completion_of(answers, now)
+        return read_answer(encode(document), call.request, call.model, now)
+
+    async def _together(
+        self, plan: ChatPlan, ask: Callable[[ChatCall], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Every call of a plan, at most ``fan_out`` at a time; the first failure ends the others."""
+        calls = iter(plan)
+
+        async def worker() -> None:
+            for chat_call in calls:
+                await ask(chat_call)
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(chat_call)) for chat_call in calls]
+                for _ in range(min(self._fan_out, len(plan))):
+                    group.create_task(worker())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        return [task.result() for task in tasks]
 
     async def stream(self, call: Call) -> AsyncGenerator[Batch, None]:
-        calls = self.plan(call)
-        bridges = [ChunkBridge(chat_call) for chat_call in calls]
-        if len(calls) == 1:
-            chunks = self._one(call, calls[0], bridges[0])
+        plan = self.plan(call)
+        totals: list[Any] = []
+        if len(plan) == 1:
+            chunks = self._one(call, next(iter(plan)), totals)
         else:
-            chunks = self._interleaved(call, calls, bridges)
+            chunks = self._interleaved(call, plan, totals)
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield Batch([chunk])
-        usage = add_usage([bridge.usage for bridge in bridges])
+        usage = add_usage(totals)
         yield Batch([{"choices": [], "usage": usage}] if usage else [], done=True)
 
     async def _one(
-        self, call: Call, chat_call: ChatCall, bridge: ChunkBridge
+        self, call: Call, chat_call: ChatCall, totals: list[Any]
     ) -> AsyncGenerator[dict[str, Any], None]:
+        """The chunks of one chat call; what it used is added to ``totals`` at its end."""
+        bridge = ChunkBridge(chat_call)
         batches = self._provider.stream_chat(call, chat_call.body)
         try:
             async for batch in batches:
@@ -86,46 +95,42 @@ class ChatOnly:
                     chunk = bridge.chunk(item)
                     if chunk is not None:
                         yield chunk
+                if batch.broken is not None:
+                    raise batch.broken
         finally:
             await _close(batches)
         bridge.end()
+        totals.append(bridge.usage)
         _meter(call, bridge.usage)
 
     async def _interleaved(
-        self, call: Call, calls: list[ChatCall], bridges: list[ChunkBridge]
+        self, call: Call, plan: ChatPlan, totals: list[Any]
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The chunks of all calls as they come. The queue is short: a slow reader slows them all."""
-        gate = asyncio.Semaphore(self._fan_out)
         queue: asyncio.Queue[dict[str, Any] | BaseException | None] = asyncio.Queue(self._fan_out)
 
-        async def one(chat_call: ChatCall, bridge: ChunkBridge) -> None:
+        async def relay(chat_call: ChatCall) -> None:
+            async with aclosing(self._one(call, chat_call, totals)) as chunks:
+                async for chunk in chunks:
+                    await queue.put(chunk)
+
+        async def all_of_them() -> None:
             try:
-                async with gate, aclosing(self._one(call, chat_call, bridge)) as chunks:
-                    async for chunk in chunks:
-                        await queue.put(chunk)
+                await self._together(plan, relay)
             except Exception as error:  # noqa: BLE001 - handed to the reader, which raises it
                 await queue.put(error)
             else:
                 await queue.put(None)
 
-        tasks = [
-            asyncio.ensure_future(one(chat_call, bridge))
-            for chat_call, bridge in zip(calls, bridges, strict=True)
-        ]
+        task = asyncio.get_running_loop().create_task(all_of_them())
         try:
-            open_calls = len(tasks)
-            while open_calls:
-                item = await queue.get()
-                if item is None:
-                    open_calls -= 1
-                elif isinstance(item, BaseException):
+            while (item := await queue.get()) is not None:
+                if isinstance(item, BaseException):
                     raise item
-                else:
-                    yield item
+                yield item
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _close(batches: AsyncIterator[Batch]) -> None:

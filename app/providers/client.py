@@ -72,7 +72,7 @@ class Client:
             b"user-agent": b"headgate",
         }
         own |= {name.encode(): value.encode() for name, value in configured.items()}
-        for reserved in (b"accept", b"content-length", b"transfer-encoding", b"connection"):
+        for reserved in (b"content-length", b"transfer-encoding", b"connection"):
             own.pop(reserved, None)  # written for each request, by us
         headers: HeaderList = list(own.items())
         self._own = frozenset(name for name, _ in headers)
@@ -109,7 +109,8 @@ class Client:
         # What httpx keeps inside: (raw, lower-case, value). Its own way to add a header costs as
         # much as the rest of the request; ours are lower-case bytes already.
         fields = request.headers._list  # noqa: SLF001
-        fields.append((b"accept", b"accept", accept))
+        if b"accept" not in self._own:
+            fields.append((b"accept", b"accept", accept))
         fields.append((b"content-length", b"content-length", b"%d" % len(body)))
         for name, value in call.headers:
             if name not in self._own:

@@ -47,7 +47,7 @@ def refusal(
     status: int, headers: Mapping[bytes, bytes], body: bytes, secrets: tuple[str, ...]
 ) -> GatewayError:
     """The error that a caller gets for an upstream answer with a status other than 200."""
-    wait = _retry_headers(headers)
+    wait = _retry_headers(status, headers)
     if status in (401, 403, 407):
         return UpstreamAuth("The gateway's own credentials were refused by the upstream.")
     if status == 501:
@@ -60,6 +60,10 @@ def refusal(
         kind = "a redirect" if 300 <= status < 400 else f"status {status}"
         return UpstreamInvalid(f"The upstream answered with {kind}.")
     message, code, param = _read(body)
+    # A name is shown only where there is nothing in it to hide.
+    code, param = (
+        name if name and redact(name, secrets) == name else None for name in (code, param)
+    )
     return UpstreamRefused(
         redact(message, secrets) if message else f"The upstream refused with status {status}.",
         status=status,
@@ -80,12 +84,14 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
 
 
-def _retry_headers(headers: Mapping[bytes, bytes]) -> HeaderList:
-    return [
+def _retry_headers(status: int, headers: Mapping[bytes, bytes]) -> HeaderList:
+    """When to try again: the upstream's word, else a second, on a status that promises one."""
+    told = [
         (name, headers[name])
         for name in (b"retry-after", b"retry-after-ms")
         if _SECONDS.fullmatch(headers.get(name, b""))
     ]
+    return told or ([(b"retry-after", b"1")] if status in (429, 503, 529) else [])
 
 
 def _read(body: bytes) -> tuple[str | None, str | None, str | None]:

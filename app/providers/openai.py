@@ -76,7 +76,7 @@ class OpenAIProvider:
         async with aclosing(self._client.chunks(response, call)) as packets:
             async for packet in packets:
                 batch = _batch(parser, packet)
-                if batch.chunks or batch.done:
+                if batch.chunks or batch.done or batch.broken:
                     yield batch
                 if batch.done:
                     await _drain(packets)
@@ -101,8 +101,12 @@ def _batch(parser: sse.EventParser, packet: bytes) -> Batch:
     for payload in payloads:
         if payload == sse.DONE:
             return Batch(chunks, True)
-        chunks.append(_decode(payload))
-    return Batch(chunks, False)
+        try:
+            chunks.append(orjson.loads(payload))
+        except orjson.JSONDecodeError:
+            broken = UpstreamInvalid("The upstream sent a stream event that is not valid JSON.")
+            return Batch(chunks, broken=broken)
+    return Batch(chunks)
 
 
 def _native_changes(request: CompletionRequest) -> dict[str, bytes]:
@@ -110,10 +114,3 @@ def _native_changes(request: CompletionRequest) -> dict[str, bytes]:
     if request.messages is None:
         return {}
     return {"messages": b"", "prompt": orjson.dumps(request.prompts[0])}
-
-
-def _decode(payload: bytes) -> Any:
-    try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        raise UpstreamInvalid("The upstream sent a stream event that is not valid JSON.") from None

@@ -21,6 +21,8 @@ from app.core.usage import Usage
 from app.providers.base import Batch, Call
 from app.settings import SimulatorProvider as Settings
 
+TURN = 16  # choices generated at a stretch
+
 
 class SimulatorProvider:
     """Answers completions and chat from the request alone."""
@@ -37,7 +39,7 @@ class SimulatorProvider:
     async def complete(self, call: Call) -> Answer:
         document = call.request.document
         await self._think(call)
-        choices = _choices(call)
+        choices = await _choices(call)
         if self._pause:
             await self._wait(call, self._pause * max(len(choice.generated) for choice in choices))
         usage = _usage(call, choices)
@@ -59,7 +61,7 @@ class SimulatorProvider:
     async def stream(self, call: Call) -> AsyncGenerator[Batch, None]:
         document = call.request.document
         await self._think(call)
-        choices = _choices(call)
+        choices = await _choices(call)
         envelope = _envelope(call)
         offsets = [0] * len(choices)
         steps = max(len(choice.generated) for choice in choices)
@@ -138,13 +140,16 @@ class SimulatorProvider:
             raise UpstreamOverloaded("The simulator fails at the rate it was configured to.")
 
 
-def _choices(call: Call) -> list[Choice]:
+async def _choices(call: Call) -> list[Choice]:
+    """Every choice of a request; the loop gets its turn in between."""
     request = call.request
-    return [
-        generate(request.document, prompt, i)
-        for prompt in request.prompts
-        for i in range(request.n)
-    ]
+    choices: list[Choice] = []
+    for prompt in request.prompts:
+        for i in range(request.n):
+            choices.append(generate(request.document, prompt, i))
+            if len(choices) % TURN == 0:
+                await asyncio.sleep(0)
+    return choices
 
 
 def _step(choice: Choice, step: int) -> tuple[list[Token], bool]:

@@ -17,6 +17,8 @@ from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of
 from app.routes.departure import CallerGone, Departure
 
+MAX_HEADER_TEXT = 256
+
 _STREAM_HEADERS: HeaderList = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -121,7 +123,9 @@ async def _next_event(batches: AsyncIterator[Batch], shaper: StreamShaper) -> _F
     Raises UpstreamError, also where the stream ends without having said anything.
     """
     async for batch in batches:
-        data = b"".join([shaper.shape(chunk) for chunk in batch.chunks])
+        data, broken = _shaped(batch, shaper)
+        if broken is not None:
+            raise broken
         if batch.done:
             return _First(data + shaper.end(), True)
         if data:
@@ -167,7 +171,7 @@ def _shaped(batch: Batch, shaper: StreamShaper) -> tuple[bytes, UpstreamError | 
             parts.append(shaper.shape(chunk))
         except UpstreamError as error:
             return b"".join(parts), error
-    return b"".join(parts), None
+    return b"".join(parts), batch.broken
 
 
 async def _read_out(batches: AsyncIterator[Batch]) -> None:
@@ -185,7 +189,7 @@ async def _close(batches: AsyncIterator[Batch]) -> None:
 
 def header_text(text: str) -> bytes:
     """A text as a header value: what is not printable ASCII becomes a question mark."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text).encode()
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:MAX_HEADER_TEXT]).encode()
 
 
 def _name_target(exchange: Exchange, route: Route, call: Call, model: str) -> None:

@@ -13,7 +13,7 @@ from app.core.chat_bridge import (
     ChatCall,
     ChunkBridge,
     add_usage,
-    chat_calls,
+    ChatPlan,
     completion_of,
     finish_reason,
     legacy_logprobs,
@@ -32,7 +32,7 @@ def request(**members: Any) -> CompletionRequest:
 def calls(
     unsupported: tuple[str, ...] = (), field: str = "max_tokens", **members: Any
 ) -> list[ChatCall]:
-    return chat_calls(request(**members), "up", frozenset(unsupported), field)
+    return list(ChatPlan(request(**members), "up", frozenset(unsupported), field))
 
 
 def bodies(unsupported: tuple[str, ...] = (), **members: Any) -> list[dict[str, Any]]:

@@ -95,7 +95,7 @@ def test_a_right_value_is_taken(member: dict[str, Any], expected: Any) -> None:
         ({"wait": "soon"}, "wait", "expected a duration"),
         ({"mode": "c"}, "mode", "invalid enum value 'c'"),
         ({"mode": ["a"]}, "mode", "expected"),
-        ({"words": 5}, "words", "expected a list"),
+        ({"words": 5}, "words", "expected str"),
         ({"words": [1]}, "words[0]", "expected str"),
         ({"words": None}, "words", "expected a list, not nothing"),
         ({"inner": {}}, "inner.name", "is missing"),

@@ -54,7 +54,11 @@ def call(**members: Any) -> Call:
 def batches(upstream: Upstream, made: Call | None = None, **settings: Any) -> list[Batch]:
     async def run() -> list[Batch]:
         stream = upstream.provider(**settings).stream(made or call(stream=True))
-        return [batch async for batch in stream]
+        found = [batch async for batch in stream]
+        for batch in found:
+            if batch.broken is not None:
+                raise batch.broken
+        return found
 
     return asyncio.run(run())
 
