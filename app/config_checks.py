@@ -88,6 +88,10 @@ class _Check:
                 "because memory:// lives inside one process",
             )
         scheme = url.partition(":")[0]
+        if store.lease < 1:
+            self._fault(("store", "lease"), "must be at least 1s")
+        if store.timeout <= 0:
+            self._fault(("store", "timeout"), "must be more than 0")
         if scheme not in STORE_SCHEMES:
             self._fault(("store", "url"), f"must start with one of {', '.join(STORE_SCHEMES)}")
         if server.max_body_bytes < 1024:

@@ -25,10 +25,11 @@ class Services:
 
     def __init__(self, settings: StoreSettings) -> None:
         store = open_store(settings.url.reveal(), float(settings.timeout))
-        limiter = Limiter(store, settings.on_outage.limits)
+        lease = float(settings.lease)
+        limiter = Limiter(store, settings.on_outage.limits, lease)
         readiness = Readiness()
         readiness.watch(store.breaker)
-        self.shared = Shared(store, limiter, Ledger(store), UsageLog(store), readiness)
+        self.shared = Shared(store, limiter, Ledger(store, lease), UsageLog(store), readiness)
         self._heartbeat = Heartbeat(store, limiter.share)
         self._tasks: list[asyncio.Task[None]] = []
 

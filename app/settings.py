@@ -38,6 +38,7 @@ class Outage(_Section, frozen=True):
 class Store(_Section, frozen=True):
     url: Secret = Secret("memory://")
     timeout: Duration = Duration(0.05)
+    lease: Duration = Duration(60)
     optional: bool = False
     on_outage: Outage = Outage()
 

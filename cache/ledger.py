@@ -14,7 +14,7 @@ from cache import names
 from cache.connection import Store, StoreUnavailable, script
 
 LEASE_SECONDS = 60.0  # how long a dead replica's holds stay held
-RENEW_SECONDS = 15.0
+RENEWALS = 4  # a hold is renewed this many times in its lease
 RETRY_SECONDS = 1.0
 MAX_UNSETTLED = 10_000
 
@@ -56,7 +56,10 @@ class Refusal(NamedTuple):
 class Ledger:
     """Reserves, settles and reads. Every method that asks the store raises StoreUnavailable."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time) -> None:
+    def __init__(
+        self, store: Store, lease: float = LEASE_SECONDS, clock: Callable[[], float] = time
+    ) -> None:
+        self._lease = lease
         self._store = store
         self._clock = clock
         self._reserve = script("reserve")
@@ -71,7 +74,7 @@ class Ledger:
         """Hold ``cost`` nano-dollars against every budget of a plan, or against none."""
         hold, windows = self._hold(plan)
         limits = [budget.limit for budget in plan.budgets]
-        args = [hold.id, int(LEASE_SECONDS * 1e6), cost, hold.keep, *limits]
+        args = [hold.id, int(self._lease * 1e6), cost, hold.keep, *limits]
         allowed, place, spent, held, _ = await self._store.run(self._reserve, hold.keys, args)
         if allowed:
             self._running[hold.id] = hold
@@ -121,12 +124,13 @@ class Ledger:
     async def keep_leases(self) -> None:
         """Renew the holds of running requests and settle what is owed, while this task runs."""
         elapsed = 0.0
+        turn = min(RETRY_SECONDS, self._lease / RENEWALS)
         while True:
-            await asyncio.sleep(RETRY_SECONDS)
-            elapsed += RETRY_SECONDS
+            await asyncio.sleep(turn)
+            elapsed += turn
             if self._unsettled and not self._store.breaker.open:
                 self.settle_owed()
-            if elapsed >= RENEW_SECONDS:
+            if elapsed >= self._lease / RENEWALS:
                 elapsed = 0.0
                 await self._renew_all()
 
@@ -143,6 +147,6 @@ class Ledger:
                 by_key.setdefault(key, []).append(hold.id)
         for key, holds in by_key.items():
             try:
-                await self._store.run(self._renew, [key], [int(LEASE_SECONDS * 1e6), *holds])
+                await self._store.run(self._renew, [key], [int(self._lease * 1e6), *holds])
             except StoreUnavailable:
                 return

@@ -12,8 +12,8 @@ from cache import names
 from cache.connection import Store, StoreUnavailable, script
 from cache.local_limits import LocalLimits
 
-LEASE_SECONDS = 30.0  # how long a dead replica's slots stay taken
-RENEW_SECONDS = 10.0
+LEASE_SECONDS = 60.0  # how long a dead replica's slots stay taken
+RENEWALS = 4  # a lease is renewed this many times in its own length
 
 
 class LimitPlan(NamedTuple):
@@ -45,7 +45,8 @@ class Limiter:
     (``on_outage`` local), or lets everything pass (allow), or raises StoreUnavailable (refuse).
     """
 
-    def __init__(self, store: Store, on_outage: str) -> None:
+    def __init__(self, store: Store, on_outage: str, lease: float = LEASE_SECONDS) -> None:
+        self._lease = lease
         self._store = store
         self._on_outage = on_outage
         self._admit = script("admit")
@@ -62,7 +63,7 @@ class Limiter:
     async def admit(self, plan: LimitPlan, tokens: int) -> Admission:
         """Take one request and ``tokens`` from every bucket of a plan, and its slots, or nothing."""
         lease = f"{getrandbits(96):024x}"
-        args: list[object] = [lease, int(LEASE_SECONDS * 1e6), len(plan.buckets)]
+        args: list[object] = [lease, int(self._lease * 1e6), len(plan.buckets)]
         for bucket in plan.buckets:
             cost = tokens if bucket.unit == "tokens" else 1
             args += (bucket.interval, bucket.burst, cost)
@@ -111,13 +112,11 @@ class Limiter:
     async def keep_leases(self) -> None:
         """Renew the leases of running requests, for as long as this task runs."""
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(self._lease / RENEWALS)
             for key, leases in list(self._running.items()):
                 if leases:
                     try:
-                        await self._store.run(
-                            self._renew, [key], [int(LEASE_SECONDS * 1e6), *leases]
-                        )
+                        await self._store.run(self._renew, [key], [int(self._lease * 1e6), *leases])
                     except StoreUnavailable:
                         break
 

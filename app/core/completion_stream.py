@@ -27,6 +27,7 @@ from app.core.usage import Usage, read_usage
 _ENVELOPE = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "error", "system_fingerprint"}
 )
+_KEPT = ("system_fingerprint",)
 
 
 class StreamShaper:
@@ -42,6 +43,7 @@ class StreamShaper:
         "_pieces",
         "_request",
         "_started",
+        "_tail",
         "_text_bytes",
         "_usage",
         "_usage_members",
@@ -62,6 +64,7 @@ class StreamShaper:
         self._pieces = 0
         self._usage: Usage | None = None
         self._usage_members: dict[str, Any] = {}
+        self._tail: dict[str, Any] = {}  # what the upstream's usage chunk said besides
 
     @property
     def usage(self) -> Usage | None:
@@ -89,6 +92,7 @@ class StreamShaper:
         self._take_usage(chunk)
         if not choices:
             if _ENVELOPE.issuperset(chunk):
+                self._tail |= {name: chunk[name] for name in _KEPT if name in chunk}
                 return b""
             chunk["choices"] = []
         elif not self._shape_choices(choices):
@@ -121,6 +125,7 @@ class StreamShaper:
             "model": self.model,
             "choices": [],
             "usage": self._usage_members | usage.document(),
+            **self._tail,
         }
         return sse.event(orjson.dumps(final)) + sse.DONE_EVENT
 
