@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -103,6 +103,28 @@ def configure(form: Literal["auto", "json", "console"], level: str) -> LineWrite
     )
     logging.basicConfig(level=logging.WARNING)
     return writer
+
+
+def request_log() -> Callable[..., Any]:
+    """What takes the line of each request: structlog, or where it would only hand the line on, the
+    writer itself (4 us less, on every request)."""
+    config = structlog.get_config()
+    logger = structlog.get_logger("headgate")
+    if config["processors"] != [json_line]:
+        return logger.info  # type: ignore[no-any-return]
+    if not logger.is_enabled_for(LEVELS["info"]):
+        return _no_line
+    writer = config["logger_factory"]()
+
+    def line(event: str, **facts: Any) -> None:
+        facts["event"] = event
+        writer.msg(json_line(None, "info", facts))
+
+    return line
+
+
+def _no_line(_: str, **__: Any) -> None:
+    """What a level above info makes of a request's line."""
 
 
 def json_line(_: Any, level: str, event: MutableMapping[str, Any]) -> bytes:

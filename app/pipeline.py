@@ -1,6 +1,6 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(Budget(route))))))))
+    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(Budget(Errors(route)))))))))
 
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
@@ -39,6 +39,7 @@ from app.core.completions import parse
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
 from app.core.keys import Key, KeyRing, allowed_models
+from app.logs import request_log
 from app.policies import Policies
 from app.providers.routing import Router as TargetRouter
 from app.routes.completions import completions_app
@@ -53,6 +54,7 @@ from cache.usage import UsageLog
 from middleware.auth import Auth
 from middleware.body import Body
 from middleware.budget import Budget
+from middleware.errors import Errors
 from middleware.metering import Metering
 from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
@@ -82,7 +84,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
     def metered(method: str, capability: str | None, usage: UsageLog | None = None) -> list[Layer]:
         return [
-            _layer(Metering, log=log.info, log_prompts=settings.log.prompts, usage=usage),
+            _layer(Metering, log=request_log(), log_prompts=settings.log.prompts, usage=usage),
             _layer(Protocol, method=method),
             _layer(Auth, keys=keys, capability=capability),
         ]
@@ -103,6 +105,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             price_of=targets.price_of,
             on_outage=settings.store.on_outage.budgets,
         ),
+        _layer(Errors),
     ]
     beside = [_layer(Protocol, method="GET")]
     litestar = Litestar(

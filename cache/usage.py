@@ -1,4 +1,8 @@
-"""What was used: counters by hour and day, and a capped stream of records, written in batches."""
+"""What was used: counters by hour and day, and a capped stream of records, written in batches.
+
+An entry of the stream holds several records as a JSON array: one entry each cost 60 us of CPU in the
+embedded store, more than the rest of the request; this way it is two.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ from cache.connection import Store, StoreUnavailable, script
 
 FLUSH_SECONDS = 0.5
 MAX_BUFFERED = 20_000  # records not yet written, in this process
-MAX_RECORDS = 10_000  # kept in the store for each tenant
+MAX_ENTRIES = 2_000  # kept in the store for each tenant
+RECORDS_IN_ENTRY = 50
 BATCH = 500
 HOURS_KEPT = 8 * 86400
 DAYS_KEPT = 400 * 86400
@@ -75,10 +80,12 @@ class UsageLog:
             _count(counts, now, record)
         periods = list(counts)
         keys = [names.records(tenant), *(names.counters(tenant, period) for period in periods)]
-        args: list[Any] = [MAX_RECORDS]
+        args: list[Any] = [MAX_ENTRIES]
         args += [HOURS_KEPT if "T" in period else DAYS_KEPT for period in periods]
-        args.append(len(items))
-        args += [orjson.dumps({"time": now, **record}) for now, record in items]
+        records = [{"time": now, **record} for now, record in items]
+        starts = range(0, len(records), RECORDS_IN_ENTRY)
+        args.append(len(starts))
+        args += [orjson.dumps(records[start : start + RECORDS_IN_ENTRY]) for start in starts]
         for place, period in enumerate(periods, 1):
             for field, amount in counts[period].items():
                 args += (place, field, amount)

@@ -12,10 +12,11 @@ from app.core.completion_stream import StreamShaper
 from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
 from app.core.pricing import dollars_text
+from app.patience import Patience
 from app.providers.base import Batch, Call, Completions
 from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of
-from app.routes.departure import CallerGone, Departure
+from app.routes.departure import PATIENCE_SECONDS, CallerGone, Departure
 
 MAX_HEADER_TEXT = 256
 
@@ -29,6 +30,8 @@ _STREAM_HEADERS: HeaderList = [
 def completions_app(router: Router) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """The endpoint behind the chain; it raises GatewayError as long as nothing was sent."""
 
+    patience = Patience(PATIENCE_SECONDS)
+
     async def completions(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         request, key = exchange.request, exchange.key
@@ -40,11 +43,12 @@ def completions_app(router: Router) -> Callable[[Scope, Receive, Send], Awaitabl
         provider = completions_of(route, request)
         headers = forwarded_headers(scope["headers"], exchange) if route.forward_headers else []
         call = Call(request, route.model, headers)
+        departure = Departure(receive, patience)
         try:
             if request.stream:
-                await _stream(receive, send, exchange, route, provider, call)
+                await _stream(departure, send, exchange, route, provider, call)
             else:
-                await _plain(receive, send, exchange, route, provider, call)
+                await _plain(departure, send, exchange, route, provider, call)
         except CallerGone:
             outcome.status, outcome.error_code = CLIENT_CLOSED_REQUEST, "client_closed_request"
         finally:
@@ -59,14 +63,14 @@ def completions_app(router: Router) -> Callable[[Scope, Receive, Send], Awaitabl
 
 
 async def _plain(
-    receive: Receive,
+    departure: Departure,
     send: Send,
     exchange: Exchange,
     route: Route,
     provider: Completions,
     call: Call,
 ) -> None:
-    with Departure(receive):
+    with departure:
         answer = await provider.complete(call)
     exchange.outcome.usage = answer.usage
     if exchange.outcome.text is not None:
@@ -81,7 +85,7 @@ async def _plain(
 
 
 async def _stream(
-    receive: Receive,
+    departure: Departure,
     send: Send,
     exchange: Exchange,
     route: Route,
@@ -91,7 +95,7 @@ async def _stream(
     shaper = StreamShaper(call.request, call.model, int(time()))
     batches = provider.stream(call)
     try:
-        with Departure(receive):
+        with departure:
             # Nothing is sent before the first event: until then a failure still has a status.
             first = await _next_event(batches, shaper)
             _name_target(exchange, route, call, shaper.model)

@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from app.core.asgi import Receive
+from app.patience import Patience
 
 # Most calls to a fast upstream end sooner and then cost no watcher; the promise is 100 ms.
-PATIENCE = 0.02
+PATIENCE_SECONDS = 0.02
 
 
 class CallerGone(Exception):
@@ -19,18 +20,19 @@ class CallerGone(Exception):
 class Departure:
     """Cancels the work of the current task when the caller leaves; ``with`` raises CallerGone."""
 
-    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+    __slots__ = ("_begin", "_gone", "_patience", "_receive", "_task", "_watcher")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, patience: Patience) -> None:
         self._receive = receive
+        self._patience = patience
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._begin)
+        self._begin = self._watch_from_now
+        self._patience.begin(self._begin)
         return self
 
     def __exit__(
@@ -39,8 +41,8 @@ class Departure:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.end(self._begin)
+        del self._begin  # a cycle: only the collector would find it
         if self._watcher is not None:
             self._watcher.cancel()
         if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
@@ -48,7 +50,7 @@ class Departure:
             self._task.uncancel()
             raise CallerGone from None
 
-    def _begin(self) -> None:
+    def _watch_from_now(self) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:

@@ -1,7 +1,7 @@
--- Write what happened for one tenant: counters by hour and by day, and one stream entry a request.
+-- Write what happened for one tenant: counters by hour and by day, and records as stream entries.
 -- KEYS: the stream of records, then the counter hashes.
--- ARGV: most records to keep, seconds to keep each hash .. (one per hash), number of records, the
---       records, then for each counter: place of its hash (1-based), field, amount.
+-- ARGV: most entries to keep, seconds to keep each hash .. (one per hash), number of entries, the
+--       entries, then for each counter: place of its hash (1-based), field, amount.
 local hashes = #KEYS - 1
 local arg = 2 + hashes
 local records = tonumber(ARGV[arg])

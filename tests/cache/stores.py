@@ -1,0 +1,91 @@
+"""How the tests of the pantry get at a store: embedded, Redis 7 or Redis 8, by one door."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import pytest
+
+from cache.connection import Script, Store, StoreUnavailable, open_store
+from cache.redis_store import RedisStore, connect
+from tests.redis_install import problems
+from tests.redis_server import RedisServer, servers
+
+T = TypeVar("T")
+
+ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+PATIENCE = 5.0
+
+
+def server_of(major: str, args: tuple[str, ...] = ()) -> RedisServer:
+    """A fresh server; without Redis 7 the test fails, without Redis 8 it is skipped."""
+    found = servers()
+    if major not in found:
+        reason = f"NO REDIS {major} ON THIS MACHINE: {problems.get(major)}"
+        if major == "7":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return RedisServer.start(found[major], args)
+
+
+def script_of(text: str) -> Script:
+    return Script("a_test", text, hashlib.sha1(text.encode()).hexdigest())
+
+
+def on(url: str, body: Callable[[Store], Awaitable[T]], timeout: float = 2.0) -> T:
+    """What ``body`` returns, given a store that is open while it runs."""
+
+    async def run() -> T:
+        store = open_store(url, timeout)
+        store.start()
+        try:
+            return await body(store)
+        finally:
+            await store.aclose()
+
+    return asyncio.run(run())
+
+
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], patience: float = PATIENCE
+) -> None:
+    """Returns once it is so; fails when it does not come to be."""
+    deadline = time.monotonic() + patience
+    while True:
+        answer = condition()
+        if answer if isinstance(answer, bool) else await answer:
+            return
+        assert time.monotonic() < deadline, "it did not come to be"
+        await asyncio.sleep(0.005)
+
+
+async def fails(asked: Awaitable[Any]) -> bool:
+    """Whether the store says that it is unavailable."""
+    try:
+        await asked
+    except StoreUnavailable:
+        return True
+    return False
+
+
+async def settled(store: Store) -> None:
+    """Returns when everything told so far was done: one connection's commands keep their order,
+    and a store that told over several is asked until none of its commands is on its way."""
+    if isinstance(store, RedisStore):
+        await until(lambda: store._waiting == 0)
+
+
+def spied(url: str, timeout: float = 2.0) -> tuple[RedisStore, list[Sequence[tuple[Any, ...]]]]:
+    """A store, and the batches of commands that it has sent, as they are sent."""
+    connected = connect(url, timeout)
+    sent: list[Sequence[tuple[Any, ...]]] = []
+
+    async def send(commands: list[tuple[Any, ...]]) -> list[Any]:
+        sent.append(tuple(commands))
+        return await connected.send(commands)
+
+    return RedisStore(connected._replace(send=send), timeout), sent
