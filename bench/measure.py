@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import framing, gateway, nginx, procfs, wrk
+from bench import framing, gateway, nginx, procfs, redis_store, wrk
 from bench.failure import BenchFailureError
 from bench.processes import OK, Child, Cores, free_port, on_core, post, ready, running
 from bench.requests import PATH, headers, stream_body
@@ -45,7 +45,8 @@ def run(step: Step, plan: Plan) -> Result:
     try:
         with (
             _upstream(step, plan, folder) as upstream,
-            _target(step, plan, folder, upstream) as (child, cold_start),
+            _store(step, plan, folder) as shared,
+            _target(step, plan, folder, upstream, shared) as (child, cold_start),
         ):
             if isinstance(step.load, PlainLoad):
                 measures = _plain(step, step.load, plan, child)
@@ -74,7 +75,20 @@ def _upstream(step: Step, plan: Plan, folder: Path) -> Iterator[Child]:
 
 
 @contextmanager
-def _target(step: Step, plan: Plan, folder: Path, upstream: Child) -> Iterator[tuple[Child, float]]:
+def _store(step: Step, plan: Plan, folder: Path) -> Iterator[gateway.Overlay]:
+    """What a step's configuration says of its store."""
+    if not step.redis:
+        yield {}
+        return
+    with redis_store.store(folder, plan.cores.load) as url:
+        # A second is no bound on the cost; on a shared load core Redis answers late at times.
+        yield {"store": {"url": url, "timeout": "1s"}}
+
+
+@contextmanager
+def _target(
+    step: Step, plan: Plan, folder: Path, upstream: Child, shared: gateway.Overlay
+) -> Iterator[tuple[Child, float]]:
     if step.target == "direct":
         yield upstream, 0.0
         return
@@ -86,7 +100,9 @@ def _target(step: Step, plan: Plan, folder: Path, upstream: Child) -> Iterator[t
         argv = [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop"]
         argv += ["--port", str(port), "--workers", "1", "--no-ws", "bench.bare_asgi:app"]
     else:
-        argv = gateway.command(folder / "gateway", port, upstream.port, step.overlay)
+        argv = gateway.command(
+            folder / "gateway", port, upstream.port, gateway.merged(step.overlay, shared)
+        )
     with running(step.name, argv, port=port, core=plan.cores.test, folder=folder) as child:
         yield child, ready(child, "/health/ready")
 

@@ -48,6 +48,7 @@ class Step:
     target: Target
     load: PlainLoad | StreamLoad = PlainLoad()
     overlay: Mapping[str, Any] = field(default_factory=dict)
+    redis: bool = False
 
 
 DIRECT = Step("direct", "the load straight to the mock upstream, for the added latency", "direct")
@@ -60,6 +61,19 @@ _SIMULATOR = {
     "models": {MODEL: {"targets": [{"provider": "trial", "model": "simulator-1"}]}},
 }
 
+# Limits and budgets so wide that nothing is refused: what is measured is the asking.
+_WIDE = {
+    "requests_per_minute": 100_000_000,
+    "tokens_per_minute": 1_000_000_000,
+    "concurrent": 100_000,
+}
+_LIMITS = {"limits": {"wide": _WIDE}, "tenants": {"bench": {"limits": "wide"}}}
+_BUDGET = {
+    "budgets": {"wide": {"usd": 1_000_000, "per": "month"}},
+    "tenants": {"bench": {"budget": "wide"}},
+    "models": {MODEL: {"price": {"input_per_million": 0.001, "output_per_million": 0.002}}},
+}
+
 STEPS: tuple[Step, ...] = (
     DIRECT,
     FLOOR,
@@ -70,6 +84,28 @@ STEPS: tuple[Step, ...] = (
         "the same, answered by the built-in simulator: no upstream",
         "headgate",
         overlay=_SIMULATOR,
+    ),
+    Step("headgate-redis", "the proxy with its usage in Redis", "headgate", redis=True),
+    Step(
+        "headgate-limits",
+        "and limits: requests, tokens and concurrency of a tenant",
+        "headgate",
+        overlay=_LIMITS,
+        redis=True,
+    ),
+    Step(
+        "headgate-budget",
+        "and a budget (no limits)",
+        "headgate",
+        overlay=_BUDGET,
+        redis=True,
+    ),
+    Step(
+        "headgate-limits-budget",
+        "limits and a budget",
+        "headgate",
+        overlay=_LIMITS | _BUDGET | {"tenants": {"bench": {"limits": "wide", "budget": "wide"}}},
+        redis=True,
     ),
     Step(
         "headgate-401",

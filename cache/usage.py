@@ -1,7 +1,7 @@
 """What was used: counters by hour and day, and a capped stream of records, written in batches.
 
 An entry of the stream holds several records as a JSON array: one entry each cost 60 us of CPU in the
-embedded store, more than the rest of the request; this way it is two.
+embedded store, more than the rest of the request; this way it is three.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from cache.connection import Store, StoreUnavailable, script
 
 FLUSH_SECONDS = 0.5
 MAX_BUFFERED = 20_000  # records not yet written, in this process
-MAX_ENTRIES = 2_000  # kept in the store for each tenant
-RECORDS_IN_ENTRY = 50
+MAX_ENTRIES = 1_000  # kept in the store for each tenant
+RECORDS_IN_ENTRY = 20
 BATCH = 500
 HOURS_KEPT = 8 * 86400
 DAYS_KEPT = 400 * 86400

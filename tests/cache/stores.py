@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -79,13 +79,21 @@ async def settled(store: Store) -> None:
         await until(lambda: store._waiting == 0)
 
 
-def spied(url: str, timeout: float = 2.0) -> tuple[RedisStore, list[Sequence[tuple[Any, ...]]]]:
-    """A store, and the batches of commands that it has sent, as they are sent."""
-    connected = connect(url, timeout)
-    sent: list[Sequence[tuple[Any, ...]]] = []
+def on_spied(url: str, body: Callable[[Store, list[Any]], Awaitable[T]], timeout: float = 2.0) -> T:
+    """As ``on``; ``body`` also gets the batches of commands that were sent, as they are sent."""
 
-    async def send(commands: list[tuple[Any, ...]]) -> list[Any]:
-        sent.append(tuple(commands))
-        return await connected.send(commands)
+    async def run() -> T:
+        connected = connect(url, timeout)
+        sent: list[Any] = []
 
-    return RedisStore(connected._replace(send=send), timeout), sent
+        async def send(commands: list[tuple[Any, ...]]) -> list[Any]:
+            sent.append(tuple(commands))
+            return await connected.send(commands)
+
+        store = RedisStore(connected._replace(send=send), timeout)
+        try:
+            return await body(store, sent)
+        finally:
+            await store.aclose()
+
+    return asyncio.run(run())

@@ -13,7 +13,7 @@ from cache import redis_store
 from cache.connection import Store, StoreUnavailable, open_store, script
 from cache.names import PROBE
 from cache.redis_store import Connected, RedisStore
-from tests.cache.stores import ADD, fails, on, script_of, server_of, settled, spied, until
+from tests.cache.stores import ADD, fails, on, on_spied, script_of, server_of, settled, until
 from tests.redis_server import RedisServer
 
 TIMEOUT = 0.05
@@ -153,45 +153,42 @@ def test_one_who_stops_waiting_harms_nobody_else(url: str) -> None:
 
 
 def test_the_commands_of_one_turn_travel_in_one_pipeline(server: RedisServer) -> None:
-    async def run() -> None:
-        store, sent = spied(server.url)
+    async def body(store: Store, sent: list[Any]) -> None:
         add = script_of(ADD)
         await store.run(add, ["k"], [0])  # the script is known from here on
         sent.clear()
-        store.tell(add, ["k"], [1])
+
+        async def tell() -> None:
+            store.tell(add, ["k"], [1])
+
         answers = await asyncio.gather(
-            *(store.run(add, ["k"], [1]) for _ in range(50)), store.command("GET", "k")
+            tell(), *(store.run(add, ["k"], [1]) for _ in range(50)), store.command("GET", "k")
         )
         assert [len(batch) for batch in sent] == [52]
-        assert answers == [*range(2, 52), b"51"]
-        await store.aclose()
+        assert answers == [None, *range(2, 52), b"51"]
 
-    asyncio.run(run())
+    on_spied(server.url, body)
 
 
 def test_the_pipeline_reaches_the_server_in_few_reads(server: RedisServer) -> None:
-    async def run() -> None:
-        store, _ = spied(server.url)
+    async def body(store: Store, sent: list[Any]) -> int:
         await store.command("PING")
         before = int(server.info("stats")["total_reads_processed"])
         await asyncio.gather(*(store.command("INCR", "k") for _ in range(200)))
-        after = int(server.info("stats")["total_reads_processed"])
-        assert after - before < 20  # the connections that ask for these numbers read too
-        await store.aclose()
+        return int(server.info("stats")["total_reads_processed"]) - before
 
-    asyncio.run(run())
+    assert on_spied(server.url, body) < 20  # those that ask for these numbers read too
 
 
 def test_a_batch_is_bounded(server: RedisServer) -> None:
-    async def run() -> None:
-        store, sent = spied(server.url)
-        many = redis_store.MAX_BATCH * 2 + 1
-        await asyncio.gather(*(store.command("INCR", "k") for _ in range(many)))
-        assert [len(batch) for batch in sent] == [redis_store.MAX_BATCH] * 2 + [1]
-        assert server.cli("GET", "k") == str(many)
-        await store.aclose()
+    many = redis_store.MAX_BATCH * 2 + 1
 
-    asyncio.run(run())
+    async def body(store: Store, sent: list[Any]) -> list[int]:
+        await asyncio.gather(*(store.command("INCR", "k") for _ in range(many)))
+        return [len(batch) for batch in sent]
+
+    assert on_spied(server.url, body) == [redis_store.MAX_BATCH] * 2 + [1]
+    assert server.cli("GET", "k") == str(many)
 
 
 def test_commands_in_flight_are_bounded(
@@ -233,16 +230,13 @@ def test_a_store_that_is_only_slow_stands_many_turns_in_flight(server: RedisServ
 
 
 def test_a_script_is_sent_once(server: RedisServer) -> None:
-    async def run() -> None:
-        store, sent = spied(server.url)
-        add = script_of(ADD)
+    async def body(store: Store, sent: list[Any]) -> list[str]:
         for _ in range(5):
-            await store.run(add, ["k"], [1])
-        texts = [command for batch in sent for command in batch if command[0] != "EVALSHA"]
-        assert [command[0] for command in texts] == ["EVAL"]
-        await store.aclose()
+            await store.run(script_of(ADD), ["k"], [1])
+        commands = [command[0] for batch in sent for command in batch]
+        return [name for name in commands if name != "EVALSHA"]
 
-    asyncio.run(run())
+    assert on_spied(server.url, body) == ["EVAL"]
 
 
 def test_forgotten_scripts_are_loaded_again(server: RedisServer) -> None:
@@ -340,30 +334,26 @@ def test_a_paused_server_costs_each_at_most_the_timeout(server: RedisServer) -> 
     assert max(times) < TIMEOUT + 0.1
 
 
-def test_a_script_that_must_be_loaded_costs_no_second_timeout(server: RedisServer) -> None:
-    # The first trip answers that the script is unknown, the second finds the server paused.
+def test_a_script_that_must_be_loaded_costs_no_second_timeout() -> None:
+    # The first trip, nearly too late, answers that the script is unknown; the second hangs.
+    async def send(commands: list[tuple[Any, ...]]) -> list[Any]:
+        if commands[0][0] == "EVALSHA":
+            await asyncio.sleep(0.15)
+            return [redis_errors.NoScriptError("No matching script.")]
+        await asyncio.sleep(60)
+        raise AssertionError("it must be given up")
+
     async def run() -> float:
-        store, _ = spied(server.url, timeout=0.2)
-        await store.command("PING")
-        send = store._send
-
-        async def slow(commands: list[tuple[Any, ...]]) -> list[Any]:
-            if commands[0][0] == "EVALSHA":
-                await asyncio.sleep(0.15)
-                answers = await send(commands)
-                server.pause()
-                return answers
-            return await send(commands)
-
-        store._send = slow
+        store = RedisStore(Connected(send, _nothing), 0.2)
         began = time.perf_counter()
         assert await fails(store.run(script_of(ADD), ["k"], [1]))
-        waited = time.perf_counter() - began
-        server.resume()
-        await store.aclose()
-        return waited
+        return time.perf_counter() - began
 
     assert asyncio.run(run()) < 0.3
+
+
+async def _nothing() -> None:
+    return
 
 
 def test_one_slow_answer_opens_nothing(server: RedisServer) -> None:
@@ -504,10 +494,7 @@ def test_an_outage_in_the_place_of_an_answer_is_an_outage(error: Exception) -> N
         async def send(commands: list[tuple[Any, ...]]) -> list[Any]:
             return [error for _ in commands]
 
-        async def close() -> None:
-            return
-
-        store = RedisStore(Connected(send, close), 1.0)
+        store = RedisStore(Connected(send, _nothing), 1.0)
         with pytest.raises(StoreUnavailable):
             await store.command("GET", "k")
 

@@ -207,6 +207,10 @@ class Books:
     def replicas(self) -> int:
         return self.redis.zcard("hg1:replicas")
 
+    def beats(self) -> dict[str, float]:
+        """Each replica's latest sign of life."""
+        return dict(self.redis.zrange("hg1:replicas", 0, -1, withscores=True))
+
 
 def spent_of(records: list[dict[str, Any]]) -> int:
     return sum(record["cost"] or 0 for record in records)

@@ -11,9 +11,10 @@ import pytest
 
 from tests.e2e_limits.crowd import Answer, Volley, request, shoot, tally
 from tests.e2e_limits.fleet import IDS, Books, Caller, Plans, eventually, fleet, kill
+from tests.e2e_limits.scripts import counting, endless_stream, hold
 from tests.gateway import Gateway
 from tests.redis_server import RedisServer
-from tests.upstream import Upstream, good_server
+from tests.upstream import Upstream
 
 PLANS = Plans()
 CLIENTS = 400
@@ -24,7 +25,11 @@ REFUSED = "429 rate_limit_exceeded"
 
 @pytest.fixture(scope="module")
 def gateways(redis_server: RedisServer, limits_upstream: Upstream) -> Iterator[list[Gateway]]:
-    with fleet(PLANS, redis_server.port, 2, limits_upstream, workers=2) as gateways:
+    # A shared machine stalls a process for longer than the default timeout now and then; limits
+    # are then decided locally, as they should, but not to the request.
+    with fleet(
+        PLANS, redis_server.port, 2, limits_upstream, workers=2, timeout="500ms"
+    ) as gateways:
         yield gateways
 
 
@@ -436,46 +441,3 @@ def seconds_of(text: str) -> float:
     found = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", text)
     assert "".join(number + unit for number, unit in found) == text
     return sum(float(n) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit] for n, unit in found)
-
-
-def hold(upstream: Upstream) -> Any:
-    """The upstream answers nobody until the gate is opened."""
-    gate = upstream.gate()
-
-    async def script(request, wire):
-        await gate.wait()
-        await good_server(request, wire)
-
-    upstream.on("up", script)
-    return gate
-
-
-def counting(prompt: int, completion: int) -> Any:
-    """An upstream that says it used so many tokens."""
-
-    async def script(request, wire):
-        usage = {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
-        choice = {"index": 0, "text": "much", "logprobs": None, "finish_reason": "length"}
-        body = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "up"}
-        await wire.answer(body | {"choices": [choice], "usage": usage})
-
-    return script
-
-
-def endless_stream(upstream: Upstream) -> Any:
-    """Five words, and then nothing more until the caller leaves."""
-    gate = upstream.gate()
-
-    async def script(request, wire):
-        await wire.begin_stream()
-        for number in range(5):
-            choice = {"index": 0, "text": f" word{number}", "logprobs": None}
-            chunk = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "up"}
-            await wire.event(chunk | {"choices": [choice | {"finish_reason": None}]})
-        await gate.wait()
-
-    return script

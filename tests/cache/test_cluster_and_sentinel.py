@@ -1,0 +1,201 @@
+"""A real Redis Cluster of three nodes, and a real failover by a real Sentinel."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.core.budgets import Budget
+from app.core.limits import Bucket, Slots
+from cache.connection import Store
+from cache.ledger import BudgetPlan, Hold, Ledger
+from cache.limiter import Limiter, LimitPlan
+from cache.replicas import Heartbeat
+from cache.usage import UsageLog
+from tests.cache.stores import ADD, PATIENCE, fails, on, script_of, server_of, settled, until
+from tests.redis_server import RedisServer, ReplyError, wait_for
+
+SLOTS = 16384
+TENANTS = [f"tenant{number}" for number in range(12)]  # enough to fall on every node
+
+
+@pytest.fixture
+def cluster() -> Iterator[list[RedisServer]]:
+    """Three primaries with a third of the slots each."""
+    args = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+    nodes: list[RedisServer] = []
+    try:
+        for _ in range(3):
+            nodes.append(server_of("7", args))
+        bounds = [SLOTS * place // 3 for place in range(4)]
+        for place, node in enumerate(nodes):
+            node.cli("CLUSTER", "ADDSLOTSRANGE", bounds[place], bounds[place + 1] - 1)
+            node.cli("CONFIG", "SET", "cluster-require-full-coverage", "no")
+            node.cli("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
+        for node in nodes[1:]:
+            nodes[0].cli("CLUSTER", "MEET", "127.0.0.1", node.port)
+        for node in nodes:
+            wait_for(
+                lambda node=node: (
+                    "cluster_state:ok" in node.cli("CLUSTER", "INFO")
+                    and "cluster_known_nodes:3" in node.cli("CLUSTER", "INFO")
+                    and f"cluster_slots_ok:{SLOTS}" in node.cli("CLUSTER", "INFO")
+                )
+            )
+        yield nodes
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+def cluster_url(nodes: list[RedisServer]) -> str:
+    return f"redis+cluster://127.0.0.1:{nodes[0].port}"
+
+
+def plan_of(tenant: str) -> LimitPlan:
+    buckets = [Bucket("key:a", "requests", 6, 10), Bucket("tenant", "tokens", 6, 100)]
+    return LimitPlan.of(tenant, buckets, [Slots("key:a", 8)])
+
+
+def test_limits_hold_on_a_cluster(cluster: list[RedisServer]) -> None:
+    async def body(store: Store) -> list[int]:
+        limiter = Limiter(store, "refuse")
+        counts = []
+        for tenant in TENANTS:
+            plan = plan_of(tenant)
+            asked = await asyncio.gather(*(limiter.admit(plan, 1) for _ in range(20)))
+            counts.append(sum(admission.decision.allowed for admission in asked))
+            for admission in asked:
+                if admission.decision.allowed:
+                    limiter.settle(plan, admission, 1)
+        await settled(store)
+        return counts
+
+    assert on(cluster_url(cluster), body) == [8] * len(TENANTS)
+    assert all(int(node.cli("DBSIZE")) > 0 for node in cluster)
+
+
+def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -> None:
+    async def body(store: Store) -> list[tuple[int, int, int]]:
+        ledger, log = Ledger(store), UsageLog(store)
+        told: list[int] = []
+        await Heartbeat(store, told.append).beat()
+        assert told == [1]
+        found = []
+        for tenant in TENANTS:
+            budgets = (Budget("key:a", 100, "day"), Budget("tenant", 50, "month"))
+            plan = BudgetPlan(tenant, budgets)
+            asked = await asyncio.gather(*(ledger.reserve(plan, 7) for _ in range(20)))
+            for hold in asked:
+                if isinstance(hold, Hold):
+                    ledger.settle(hold, 6)
+            log.add(
+                {
+                    "tenant": tenant, "key": "a", "alias": "m", "status": 200,
+                    "prompt_tokens": 1, "completion_tokens": 1, "cost": 1,
+                },
+                0.0,
+            )  # fmt: skip
+            await settled(store)
+            _, account = await ledger.accounts(plan)
+            held = sum(isinstance(hold, Hold) for hold in asked)
+            found.append((held, account.spent, account.held))
+        await log.flush()
+        assert not log._waiting
+        return found
+
+    assert on(cluster_url(cluster), body) == [(7, 42, 0)] * len(TENANTS)
+
+
+def test_a_dead_node_of_a_cluster_is_an_outage_and_comes_back(cluster: list[RedisServer]) -> None:
+    async def body(store: Store) -> None:
+        add = script_of(ADD)
+        keys = [f"{{{tenant}}}k" for tenant in TENANTS]
+        for key in keys:
+            await store.run(add, [key], [1])
+        cluster[1].kill()
+        async with asyncio.timeout(PATIENCE):
+            asked = await asyncio.gather(
+                *(store.run(add, [key], [1]) for key in keys for _ in range(3)),
+                return_exceptions=True,
+            )
+        kinds = {type(answer).__name__ for answer in asked if isinstance(answer, Exception)}
+        assert kinds == {"StoreUnavailable"}
+
+    on(cluster_url(cluster), body, 0.3)
+
+
+def test_a_cluster_that_is_not_there_is_an_outage() -> None:
+    async def body(store: Store) -> bool:
+        return await fails(store.command("GET", "k"))
+
+    assert on("redis+cluster://127.0.0.1:1", body, 0.2)
+
+
+@pytest.fixture
+def failover() -> Iterator[tuple[str, RedisServer, RedisServer]]:
+    """A URL of a Sentinel, the primary that it knows, and that one's replica."""
+    with (
+        server_of("7") as primary,
+        RedisServer.start(primary.binary, ("--replicaof", f"127.0.0.1 {primary.port}")) as replica,
+    ):
+        config = Path(primary.folder) / "sentinel.conf"
+        config.write_text(
+            f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds main 300\n"
+            "sentinel failover-timeout main 2000\n"
+        )
+        os.chmod(config, 0o600)
+        wait_for(lambda: replica.info("replication")["master_link_status"] == "up")
+        with RedisServer.start(primary.binary, (str(config), "--sentinel")) as sentinel:
+            wait_for(lambda: sentinel.info("sentinel")["sentinel_masters"] == "1")
+            wait_for(lambda: "slaves=1," in sentinel.info("sentinel")["master0"])
+            yield f"redis+sentinel://127.0.0.1:{sentinel.port}/main", primary, replica
+
+
+def test_a_failover_is_followed(failover: tuple[str, RedisServer, RedisServer]) -> None:
+    url, primary, replica = failover
+
+    async def body(store: Store) -> int:
+        add = script_of(ADD)
+        await store.run(add, ["k"], [1])
+        assert primary.cli("GET", "k") == "1"
+        primary.kill()
+        assert await fails(store.run(add, ["k"], [1]))
+        await until(lambda: _takes(store), patience=15)
+        return await store.run(add, ["k"], [1])
+
+    assert on(url, body, 0.2) >= 2
+    assert replica.info("replication")["role"] == "master"
+
+
+def test_a_primary_that_became_a_replica_is_left(
+    failover: tuple[str, RedisServer, RedisServer],
+) -> None:
+    url, primary, replica = failover
+    sentinel = RedisServer(primary.binary, (), int(url.split(":")[2].split("/")[0]), "")
+
+    async def body(store: Store) -> str:
+        add = script_of(ADD)
+        await store.run(add, ["k"], [1])
+        sentinel.cli("SENTINEL", "FAILOVER", "main")
+        await until(lambda: replica.info("replication")["role"] == "master", patience=15)
+        await until(lambda: primary.info("replication")["role"] == "slave", patience=15)
+        await until(lambda: _takes(store), patience=15)
+        await store.command("SET", "after", "the failover")
+        return replica.cli("GET", "after")
+
+    assert on(url, body, 0.2) == "the failover"
+
+
+async def _takes(store: Store) -> bool:
+    if store.breaker.open:
+        return False
+    try:
+        return not await fails(store.run(script_of(ADD), ["probe"], [1]))
+    except ReplyError:
+        return False
