@@ -81,6 +81,7 @@ def open_store(url: str, timeout: float) -> Store:
         from cache.embedded import EmbeddedStore  # noqa: PLC0415 - heavy, and only here
 
         return EmbeddedStore()
-    from cache.redis_store import RedisStore, connect  # noqa: PLC0415
+    from cache.redis_store import RedisStore  # noqa: PLC0415
+    from cache.redis_urls import dial_for  # noqa: PLC0415
 
-    return RedisStore(connect(url, timeout), timeout)
+    return RedisStore(dial_for(url), timeout)

@@ -1,81 +1,62 @@
-"""A shared store over redis-py: one pipeline a turn of the event loop, a breaker, a watchman."""
+"""A shared store: one pipelined connection a worker, a breaker, and a watchman over both."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit
-
-from redis import asyncio as aioredis
-from redis import exceptions as errors
-from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
+from contextlib import suppress
+from typing import Any, Protocol
 
 from cache.breaker import Breaker
 from cache.connection import Script, StoreUnavailable
 from cache.names import PROBE
+from cache.pending import Pending
+from cache.wire import Address, Wire, open_wire
 
 MAX_WAITING = 10_000  # commands not yet answered, in this process
-MAX_BATCH = 512
 PROBE_SECONDS = 0.25
-MAX_CONNECTIONS = 32
-
-# What a server says when it cannot take writes; the rest are mistakes of ours and go on as such.
-_OUTAGES = (
-    "READONLY",
-    "OOM",
-    "LOADING",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "MISCONF",
-    "NOREPLICAS",
-    "BUSY",
+CONNECT_SECONDS = (
+    1.0  # nobody's request waits behind a connection being made for longer than theirs
 )
 
-
-class Pending(NamedTuple):
-    """A command on its way: who waits for its answer, or what to do if there is none."""
-
-    args: tuple[Any, ...]
-    script: Script | None
-    answer: asyncio.Future[Any] | None
-    failed: Callable[[], None] | None = None
+# What a server says when it cannot take writes; the rest are mistakes of ours and go on as such.
+_OUTAGES = frozenset(
+    {"READONLY", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "BUSY",
+     "NOAUTH", "NOPERM", "TRYAGAIN"}
+)  # fmt: skip
 
 
-class Sender(Protocol):
-    """Sends commands; an answer that is an error stands in its place in the list."""
+class Line(Protocol):
+    """What carries commands to a server: a Wire, or a cluster's client."""
 
-    async def __call__(self, commands: list[tuple[Any, ...]]) -> list[Any]: ...
+    def send(self, batch: Sequence[Pending]) -> None: ...
+
+    def close(self) -> None: ...
 
 
-class Connected(NamedTuple):
-    """A redis-py client, reduced to what is needed of it."""
-
-    send: Sender
-    close: Callable[[], Awaitable[None]]
+Dial = Callable[["RedisStore"], Awaitable[Line]]
 
 
 class RedisStore:
-    """See cache.connection.Store."""
+    """See cache.connection.Store. ``dial`` opens a line, anew after each loss."""
 
     shared = True
 
-    def __init__(self, connected: Connected, timeout: float) -> None:
+    def __init__(self, dial: Dial, timeout: float) -> None:
         self.breaker = Breaker()
-        self._send, self._close = connected
+        self._dial = dial
         self._timeout = timeout
+        self._line: Line | None = None
         self._queue: list[Pending] = []
-        self._waiting = 0
+        self._waiting: dict[int, Pending] = {}
         self._scheduled = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._watchman: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Begin to watch over the breaker; needs a running loop."""
-        self._watchman = asyncio.get_running_loop().create_task(self._watch())
+        self._loop = asyncio.get_running_loop()
+        self._watchman = self._loop.create_task(self._watch())
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         return await self._ask(("EVALSHA", script.sha, len(keys), *keys, *args), script)
@@ -90,198 +71,175 @@ class RedisStore:
         args: Sequence[Any],
         failed: Callable[[], None] | None = None,
     ) -> None:
-        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
         try:
-            self._enqueue(Pending(command, script, None, failed))
+            self._enqueue(("EVALSHA", script.sha, len(keys), *keys, *args), script, None, failed)
         except StoreUnavailable:
             if failed is not None:
                 failed()
 
     async def aclose(self) -> None:
+        if self._waiting and not self.breaker.open:
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(self._timeout * 4):
+                    await self._ask(("PING",), None)  # answered after everything before it
         if self._watchman is not None:
             self._watchman.cancel()
-        if self._queue:
-            self._flush()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._timeout * 4)
-        await self._close()
+            with suppress(asyncio.CancelledError):
+                await self._watchman
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._line is not None:
+            self._line.close()
+        self._fail_all("closing")
 
     def _ask(self, args: tuple[Any, ...], script: Script | None) -> asyncio.Future[Any]:
-        answer = asyncio.get_running_loop().create_future()
-        self._enqueue(Pending(args, script, answer))
+        if self._loop is None:
+            self.start()
+        assert self._loop is not None
+        answer = self._loop.create_future()
+        self._enqueue(args, script, answer, None)
         return answer
 
-    def _enqueue(self, pending: Pending) -> None:
+    def _enqueue(
+        self,
+        args: tuple[Any, ...],
+        script: Script | None,
+        answer: asyncio.Future[Any] | None,
+        failed: Callable[[], None] | None,
+    ) -> None:
         if self.breaker.open:
             raise StoreUnavailable(self.breaker.reason or "open")
-        if self._waiting >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             raise StoreUnavailable("busy")
+        loop = self._loop
+        assert loop is not None
+        pending = Pending(args, script, answer, failed, loop.time())
+        self._waiting[id(pending)] = pending
         self._queue.append(pending)
-        self._waiting += 1
-        if not self._scheduled:
+        if not self._scheduled and self._line is not None:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            loop.call_soon(self._flush)
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout, self._look_for_late_ones)
 
     def _flush(self) -> None:
         """Send everything that this turn of the loop asked for."""
         self._scheduled = False
-        queue, self._queue = self._queue, []
-        for start in range(0, len(queue), MAX_BATCH):
-            batch = self._send_batch(queue[start : start + MAX_BATCH])
-            task = asyncio.get_running_loop().create_task(batch)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if self._line is not None and self._queue:
+            queue, self._queue = self._queue, []
+            self._line.send(queue)
 
-    async def _send_batch(self, batch: list[Pending]) -> None:
-        try:
-            answers = await self._send_within([pending.args for pending in batch])
-            answers = await self._teach(batch, answers)
-        except StoreUnavailable as error:
-            answers = [error] * len(batch)
-        except asyncio.CancelledError:
-            self._hand_out(batch, [StoreUnavailable("closing")] * len(batch))
-            raise
-        self._hand_out(batch, answers)
+    def _look_for_late_ones(self) -> None:
+        """The oldest command speaks for all: a connection answers in order."""
+        self._timer = None
+        assert self._loop is not None
+        oldest = next(iter(self._waiting.values()), None)
+        if oldest is None:
+            return
+        left = oldest.asked + self._timeout - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look_for_late_ones)
+            return
+        self.breaker.failed("slow", at_once=self._line is None)
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()  # what it still brings would be answers to questions given up
+        self._fail_all("slow")
 
-    async def _send_within(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """Raises StoreUnavailable, having told the breaker, where no answers came in time."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                answers = await self._send(commands)
-        except (TimeoutError, errors.TimeoutError):
-            self.breaker.failed("slow")
-            raise StoreUnavailable("slow") from None
-        except (errors.RedisError, OSError) as error:
+    def answered(self, pending: Pending, answer: Any) -> None:
+        """One answer has come; an exception stands for an error."""
+        if self._waiting.pop(id(pending), None) is None:
+            return
+        if not isinstance(answer, Exception):
+            self.breaker.succeeded()
+            if pending.answer is not None and not pending.answer.done():
+                pending.answer.set_result(answer)
+            return
+        word = str(answer).split(" ", 1)[0]
+        if word == "NOSCRIPT" and pending.script is not None:
+            self._teach(pending, pending.script)
+            return
+        if word in _OUTAGES:
+            self.breaker.failed(word.lower(), at_once=True)
+            self._fail(pending, StoreUnavailable(word))
+            if self._line is not None:
+                self._line.close()  # a new one may lead to a new primary
+            return
+        self._fail(pending, answer)  # a mistake of ours: it must be seen, not taken for an outage
+
+    def lost(self, line: Line) -> None:
+        """A line ended; what it had not answered will not be answered."""
+        if line is self._line:
+            self._line = None
             self.breaker.failed("unreachable", at_once=True)
-            raise StoreUnavailable(f"unreachable: {type(error).__name__}") from error
-        self.breaker.succeeded()
-        return answers
+            self._fail_all("unreachable")
 
-    async def _teach(self, batch: list[Pending], answers: list[Any]) -> list[Any]:
-        """Load scripts that the store does not know (a new one, or a new primary), and ask again."""
-        unknown = [
-            place
-            for place, answer in enumerate(answers)
-            if isinstance(answer, errors.NoScriptError) and batch[place].script is not None
-        ]
-        if not unknown:
-            return answers
-        again: list[tuple[Any, ...]] = []
-        for place in unknown:
-            known = batch[place].script
-            assert known is not None
-            again.append(("EVAL", known.text, *batch[place].args[2:]))
-        for place, answer in zip(unknown, await self._send_within(again), strict=True):
-            answers[place] = answer
-        return answers
+    def _teach(self, pending: Pending, script: Script) -> None:
+        """The store does not know the script (a new one, or a new primary): send it whole."""
+        again = pending._replace(args=("EVAL", script.text, *pending.args[2:]), script=None)
+        self._waiting[id(again)] = again
+        self._queue.append(again)
+        self._flush()
 
-    def _hand_out(self, batch: list[Pending], answers: list[Any]) -> None:
-        self._waiting -= len(batch)
-        for pending, answer in zip(batch, answers, strict=True):
-            error = self._classified(answer) if isinstance(answer, Exception) else None
-            waiter = pending.answer
-            if waiter is None:
-                if error is not None and pending.failed is not None:
-                    pending.failed()
-            elif not waiter.done():
-                if error is None:
-                    waiter.set_result(answer)
-                else:
-                    waiter.set_exception(error)
+    def _fail_all(self, reason: str) -> None:
+        self._queue.clear()
+        waiting, self._waiting = self._waiting, {}
+        for pending in waiting.values():
+            self._fail(pending, StoreUnavailable(reason))
 
-    def _classified(self, error: Exception) -> Exception:
-        if isinstance(error, StoreUnavailable):
-            return error
-        word = str(error).split(" ", 1)[0]
-        if isinstance(error, errors.OutOfMemoryError):
-            word = "OOM"
-        elif isinstance(error, errors.ReadOnlyError):
-            word = "READONLY"
-        elif isinstance(error, errors.BusyLoadingError):
-            word = "LOADING"
-        if word not in _OUTAGES:
-            return error  # a mistake of ours: it must be seen, not taken for an outage
-        self.breaker.failed(word.lower(), at_once=True)
-        return StoreUnavailable(word)
+    def _fail(self, pending: Pending, error: Exception) -> None:
+        if pending.answer is None:
+            if pending.failed is not None:
+                pending.failed()
+        elif not pending.answer.done():
+            pending.answer.set_exception(error)
 
     async def _watch(self) -> None:
-        """While the breaker is open, try a write now and then; close it when one succeeds."""
+        """Keep a line open; while the breaker is open, close it when a write succeeds."""
         while True:
+            if self._line is None:
+                await self._reconnect()
+            if self._line is not None and self.breaker.open:
+                await self._probe()
             await asyncio.sleep(PROBE_SECONDS)
-            if not self.breaker.open:
-                continue
-            try:
-                async with asyncio.timeout(self._timeout):
-                    [answer] = await self._send([("SET", PROBE, "1", "PX", "1000")])
-            except (TimeoutError, errors.RedisError, OSError):
-                continue
-            if not isinstance(answer, Exception):
-                self.breaker.close()
+
+    async def _reconnect(self) -> None:
+        try:
+            line = await self._dial(self)
+        except (OSError, ValueError):
+            self.breaker.failed("unreachable", at_once=True)
+            self._fail_all("unreachable")
+            return
+        self._line = line
+        self._flush()
+
+    async def _probe(self) -> None:
+        assert self._loop is not None
+        assert self._line is not None
+        answer = self._loop.create_future()
+        pending = Pending(("SET", PROBE, "1", "PX", "1000"), None, answer, None, self._loop.time())
+        self._waiting[id(pending)] = pending
+        self._line.send([pending])
+        try:
+            async with asyncio.timeout(self._timeout):
+                await answer
+        except Exception:  # noqa: BLE001 - whatever it is, the store does not take writes yet
+            self._waiting.pop(id(pending), None)
+            if self._line is not None:
+                self._line.close()
+        else:
+            self.breaker.close()
 
 
-def connect(url: str, timeout: float) -> Connected:
-    """A client for a URL; it connects when it is first used. Raises ValueError for a bad URL."""
-    options = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": max(timeout, 0.05),
-        "retry": Retry(NoBackoff(), 0),
-    }
-    parts = urlsplit(url)
-    if parts.scheme == "redis+cluster":
-        return _cluster(parts, options)
-    if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
-        return _single(_sentinel(parts, options))
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError(f"a store URL cannot start with {parts.scheme!r}")
-    pool = aioredis.ConnectionPool.from_url(url, max_connections=MAX_CONNECTIONS, **options)
-    return _single(aioredis.Redis(connection_pool=pool))
+def to_server(find: Callable[[], Awaitable[Address]]) -> Dial:
+    """A dial for a single server, wherever ``find`` says it is now."""
 
+    async def dial(store: RedisStore) -> Line:
+        address = await find()
 
-def _single(client: aioredis.Redis) -> Connected:
-    async def send(commands: list[tuple[Any, ...]]) -> list[Any]:
-        pipeline = client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
+        def lost(wire: Wire) -> None:
+            store.lost(wire)
 
-    return Connected(send, lambda: client.aclose(close_connection_pool=True))
+        return await open_wire(address, store.answered, lost, within=CONNECT_SECONDS)
 
-
-def _sentinel(parts: Any, options: dict[str, Any]) -> aioredis.Redis:
-    """``redis+sentinel://[user:password@]host:port,host:port/service[/db]``"""
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError("a Sentinel URL names its service: redis+sentinel://host:26379/mymaster")
-    user, _, password = credentials.partition(":")
-    sentinels = [
-        (host.partition(":")[0], int(host.partition(":")[2] or 26379)) for host in hosts.split(",")
-    ]
-    sentinel = Sentinel(sentinels, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
-    client: aioredis.Redis = sentinel.master_for(
-        service,
-        db=int(database or 0),
-        username=unquote(user) or None,
-        password=unquote(password) or None,
-        **options,
-    )
-    return client
-
-
-def _cluster(parts: Any, options: dict[str, Any]) -> Connected:
-    client = RedisCluster(
-        host=parts.hostname or "127.0.0.1",
-        port=parts.port or 6379,
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        socket_timeout=options["socket_timeout"],
-        socket_connect_timeout=options["socket_connect_timeout"],
-    )
-
-    async def send(commands: list[tuple[Any, ...]]) -> list[Any]:
-        # redis-py's cluster pipeline takes no EVALSHA; each command finds its own node.
-        return await asyncio.gather(
-            *(client.execute_command(*command) for command in commands), return_exceptions=True
-        )
-
-    return Connected(send, client.aclose)
+    return dial
