@@ -12,10 +12,10 @@ from app.core.decoding import Fault, Path
 from app.core.keys import allowed_models, digest_of
 from app.core.pricing import MAX_DOLLARS
 from app.core.quantities import Secret
+from app.core.store_url import parse_store_url
 from app.prices import price_of
 from app.settings import CallerKey, Model, OpenAIProvider, Settings
 
-STORE_SCHEMES = ("memory", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 MAX_SECRETS = 2
 MIN_SECRET_LENGTH = 16
 
@@ -87,13 +87,14 @@ class _Check:
                 "more than one worker needs a shared store; set `store.url` to redis://…, "
                 "because memory:// lives inside one process",
             )
-        scheme = url.partition(":")[0]
         if store.lease < 1:
             self._fault(("store", "lease"), "must be at least 1s")
         if store.timeout <= 0:
             self._fault(("store", "timeout"), "must be more than 0")
-        if scheme not in STORE_SCHEMES:
-            self._fault(("store", "url"), f"must start with one of {', '.join(STORE_SCHEMES)}")
+        try:
+            parse_store_url(url)
+        except ValueError as error:
+            self._fault(("store", "url"), str(error))
         if server.max_body_bytes < 1024:
             self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
 
@@ -129,6 +130,10 @@ class _Check:
             if not alias.isprintable() or not 0 < len(alias) <= 256:
                 self._fault(path, "an alias must be 1 to 256 printable characters")
             self._targets(path, model)
+            if model.cache is not None:
+                self._warn((*path, "cache"), "has no effect yet; this release does not cache")
+            if len(model.targets) > 1:
+                self._warn((*path, "targets"), "only the first target answers in this release")
 
     def _targets(self, path: Path, model: Model) -> None:
         if not model.targets:

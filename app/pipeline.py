@@ -9,6 +9,7 @@
 | started         | RequestId             | Metering                                |
 | key             | Auth                  | route, Metering                         |
 | body, request   | Body                  | route, Metering (body, if told to log)  |
+| store_out       | RateLimit             | Budget (asks a store that is out once)  |
 | reply_headers   | RateLimit, route      | RequestId, when the answer starts       |
 | outcome.status, .first_byte | RequestId | Metering                                |
 | outcome.error_code | whoever refuses    | Metering                                |
@@ -102,7 +103,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             Budget,
             ledger=shared.ledger,
             plan_of=policies.budgets,
-            price_of=targets.price_of,
+            bound_of=targets.cost_bound,
             on_outage=settings.store.on_outage.budgets,
         ),
         _layer(Errors),

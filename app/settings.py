@@ -10,7 +10,7 @@ from app.core.quantities import Duration, Secret, Size
 
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
-Dollars = Annotated[float, Meta(ge=0)]
+Dollars = Annotated[float, Meta(ge=0, le=9_000_000)]  # sums stay exact, see core/pricing
 Capability = Literal["completions", "chat", "embeddings"]
 
 

@@ -26,8 +26,7 @@ class Breaker:
         if not self.open and (at_once or self._failures >= self._tolerance):
             self.open = True
             self.opened += 1
-        if self.open:
-            self.reason = reason
+            self.reason = reason  # the first: what follows is mostly its consequence
 
     def close(self) -> None:
         """Ask again from now on."""

@@ -10,10 +10,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import redis
-
 from cache.breaker import Breaker
-from cache.connection import Script, StoreUnavailable
+from cache.connection import Script
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -41,28 +39,18 @@ class EmbeddedStore:
         script: Script,
         keys: Sequence[str],
         args: Sequence[Any],
-        failed: Callable[[], None] | None = None,
+        failed: Callable[[], None] | None = None,  # noqa: ARG002 - it cannot fail
     ) -> None:
-        try:
-            self._run(script, keys, args)
-        except StoreUnavailable:
-            if failed is not None:
-                failed()
+        self._run(script, keys, args)
 
     def _run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         if script.sha not in self._known:
             self._redis.script_load(script.text)
             self._known.add(script.sha)
-        try:
-            return self._redis.evalsha(script.sha, len(keys), *keys, *args)
-        except redis.RedisError as error:
-            raise StoreUnavailable(f"{script.name}: {type(error).__name__}") from error
+        return self._redis.evalsha(script.sha, len(keys), *keys, *args)
 
     async def command(self, *args: Any) -> Any:
-        try:
-            return self._redis.execute_command(*args)  # type: ignore[no-untyped-call]
-        except redis.RedisError as error:
-            raise StoreUnavailable(type(error).__name__) from error
+        return self._redis.execute_command(*args)  # type: ignore[no-untyped-call]
 
     async def aclose(self) -> None:
         self._redis.close()

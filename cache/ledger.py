@@ -75,7 +75,13 @@ class Ledger:
         hold, windows = self._hold(plan)
         limits = [budget.limit for budget in plan.budgets]
         args = [hold.id, int(self._lease * 1e6), cost, hold.keep, *limits]
-        allowed, place, spent, held, _ = await self._store.run(self._reserve, hold.keys, args)
+        try:
+            answer = await self._store.run(self._reserve, hold.keys, args)
+        except StoreUnavailable:
+            # It may be done all the same, by a store that was only slow to answer.
+            self._owe(hold, 0)
+            raise
+        allowed, place, spent, held, _ = answer
         if allowed:
             self._running[hold.id] = hold
             return hold
@@ -99,7 +105,7 @@ class Ledger:
     def settle(self, hold: Hold, cost: int, *, again: bool = False) -> None:
         """Charge what a held request really cost. Not waited for; kept where the store is out."""
         self._running.pop(hold.id, None)
-        args = [hold.id, cost, hold.keep, int(again)]
+        args = [hold.id, cost, hold.keep, int(again) if hold.real else 2]
         self._store.tell(self._settle, hold.keys, args, lambda: self._owe(hold, cost))
 
     def _owe(self, hold: Hold, cost: int) -> None:
@@ -138,7 +144,7 @@ class Ledger:
         """Settle what could not be settled while the store was out."""
         for _ in range(len(self._unsettled)):
             hold, cost = self._unsettled.popleft()
-            self.settle(hold, cost, again=hold.real)
+            self.settle(hold, cost, again=True)
 
     async def _renew_all(self) -> None:
         by_key: dict[str, list[str]] = {}

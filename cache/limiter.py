@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from random import getrandbits
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from cache.local_limits import LocalLimits
 
 LEASE_SECONDS = 60.0  # how long a dead replica's slots stay taken
 RENEWALS = 4  # a lease is renewed this many times in its own length
+GHOST_SECONDS = 1.0
+MAX_GHOSTS = 10_000  # slots that an unanswered command may have taken
 
 
 class LimitPlan(NamedTuple):
@@ -53,6 +56,7 @@ class Limiter:
         self._settle = script("settle_limits")
         self._renew = script("renew")
         self._local = LocalLimits()
+        self._ghosts: deque[tuple[tuple[str, ...], str]] = deque(maxlen=MAX_GHOSTS)
         self._running: dict[str, dict[str, None]] = {}  # slot key -> leases of this process
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -71,6 +75,9 @@ class Limiter:
         try:
             answer = await self._store.run(self._admit, plan.keys, args)
         except StoreUnavailable:
+            # It may be done all the same, by a store that was only slow to answer.
+            if plan.slots:
+                self._ghosts.append((plan.keys[len(plan.buckets) :], lease))
             if self._on_outage == "refuse":
                 raise
             if self._on_outage == "allow":
@@ -110,15 +117,30 @@ class Limiter:
         self._store.tell(self._settle, keys, args)
 
     async def keep_leases(self) -> None:
-        """Renew the leases of running requests, for as long as this task runs."""
+        """Renew the leases of running requests, and free slots that nobody has, while this runs."""
+        elapsed = 0.0
+        turn = min(GHOST_SECONDS, self._lease / RENEWALS)
         while True:
-            await asyncio.sleep(self._lease / RENEWALS)
-            for key, leases in list(self._running.items()):
-                if leases:
-                    try:
-                        await self._store.run(self._renew, [key], [int(self._lease * 1e6), *leases])
-                    except StoreUnavailable:
-                        break
+            await asyncio.sleep(turn)
+            elapsed += turn
+            if self._ghosts and not self._store.breaker.open:
+                self._lay_ghosts()
+            if elapsed >= self._lease / RENEWALS:
+                elapsed = 0.0
+                await self._renew_all()
+
+    def _lay_ghosts(self) -> None:
+        for _ in range(len(self._ghosts)):
+            keys, lease = self._ghosts.popleft()
+            self._store.tell(self._settle, keys, [lease, 0])
+
+    async def _renew_all(self) -> None:
+        for key, leases in list(self._running.items()):
+            if leases:
+                try:
+                    await self._store.run(self._renew, [key], [int(self._lease * 1e6), *leases])
+                except StoreUnavailable:
+                    break
 
     def _note(self, plan: LimitPlan, lease: str) -> None:
         for key in plan.keys[len(plan.buckets) :]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from time import monotonic
 
@@ -56,7 +57,9 @@ class LocalLimits:
         levels = self._levels(shares, keys, now)
         if refused_by is None:
             return Decision(True, levels, local=True)
-        return Decision(False, levels, None if wait is None else int(wait), refused_by, local=True)
+        return Decision(
+            False, levels, None if wait is None else math.ceil(wait), refused_by, local=True
+        )
 
     def settle(
         self,

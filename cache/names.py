@@ -31,6 +31,11 @@ def records(tenant: str) -> str:
     return f"{VERSION}:{{{tenant}}}:records"
 
 
+def written(tenant: str, batch: str) -> str:
+    """Stands for a while after a batch of records was written."""
+    return f"{VERSION}:{{{tenant}}}:written:{batch}"
+
+
 def counters(tenant: str, period: str) -> str:
     """``period`` is an hour, ``2026-11-20T14``, or a day, ``2026-11-20``."""
     return f"{VERSION}:{{{tenant}}}:usage:{period}"

@@ -33,6 +33,10 @@ class Line(Protocol):
 
     def close(self) -> None: ...
 
+    async def closed(self) -> None:
+        """Wait until everything behind it is closed too."""
+        ...
+
 
 Dial = Callable[["RedisStore"], Awaitable[Line]]
 
@@ -52,6 +56,7 @@ class RedisStore:
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._watchman: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -88,8 +93,10 @@ class RedisStore:
                 await self._watchman
         if self._timer is not None:
             self._timer.cancel()
-        if self._line is not None:
-            self._line.close()
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+            await line.closed()
         self._fail_all("closing")
 
     def _ask(self, args: tuple[Any, ...], script: Script | None) -> asyncio.Future[Any]:
@@ -140,8 +147,9 @@ class RedisStore:
         if left > 0:
             self._timer = self._loop.call_later(left, self._look_for_late_ones)
             return
-        self.breaker.failed("slow", at_once=self._line is None)
+        self.breaker.failed("slow")
         line, self._line = self._line, None
+        self._wake.set()
         if line is not None:
             line.close()  # what it still brings would be answers to questions given up
         self._fail_all("slow")
@@ -171,12 +179,17 @@ class RedisStore:
         """A line ended; what it had not answered will not be answered."""
         if line is self._line:
             self._line = None
+            self._wake.set()
             self.breaker.failed("unreachable", at_once=True)
             self._fail_all("unreachable")
 
     def _teach(self, pending: Pending, script: Script) -> None:
         """The store does not know the script (a new one, or a new primary): send it whole."""
-        again = pending._replace(args=("EVAL", script.text, *pending.args[2:]), script=None)
+        loop = self._loop
+        assert loop is not None
+        again = pending._replace(
+            args=("EVAL", script.text, *pending.args[2:]), script=None, asked=loop.time()
+        )
         self._waiting[id(again)] = again
         self._queue.append(again)
         self._flush()
@@ -201,7 +214,10 @@ class RedisStore:
                 await self._reconnect()
             if self._line is not None and self.breaker.open:
                 await self._probe()
-            await asyncio.sleep(PROBE_SECONDS)
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._wake.wait()
 
     async def _reconnect(self) -> None:
         try:

@@ -7,8 +7,10 @@ embedded store, more than the rest of the request; this way it is three.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from random import getrandbits
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,6 +26,8 @@ BATCH = 500
 HOURS_KEPT = 8 * 86400
 DAYS_KEPT = 400 * 86400
 
+Item = tuple[float, dict[str, Any]]  # unix seconds, and what happened
+
 COUNTED = ("requests", "errors", "prompt_tokens", "completion_tokens", "cost", "saved")
 
 
@@ -36,18 +40,27 @@ class UsageRow(NamedTuple):
     counts: dict[str, int]
 
 
+class Batch(NamedTuple):
+    """Records of one tenant that are written together, once: the store remembers the id."""
+
+    id: str
+    tenant: str
+    items: list[Item]
+
+
 class UsageLog:
     """Takes records as they happen and writes them aside; bounded, what is too much is counted."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._record = script("record")
-        self._waiting: list[tuple[float, dict[str, Any]]] = []
+        self._waiting: list[Item] = []
+        self._batches: deque[Batch] = deque()
         self.dropped = 0
 
     def add(self, record: dict[str, Any], now: float) -> None:
         """Remember one record; ``now`` is unix seconds. It must name a tenant."""
-        if len(self._waiting) >= MAX_BUFFERED:
+        if len(self._waiting) + sum(len(b.items) for b in self._batches) >= MAX_BUFFERED:
             self.dropped += 1
             return
         self._waiting.append((now, record))
@@ -60,26 +73,37 @@ class UsageLog:
 
     async def flush(self) -> None:
         """Write everything now; what the store does not take stays for the next time."""
+        self._form_batches()
+        while self._batches:
+            batch = self._batches[0]
+            try:
+                await self._write(batch)
+            except StoreUnavailable:
+                return  # kept for the next time, under the same id: it may have been written
+            except Exception:
+                self.dropped += len(batch.items)  # it would stand in the way for ever
+                self._batches.popleft()
+                raise
+            self._batches.popleft()
+
+    def _form_batches(self) -> None:
         waiting, self._waiting = self._waiting, []
-        by_tenant: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+        by_tenant: dict[str, list[Item]] = {}
         for item in waiting:
             by_tenant.setdefault(str(item[1]["tenant"]), []).append(item)
         for tenant, items in by_tenant.items():
             for start in range(0, len(items), BATCH):
-                batch = items[start : start + BATCH]
-                try:
-                    await self._write(tenant, batch)
-                except StoreUnavailable:
-                    room = MAX_BUFFERED - len(self._waiting)
-                    self.dropped += max(0, len(batch) - room)
-                    self._waiting[:0] = batch[: max(0, room)]
+                part = items[start : start + BATCH]
+                self._batches.append(Batch(f"{getrandbits(96):024x}", tenant, part))
 
-    async def _write(self, tenant: str, items: list[tuple[float, dict[str, Any]]]) -> None:
+    async def _write(self, batch: Batch) -> None:
+        tenant, items = batch.tenant, batch.items
         counts: dict[str, dict[str, int]] = {}
         for now, record in items:
             _count(counts, now, record)
         periods = list(counts)
-        keys = [names.records(tenant), *(names.counters(tenant, period) for period in periods)]
+        keys = [names.written(tenant, batch.id), names.records(tenant)]
+        keys += [names.counters(tenant, period) for period in periods]
         args: list[Any] = [MAX_ENTRIES]
         args += [HOURS_KEPT if "T" in period else DAYS_KEPT for period in periods]
         records = [{"time": now, **record} for now, record in items]

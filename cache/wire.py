@@ -37,7 +37,7 @@ class Address(NamedTuple):
             commands.append(("AUTH", *([self.username] if self.username else []), self.password))
         if self.database:
             commands.append(("SELECT", self.database))
-        return commands
+        return [*commands, ("PING",)]  # a server that is full says so to the first command
 
 
 class Wire(asyncio.Protocol):
@@ -60,7 +60,7 @@ class Wire(asyncio.Protocol):
         for answer in await asyncio.gather(*answers):
             if isinstance(answer, Exception):
                 # Its own words, not ours: they may repeat what we sent.
-                raise ConnectionRefusedError("the store refused the credentials or the database")
+                raise ConnectionRefusedError("the store refused us")
 
     def send(self, batch: Sequence[Pending]) -> None:
         """Everything in one write."""
@@ -70,6 +70,9 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    async def closed(self) -> None:
+        return
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
@@ -116,8 +119,7 @@ async def open_wire(
                 wire, address.host, address.port, ssl=address.tls, server_hostname=name
             )
         try:
-            if commands := address.greeting():
-                await made.greet(commands)
+            await made.greet(address.greeting())
         except BaseException:
             made.close()
             raise

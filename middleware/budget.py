@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Literal
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.completions import CompletionRequest
 from app.core.errors import GatewayError, Unavailable
 from app.core.exchange import Exchange, exchange_of
 from app.core.keys import Key
 from app.core.limits import retry_headers
-from app.core.pricing import Price, cost_bound, dollars_text
+from app.core.pricing import dollars_text
 from cache.connection import StoreUnavailable
 from cache.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
 
@@ -25,7 +26,7 @@ class BudgetExceeded(GatewayError):
 
 
 class Budget:
-    """Asks the ledger for the plan that ``plan_of`` gives, at the price that ``price_of`` gives.
+    """Asks the ledger for the plan that ``plan_of`` gives, to hold what ``bound_of`` gives.
 
     Without a plan, or at no price, it costs nothing. With ``on_outage`` allow, requests pass
     unheld while the store is out, and are charged when it is back.
@@ -37,13 +38,13 @@ class Budget:
         *,
         ledger: Ledger,
         plan_of: Callable[[Key, str], BudgetPlan | None],
-        price_of: Callable[[str], Price | None],
+        bound_of: Callable[[CompletionRequest], int | None],
         on_outage: Literal["refuse", "allow"],
     ) -> None:
         self._app = app
         self._ledger = ledger
         self._plan_of = plan_of
-        self._price_of = price_of
+        self._bound_of = bound_of
         self._on_outage = on_outage
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,13 +53,13 @@ class Budget:
         assert key is not None
         assert request is not None
         plan = self._plan_of(key, request.model)
-        price = self._price_of(request.model)
-        if plan is None or price is None:
+        bound = self._bound_of(request) if plan is not None else None
+        if plan is None or bound is None:
             await self._app(scope, receive, send)
             return
-        try:
-            held = await self._ledger.reserve(plan, cost_bound(price, request))
-        except StoreUnavailable:
+        # A request that has waited for the store once does not wait again.
+        held = None if exchange.store_out else await self._reserve(plan, bound)
+        if held is None:
             if self._on_outage == "refuse":
                 await _refuse(exchange, send, _unavailable())
                 return
@@ -67,6 +68,13 @@ class Budget:
             await _refuse(exchange, send, _refusal(held.account))
             return
         await self._call(scope, receive, send, held)
+
+    async def _reserve(self, plan: BudgetPlan, bound: int) -> Hold | Refusal | None:
+        """None while the store is out."""
+        try:
+            return await self._ledger.reserve(plan, bound)
+        except StoreUnavailable:
+            return None
 
     async def _call(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
         outcome = exchange_of(scope).outcome

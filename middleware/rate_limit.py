@@ -50,6 +50,7 @@ class RateLimit:
             await _refuse(exchange, send, _unavailable())
             return
         decision = admission.decision
+        exchange.store_out = decision.local
         exchange.reply_headers += limit_headers(plan.buckets, decision)
         if not decision.allowed:
             await _refuse(exchange, send, _refusal(decision))

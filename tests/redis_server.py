@@ -131,9 +131,13 @@ class RedisServer:
             "daemonize": "no",
             "repl-diskless-load": "swapdb",
         }
+        if "--sentinel" in self._args:
+            settings = {name: settings[name] for name in ("bind", "port", "dir", "logfile")}
         options = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        # A file of settings stands first, where there is one.
+        files = [arg for arg in self._args[:1] if not arg.startswith("--")]
         self._process = subprocess.Popen(
-            [self.binary, *options, *self._args],
+            [self.binary, *files, *options, *self._args[len(files) :]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -7,9 +7,10 @@ ours, field by field, and msgspec converts the leaves.
 from __future__ import annotations
 
 import difflib
+import math
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -57,7 +58,7 @@ class Decoder:
             return self._list(origin, get_args(kind)[0], value, path)
         if kind in _QUANTITIES:
             return self._leaf(lambda: kind.parse(value), path)
-        return self._leaf(lambda: msgspec.convert(value, kind, strict=False), path)
+        return self._leaf(lambda: _plain(kind, value), path)
 
     def fault(self, path: Path, message: str) -> None:
         self.faults.append(Fault(path, message))
@@ -116,7 +117,7 @@ class Decoder:
         good = {name: item for name, item in given.items() if item is not None}
         for field in fields.values():
             if field.required and field.name not in good:
-                good[field.name] = () if get_origin(hints[field.name]) is tuple else ""
+                good[field.name] = _empty(hints[field.name])
         return kind(**good)
 
     def _mapping(self, kind: Any, value: Any, path: Path) -> Any:
@@ -134,6 +135,22 @@ class Decoder:
             self.fault(path, f"expected a list, {_got(value)}")
             return origin()
         return origin(self.decode(kind, item, (*path, i)) for i, item in enumerate(value))
+
+
+def _plain(kind: Any, value: Any) -> Any:
+    converted = msgspec.convert(value, kind, strict=False)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise ValueError("expected a number that is finite")
+    return converted
+
+
+def _empty(kind: Any) -> Any:
+    """What stands in for a required value that could not be read."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if kind in (int, float):
+        return 0
+    return () if get_origin(kind) is tuple else ""
 
 
 def _unknown(name: str, known: list[str]) -> str:

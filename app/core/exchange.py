@@ -59,6 +59,7 @@ class Exchange:
         "request",
         "request_id",
         "started",
+        "store_out",
     )
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes], started: float) -> None:
@@ -70,6 +71,7 @@ class Exchange:
         self.request: CompletionRequest | None = None
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
+        self.store_out = False
 
 
 def exchange_of(scope: Any) -> Exchange:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
+import orjson
+
 from app.core.completions import CompletionRequest, Prompt
 from app.core.usage import Usage
 
@@ -56,24 +58,17 @@ def output_bound(request: CompletionRequest) -> int:
 def prompt_bound(request: CompletionRequest) -> int:
     """The most tokens that a request's prompts can be: exact for ids, a token per byte for text."""
     if request.messages is not None:
-        texts = [_content_text(message) for message in request.messages]
-        return sum(len(text.encode()) + _MESSAGE_OVERHEAD for text in texts)
+        # As JSON: names, calls and parts count too, and each takes at least a byte a token.
+        return len(orjson.dumps(request.messages)) + _MESSAGE_OVERHEAD * len(request.messages)
     return sum(map(_prompt_bound, request.prompts))
 
 
-def cost_bound(price: Price, request: CompletionRequest) -> int:
-    """The most that a request can cost, in nano-dollars."""
-    return price.of(prompt_bound(request), output_bound(request))
+def cost_bound(price: Price, request: CompletionRequest, times: int = 1) -> int:
+    """The most that a request can cost, in nano-dollars; its prompts are sent ``times``."""
+    return price.of(prompt_bound(request) * times, output_bound(request))
 
 
 def _prompt_bound(prompt: Prompt) -> int:
     if isinstance(prompt, str):
         return len(prompt.encode()) + _TEXT_OVERHEAD
     return len(prompt)
-
-
-def _content_text(message: dict[str, object]) -> str:
-    content = message.get("content")
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""

@@ -41,8 +41,7 @@ _SECONDS = re.compile(rb"\d{1,9}(?:\.\d{1,6})?")
 
 # How servers without a code of their own say that a prompt is too long: vLLM by the parameter,
 # llama.cpp's own server by the type.
-_LENGTH_PARAMS = frozenset({"input_tokens", "input_text"})
-_LENGTH_TYPES = frozenset({"exceed_context_size_error"})
+_LENGTH_SIGNS = frozenset({"input_tokens", "input_text", "exceed_context_size_error"})
 
 _TYPES = {429: "rate_limit_error", 404: "invalid_request_error"}
 _CODES = {429: "rate_limit_exceeded", 404: "not_found", 413: "request_too_large"}
@@ -118,7 +117,7 @@ def _read(body: bytes) -> tuple[str | None, str | None, str | None]:
         None,
     )
     code, param = error.get("code"), error.get("param")
-    if param in _LENGTH_PARAMS or error.get("type") in _LENGTH_TYPES:
+    if _LENGTH_SIGNS.intersection(v for v in (param, error.get("type")) if isinstance(v, str)):
         code = "context_length_exceeded"
     return (
         message,

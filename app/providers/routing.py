@@ -7,7 +7,7 @@ from typing import NamedTuple
 from app.core.completions import CompletionRequest
 from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
 from app.core.messages import single_user_text
-from app.core.pricing import Price
+from app.core.pricing import Price, cost_bound
 from app.prices import price_of
 from app.providers.base import Completions, Provider
 from app.providers.chat_only import ChatOnly
@@ -58,10 +58,15 @@ class Router:
             )
         return route
 
-    def price_of(self, alias: str) -> Price | None:
-        """What an alias's target costs; None where it has no price or does not exist."""
-        route = self._routes.get(alias)
-        return route.price if route is not None else None
+    def cost_bound(self, request: CompletionRequest) -> int | None:
+        """The most that a request can cost, in nano-dollars; None where its target has no price."""
+        route = self._routes.get(request.model)
+        if route is None or route.price is None:
+            return None
+        provider = self._providers[route.provider]
+        # Where `n` is made of several calls, each of them is sent the prompt.
+        repeated = not route.native and "n" in provider.unsupported
+        return cost_bound(route.price, request, request.n if repeated else 1)
 
     async def aclose(self) -> None:
         for provider in self._providers.values():

@@ -6,7 +6,7 @@ local now = (tonumber(time[1]) - 1767225600) * 1000000 + tonumber(time[2])
 for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
   local amount = redis.call('HGET', KEYS[1], 'h:' .. old)
   if amount then
-    redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
+    redis.call('HINCRBY', KEYS[1], 'held', string.format('%.0f', 0 - tonumber(amount)))
     redis.call('HDEL', KEYS[1], 'h:' .. old)
     redis.call('HSET', KEYS[1], 'x:' .. old, 1)
   end

@@ -15,7 +15,7 @@ for i = 1, budgets do
   for _, old in ipairs(over) do
     local amount = redis.call('HGET', account, 'h:' .. old)
     if amount then
-      redis.call('HINCRBY', account, 'held', '-' .. amount)
+      redis.call('HINCRBY', account, 'held', string.format('%.0f', 0 - tonumber(amount)))
       redis.call('HDEL', account, 'h:' .. old)
       redis.call('HSET', account, 'x:' .. old, 1)
     end

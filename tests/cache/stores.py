@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import pytest
 
 from cache.connection import Script, Store, StoreUnavailable, open_store
-from cache.redis_store import RedisStore, connect
+from cache.pending import Pending
+from cache.redis_store import Line, RedisStore
+from cache.redis_urls import dial_for
 from tests.redis_install import problems
 from tests.redis_server import RedisServer, servers
 
@@ -73,24 +75,29 @@ async def fails(asked: Awaitable[Any]) -> bool:
 
 
 async def settled(store: Store) -> None:
-    """Returns when everything told so far was done: one connection's commands keep their order,
-    and a store that told over several is asked until none of its commands is on its way."""
+    """Returns when everything told so far was done."""
     if isinstance(store, RedisStore):
-        await until(lambda: store._waiting == 0)
+        await until(lambda: not store._waiting)
 
 
 def on_spied(url: str, body: Callable[[Store, list[Any]], Awaitable[T]], timeout: float = 2.0) -> T:
     """As ``on``; ``body`` also gets the batches of commands that were sent, as they are sent."""
+    dial = dial_for(url)
+    sent: list[Any] = []
+
+    async def spied(store: RedisStore) -> Line:
+        line = await dial(store)
+        send = line.send
+
+        def noted(batch: Sequence[Pending]) -> None:
+            sent.append([pending.args for pending in batch])
+            send(batch)
+
+        line.send = noted  # type: ignore[method-assign]
+        return line
 
     async def run() -> T:
-        connected = connect(url, timeout)
-        sent: list[Any] = []
-
-        async def send(commands: list[tuple[Any, ...]]) -> list[Any]:
-            sent.append(tuple(commands))
-            return await connected.send(commands)
-
-        store = RedisStore(connected._replace(send=send), timeout)
+        store = RedisStore(spied, timeout)
         try:
             return await body(store, sent)
         finally:

@@ -148,7 +148,7 @@ steps_of = st.lists(
 def drive(decider: Scripts | Rules, buckets: list[Bucket], steps: Any, start: int) -> None:
     models = [Model(bucket) for bucket in buckets]
     now = start
-    refused: tuple[list[int], float] | None = None
+    refused: list[int] | None = None
 
     def pass_time(microseconds: int) -> None:
         nonlocal now
@@ -173,7 +173,7 @@ def drive(decider: Scripts | Rules, buckets: list[Bucket], steps: Any, start: in
             assert answer.wait is not None
             assert max(known) > 0
             assert abs(answer.wait - max(known)) <= SLACK + 1  # it is rounded up
-            refused = costs, answer.wait
+            refused = costs
         check_levels(answer.full_at)
         return answer
 
@@ -197,8 +197,7 @@ def drive(decider: Scripts | Rules, buckets: list[Bucket], steps: Any, start: in
             for model, amount in zip(models, units, strict=True):
                 model.give_back(amount)
         elif refused is not None:
-            costs, wait = refused
-            refused = None
+            costs, refused = refused, None
             answer = admit(costs)
             if not answer.allowed and answer.wait is not None:
                 pass_time(-int(-answer.wait // 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,14 +23,20 @@ SLOTS = 16384
 TENANTS = [f"tenant{number}" for number in range(12)]  # enough to fall on every node
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """What a store forgot to close is seen here, and not in whatever test comes next."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[list[RedisServer]]:
     """Three primaries with a third of the slots each."""
     args = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
     nodes: list[RedisServer] = []
     try:
-        for _ in range(3):
-            nodes.append(server_of("7", args))
+        nodes += [server_of("7", args) for _ in range(3)]
         bounds = [SLOTS * place // 3 for place in range(4)]
         for place, node in enumerate(nodes):
             node.cli("CLUSTER", "ADDSLOTSRANGE", bounds[place], bounds[place + 1] - 1)
@@ -111,7 +117,14 @@ def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -
     assert on(cluster_url(cluster), body) == [(7, 42, 0)] * len(TENANTS)
 
 
-def test_a_dead_node_of_a_cluster_is_an_outage_and_comes_back(cluster: list[RedisServer]) -> None:
+def test_a_cluster_that_is_not_there_is_an_outage() -> None:
+    async def body(store: Store) -> bool:
+        return await fails(store.command("GET", "k"))
+
+    assert on("redis+cluster://127.0.0.1:1", body, 0.2)
+
+
+def test_a_dead_node_of_a_cluster_is_an_outage(cluster: list[RedisServer]) -> None:
     async def body(store: Store) -> None:
         add = script_of(ADD)
         keys = [f"{{{tenant}}}k" for tenant in TENANTS]
@@ -129,16 +142,9 @@ def test_a_dead_node_of_a_cluster_is_an_outage_and_comes_back(cluster: list[Redi
     on(cluster_url(cluster), body, 0.3)
 
 
-def test_a_cluster_that_is_not_there_is_an_outage() -> None:
-    async def body(store: Store) -> bool:
-        return await fails(store.command("GET", "k"))
-
-    assert on("redis+cluster://127.0.0.1:1", body, 0.2)
-
-
 @pytest.fixture
-def failover() -> Iterator[tuple[str, RedisServer, RedisServer]]:
-    """A URL of a Sentinel, the primary that it knows, and that one's replica."""
+def failover() -> Iterator[tuple[RedisServer, RedisServer, RedisServer]]:
+    """A Sentinel, the primary that it knows, and that one's replica."""
     with (
         server_of("7") as primary,
         RedisServer.start(primary.binary, ("--replicaof", f"127.0.0.1 {primary.port}")) as replica,
@@ -149,47 +155,28 @@ def failover() -> Iterator[tuple[str, RedisServer, RedisServer]]:
             "sentinel down-after-milliseconds main 300\n"
             "sentinel failover-timeout main 2000\n"
         )
-        os.chmod(config, 0o600)
         wait_for(lambda: replica.info("replication")["master_link_status"] == "up")
         with RedisServer.start(primary.binary, (str(config), "--sentinel")) as sentinel:
             wait_for(lambda: sentinel.info("sentinel")["sentinel_masters"] == "1")
             wait_for(lambda: "slaves=1," in sentinel.info("sentinel")["master0"])
-            yield f"redis+sentinel://127.0.0.1:{sentinel.port}/main", primary, replica
+            yield sentinel, primary, replica
 
 
-def test_a_failover_is_followed(failover: tuple[str, RedisServer, RedisServer]) -> None:
-    url, primary, replica = failover
+def test_a_failover_is_followed(failover: tuple[RedisServer, RedisServer, RedisServer]) -> None:
+    sentinel, primary, replica = failover
 
     async def body(store: Store) -> int:
         add = script_of(ADD)
         await store.run(add, ["k"], [1])
         assert primary.cli("GET", "k") == "1"
+        await until(lambda: replica.cli("GET", "k") == "1")
         primary.kill()
         assert await fails(store.run(add, ["k"], [1]))
         await until(lambda: _takes(store), patience=15)
         return await store.run(add, ["k"], [1])
 
-    assert on(url, body, 0.2) >= 2
+    assert on(f"redis+sentinel://127.0.0.1:{sentinel.port}/main", body, 0.2) >= 2
     assert replica.info("replication")["role"] == "master"
-
-
-def test_a_primary_that_became_a_replica_is_left(
-    failover: tuple[str, RedisServer, RedisServer],
-) -> None:
-    url, primary, replica = failover
-    sentinel = RedisServer(primary.binary, (), int(url.split(":")[2].split("/")[0]), "")
-
-    async def body(store: Store) -> str:
-        add = script_of(ADD)
-        await store.run(add, ["k"], [1])
-        sentinel.cli("SENTINEL", "FAILOVER", "main")
-        await until(lambda: replica.info("replication")["role"] == "master", patience=15)
-        await until(lambda: primary.info("replication")["role"] == "slave", patience=15)
-        await until(lambda: _takes(store), patience=15)
-        await store.command("SET", "after", "the failover")
-        return replica.cli("GET", "after")
-
-    assert on(url, body, 0.2) == "the failover"
 
 
 async def _takes(store: Store) -> bool:

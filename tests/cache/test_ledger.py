@@ -303,7 +303,8 @@ def test_what_is_owed_is_bounded_and_the_loss_is_counted(
             ledger.settle(ledger.unheld(PLAN), 1)
         return len(ledger._unsettled), ledger.lost
 
-    assert on(server.url, body, 0.05) == (3, 2)
+    # Five settlements, and the reservation that may have been done all the same.
+    assert on(server.url, body, 0.05) == (3, 3)
 
 
 # Leases
@@ -389,17 +390,17 @@ def test_a_late_settlement_that_nobody_noticed_is_charged_once(url: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("per", "last", "first"),
+    ("per", "last"),
     [
-        ("hour", datetime(2026, 3, 4, 5, 59, 59), datetime(2026, 3, 4, 6)),
-        ("day", datetime(2028, 2, 29, 23, 59, 59), datetime(2028, 3, 1)),
-        ("week", datetime(2027, 1, 3, 23, 59, 59), datetime(2027, 1, 4)),
-        ("month", datetime(2026, 12, 31, 23, 59, 59), datetime(2027, 1, 1)),
+        ("hour", "2026-03-04T05:59:59"),
+        ("day", "2028-02-29T23:59:59"),
+        ("week", "2027-01-03T23:59:59"),
+        ("month", "2026-12-31T23:59:59"),
     ],
 )
-def test_a_new_window_is_a_new_budget(url: str, per: str, last: datetime, first: datetime) -> None:
+def test_a_new_window_is_a_new_budget(url: str, per: str, last: str) -> None:
     plan = BudgetPlan("acme", (Budget("key:a", DOLLAR, per),))
-    now = last.replace(tzinfo=UTC).timestamp()
+    now = datetime.fromisoformat(f"{last}+00:00").timestamp()
 
     async def body(store: Store) -> list[Any]:
         nonlocal now
@@ -409,7 +410,7 @@ def test_a_new_window_is_a_new_budget(url: str, per: str, last: datetime, first:
         ledger.settle(spent, DOLLAR // 2)
         await settled(store)
         assert isinstance(await ledger.reserve(plan, 1), Refusal)
-        now = first.replace(tzinfo=UTC).timestamp()
+        now += 1
         fresh = await stand(ledger, plan)
         await held(ledger, DOLLAR, plan)
         ledger.settle(running, 5)  # it belongs to the window that it began in

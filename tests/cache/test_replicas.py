@@ -71,14 +71,13 @@ def test_one_that_dies_is_counted_no_more(url: str, monkeypatch: pytest.MonkeyPa
 def test_the_last_count_stands_while_the_store_is_out(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicas, "BEAT_SECONDS", 0.01)
-
     async def body(store: Store) -> list[int]:
         count = Count()
         first, second = Heartbeat(store, count), Heartbeat(store, Count())
         await second.beat()
         await first.beat()
         server.kill()
+        monkeypatch.setattr(replicas, "BEAT_SECONDS", 0.01)
         beating = asyncio.ensure_future(first.keep_beating())
         await until(lambda: store.breaker.open)
         during = list(count.told)
@@ -88,7 +87,8 @@ def test_the_last_count_stands_while_the_store_is_out(
         await second.leave()
         return [*during, count.told[len(during)]]
 
-    assert on(server.url, body, 0.1) == [2, 1]
+    # Empty after its restart, the store counts one; the share stays the smaller, safe one for now.
+    assert on(server.url, body, 0.1) == [2, 2]
 
 
 def test_leaving_a_store_that_is_gone_says_nothing(server: RedisServer) -> None:

@@ -3,53 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 import pytest
 
-from cache import redis_store
+from app.core.store_url import parse_store_url
+from cache import redis_urls
 from cache.connection import open_store
+from cache.wire import Address
 
 
 class Sentinels:
     """What redis-py's Sentinel was asked for."""
 
-    def __init__(self, hosts: list[tuple[str, int]], sentinel_kwargs: dict[str, Any]) -> None:
+    hosts: list[tuple[str, int]]
+    sentinels: tuple[Any, ...] = ()  # the clients that must be closed
+
+    def __init__(self, hosts: list[tuple[str, int]], **_: Any) -> None:
         Sentinels.hosts = hosts
 
-    hosts: list[tuple[str, int]]
-    asked: tuple[str, dict[str, Any]]
-
-    def master_for(self, service: str, **options: Any) -> Any:
-        Sentinels.asked = service, options
-        return object()
+    async def discover_master(self, service: str) -> tuple[str, int]:
+        return f"the primary of {service}", 7
 
 
 @pytest.mark.parametrize(
-    ("url", "hosts", "service", "database", "credentials"),
+    ("url", "hosts", "expected"),
     [
-        ("redis+sentinel://h/main", [("h", 26379)], "main", 0, (None, None)),
-        ("redis+sentinel://a:1,b:2,c/main/3", [("a", 1), ("b", 2), ("c", 26379)], "main", 3, None),
-        ("redis+sentinel://u:p%40ss@a:1/main", [("a", 1)], "main", 0, ("u", "p@ss")),
-        ("redis+sentinel://:p@a:1,b:2/main", [("a", 1), ("b", 2)], "main", 0, (None, "p")),
+        ("redis+sentinel://h/main", [("h", 26379)], {}),
+        (
+            "redis+sentinel://a:1,b:2,c/main/3",
+            [("a", 1), ("b", 2), ("c", 26379)],
+            {"database": 3},
+        ),
+        (
+            "redis+sentinel://u:p%40ss@a:1/main",
+            [("a", 1)],
+            {"username": "u", "password": "p@ss"},
+        ),
+        ("redis+sentinel://:p@a:1,b:2/main", [("a", 1), ("b", 2)], {"password": "p"}),
     ],
 )
-def test_sentinels_are_found_in_a_url(
+def test_sentinels_are_asked_for_the_primary(
     monkeypatch: pytest.MonkeyPatch,
     url: str,
     hosts: list[tuple[str, int]],
-    service: str,
-    database: int,
-    credentials: tuple[str | None, str | None] | None,
+    expected: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(redis_store, "Sentinel", Sentinels)
-    redis_store.connect(url, 0.05)
+    monkeypatch.setattr(redis_urls, "Sentinel", Sentinels)
+    address = asyncio.run(redis_urls._asking_sentinels(parse_store_url(url))())
     assert Sentinels.hosts == hosts
-    name, options = Sentinels.asked
-    assert (name, options["db"]) == (service, database)
-    if credentials is not None:
-        assert (options["username"], options["password"]) == credentials
-    assert options["socket_timeout"] == 0.05
+    assert address == Address(host="the primary of main", port=7, **expected)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,9 @@ def test_sentinels_are_found_in_a_url(
     [
         "redis+sentinel://h:1",
         "redis+sentinel://h:1/",
+        "redis+sentinel://h:port/main",
+        "redis://h:port",
+        "redis://h:1/database",
         "http://h",
         "postgres://h/db",
         "redis",
@@ -72,37 +79,32 @@ def test_what_is_no_store_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("redis://h", {"host": "h", "port": None, "db": None}),
-        ("redis://h:1/2", {"host": "h", "port": 1, "db": 2}),
-        ("redis://u:p%40@h:1", {"username": "u", "password": "p@"}),
-        ("unix:///run/redis.sock", {"path": "/run/redis.sock"}),
+        ("redis://h", Address(host="h")),
+        ("redis://h:1/2", Address(host="h", port=1, database=2)),
+        ("redis://h?db=3", Address(host="h", database=3)),
+        ("redis://u:p%40@h:1", Address(host="h", port=1, username="u", password="p@")),
+        ("redis://:p@[::1]:1", Address(host="::1", port=1, password="p")),
+        ("unix:///run/redis.sock", Address(path="/run/redis.sock")),
+        ("unix:///run/redis.sock?db=3", Address(path="/run/redis.sock", database=3)),
+        ("unix://:p@/run/redis.sock", Address(path="/run/redis.sock", password="p")),
     ],
 )
-def test_a_plain_url_is_read_as_redis_reads_it(
-    monkeypatch: pytest.MonkeyPatch, url: str, expected: dict[str, Any]
-) -> None:
-    seen: list[dict[str, Any]] = []
-    plain = redis_store.aioredis.Redis
-
-    def spy(connection_pool: Any) -> Any:
-        seen.append(connection_pool.connection_kwargs)
-        return plain(connection_pool=connection_pool)
-
-    monkeypatch.setattr(redis_store.aioredis, "Redis", spy)
-    redis_store.connect(url, 0.05)
-    [options] = seen
-    assert {name: options.get(name) for name in expected} == expected
+def test_a_plain_url_is_read_as_redis_reads_it(url: str, expected: Address) -> None:
+    assert redis_urls._address(parse_store_url(url)) == expected
 
 
-def test_rediss_speaks_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-    monkeypatch.setattr(
-        redis_store.aioredis,
-        "Redis",
-        lambda connection_pool: seen.append(connection_pool.connection_class),
-    )
-    redis_store.connect("rediss://h:1", 0.05)
-    assert [kind.__name__ for kind in seen] == ["SSLConnection"]
+def test_rediss_verifies_whom_it_speaks_to() -> None:
+    context = redis_urls._address(parse_store_url("rediss://h:1")).tls
+    assert context is not None
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+def test_one_enters_before_anything_else() -> None:
+    assert Address().greeting() == [("PING",)]
+    assert Address(password="p").greeting() == [("AUTH", "p"), ("PING",)]
+    entering = Address(username="u", password="p", database=2)
+    assert entering.greeting() == [("AUTH", "u", "p"), ("SELECT", 2), ("PING",)]
 
 
 def test_a_store_opens_where_nothing_is_there_yet() -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from app.core.chat_bridge import (
     ChatCall,
+    ChatPlan,
     ChunkBridge,
     add_usage,
-    ChatPlan,
     completion_of,
     finish_reason,
     legacy_logprobs,

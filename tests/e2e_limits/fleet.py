@@ -132,9 +132,7 @@ def fleet(
     secrets = [*plans.secrets, f"127.0.0.1:{port}"]
     with ExitStack() as stack:
         gateways = [
-            stack.enter_context(
-                Gateway(plans.configuration(url, upstream, **settings), secrets)
-            )
+            stack.enter_context(Gateway(plans.configuration(url, upstream, **settings), secrets))
             for _ in range(count)
         ]
         yield gateways
@@ -158,7 +156,7 @@ def eventually(found: Callable[[], Any], expected: Any, within: float = PATIENCE
     while value != expected and time.monotonic() < end:
         time.sleep(0.02)  # polling for an event, with a deadline
         value = found()
-    assert value == expected
+    assert value == expected, f"{value!r} where {expected!r} was expected"
 
 
 class Account(NamedTuple):
@@ -205,7 +203,8 @@ class Books:
 
     @property
     def replicas(self) -> int:
-        return self.redis.zcard("hg1:replicas")
+        """Those whose sign of life has not run out."""
+        return self.redis.zcount("hg1:replicas", time.time(), "+inf")
 
     def beats(self) -> dict[str, float]:
         """Each replica's latest sign of life."""

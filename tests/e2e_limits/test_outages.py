@@ -31,6 +31,10 @@ NARROW = [
 ]
 FEW = PLANS.caller("few", {"concurrent": 4})
 PAYING = PLANS.caller("paying", budget={"usd": 1000})
+UNDER_LOAD = {
+    outage: PLANS.caller(f"paying-{outage}", budget={"usd": 1000})
+    for outage in ("killed", "paused")
+}
 SETTLING = PLANS.caller("settling", budget={"usd": 1000})
 LIMITED_AND_PAYING = PLANS.caller(
     "limited-and-paying", {"requests_per_minute": 1_000_000}, {"usd": 1000}
@@ -60,10 +64,9 @@ def the_fleet(server: RedisServer, limits_upstream: Upstream) -> Iterator[list[G
 
 
 @pytest.fixture
-def gateways(the_fleet: list[Gateway], own_books: Books) -> Iterator[list[Gateway]]:
-    """Two replicas that know of each other; afterwards they must have got well by themselves."""
+def gateways(the_fleet: list[Gateway]) -> Iterator[list[Gateway]]:
+    """Two replicas; afterwards they must have got well by themselves."""
     all_ready(the_fleet)
-    eventually(lambda: own_books.replicas, 2)
     yield the_fleet
     all_ready(the_fleet)
 
@@ -71,14 +74,15 @@ def gateways(the_fleet: list[Gateway], own_books: Books) -> Iterator[list[Gatewa
 # Under load.
 
 
-@pytest.mark.parametrize("outage", ["killed", "paused"])
+@pytest.mark.parametrize("outage", UNDER_LOAD)
 def test_under_load_nothing_hangs_or_fails_otherwise_than_declared(
     gateways: list[Gateway], server: RedisServer, own_books: Books, outage: str
 ) -> None:
+    paying = UNDER_LOAD[outage]
     asks = {
         "free": (FREE.secret, SHORT),
         "roomy": (ROOMY.secret, SHORT),
-        "paying": (PAYING.secret, SHORT),
+        "paying": (paying.secret, SHORT),
     }
     with Load(gateways, asks, callers=4) as load:
         eventually(lambda: min(len(answers) for answers in load.answers.values()) > 40, True)
@@ -93,9 +97,7 @@ def test_under_load_nothing_hangs_or_fails_otherwise_than_declared(
         server.restart() if outage == "killed" else server.resume()
         all_ready(gateways)
         well = time.perf_counter()
-        eventually(
-            lambda: min(len(load.since(name, well + 0.2)) for name in asks) > 40, True
-        )
+        eventually(lambda: min(len(load.since(name, well + 0.2)) for name in asks) > 40, True)
     assert well - mended < 3
     for name in ("free", "roomy"):
         assert set(tally(load.answers[name])) == {"200"}, name
@@ -112,11 +114,11 @@ def test_under_load_nothing_hangs_or_fails_otherwise_than_declared(
     assert int(refused.headers["retry-after"]) >= 1
     if outage == "paused":
         # What was held or being settled when it stopped is put right: by lease at the latest.
-        eventually(lambda: held(gateways[0], PAYING), "0")
+        eventually(lambda: held(gateways[0], paying), "0")
         # Every request left its record, the refused ones too, and what was spent is what they say.
-        count = len(load.answers["paying"])
-        records = own_books.wait_for_records("paying", count)
-        assert own_books.account("paying", "key:paying").spent == spent_of(records)
+        records = own_books.wait_for_records(paying.id, len(load.answers["paying"]))
+        assert len({record["request_id"] for record in records}) == len(records)
+        assert own_books.account(paying.id, f"key:{paying.id}").spent == spent_of(records)
 
 
 @pytest.mark.parametrize("how", ["killed", "paused"])
@@ -170,13 +172,14 @@ def test_a_key_without_limits_makes_no_trip(gateways: list[Gateway], server: Red
 
 
 @pytest.mark.parametrize(
-    ("how", "caller", "reason"),
+    ("how", "caller", "reasons"),
     [
-        ("killed", NARROW[0], "unreachable"),
-        ("paused", NARROW[1], "slow"),
-        ("readonly", NARROW[2], "readonly"),
-        ("full", NARROW[3], "oom"),
+        ("killed", NARROW[0], {"unreachable"}),
+        ("paused", NARROW[1], {"slow", "unreachable"}),
+        ("readonly", NARROW[2], {"readonly"}),
+        ("full", NARROW[3], {"oom"}),
     ],
+    ids=["killed", "paused", "readonly", "full"],
 )
 def test_each_replica_gives_its_share_until_the_store_is_back(
     gateways: list[Gateway],
@@ -184,7 +187,7 @@ def test_each_replica_gives_its_share_until_the_store_is_back(
     own_books: Books,
     how: str,
     caller: Caller,
-    reason: str,
+    reasons: set[str],
 ) -> None:
     know_each_other(gateways, own_books)
     with out(server, how):
@@ -192,7 +195,7 @@ def test_each_replica_gives_its_share_until_the_store_is_back(
         all_say(gateways, "store_unavailable")
         for gateway in gateways:
             health = gateway.get("/health/ready", None)
-            assert health.document["store"] == reason
+            assert health.document["store"] in reasons
             assert gateway.get("/health/live", None).status == 200
             answers = shoot([gateway], caller.secret, SHORT, 30)
             assert tally(answers) == {"200": 10, LIMITED: 20}
@@ -240,6 +243,7 @@ def test_a_forgotten_script_is_loaded_again(gateways: list[Gateway], server: Red
 def test_slots_taken_as_the_store_stopped_are_free_when_it_is_back(
     gateways: list[Gateway], server: RedisServer, own_books: Books
 ) -> None:
+    shoot(gateways, ROOMY.secret, SHORT, 40)  # so that there are connections to be left hanging
     with out(server, "paused"):
         # The store will read these when it goes on, long after they were decided without it.
         shoot(gateways, FEW.secret, SHORT, 4)
@@ -279,9 +283,9 @@ UNLIMITED = VARIANTS.caller("unlimited")
 def test_allow_lets_everything_pass_and_charges_it_afterwards() -> None:
     with (
         RedisServer.start() as own,
-        fleet(
-            VARIANTS, own.port, 1, on_outage={"limits": "allow", "budgets": "allow"}
-        ) as [gateway],
+        fleet(VARIANTS, own.port, 1, on_outage={"limits": "allow", "budgets": "allow"}) as [
+            gateway
+        ],
     ):
         assert tally(shoot([gateway], OPEN_PAYING.secret, SHORT, 2)) == {"200": 2}
         own.pause()
@@ -304,9 +308,9 @@ def test_allow_lets_everything_pass_and_charges_it_afterwards() -> None:
 def test_refuse_refuses_whoever_has_limits() -> None:
     with (
         RedisServer.start() as own,
-        fleet(
-            VARIANTS, own.port, 1, on_outage={"limits": "refuse", "budgets": "refuse"}
-        ) as [gateway],
+        fleet(VARIANTS, own.port, 1, on_outage={"limits": "refuse", "budgets": "refuse"}) as [
+            gateway
+        ],
     ):
         own.kill()
         answers = shoot([gateway], OPEN.secret, SHORT, 10)
@@ -407,8 +411,8 @@ def timed(gateway: Gateway, caller: Caller) -> tuple[Reply, float]:
 
 
 def p99(gateway: Gateway, caller: Caller) -> float:
-    """The best of three rounds: what else the machine does is not what is measured."""
+    """The best of two rounds: what else the machine does is not what is measured."""
     return min(
         statistics.quantiles([timed(gateway, caller)[1] for _ in range(100)], n=100)[98]
-        for _ in range(3)
+        for _ in range(2)
     )
