@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from random import getrandbits
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from cache.local_limits import LocalLimits
 
 LEASE_SECONDS = 60.0  # how long a dead replica's slots stay taken
 RENEWALS = 4  # a lease is renewed this many times in its own length
-GHOST_SECONDS = 1.0
+GHOST_SECONDS = 0.25
 MAX_GHOSTS = 10_000  # slots that an unanswered command may have taken
 
 
@@ -93,7 +94,8 @@ class Limiter:
     def settle(self, plan: LimitPlan, admission: Admission, used: int) -> None:
         """Free the slots, and correct the token buckets to what was really ``used``.
 
-        Not waited for by the caller's answer. Where the store is gone, leases and refills mend it.
+        Not waited for by the caller's answer. Where the store is gone, slots are freed when it is
+        back, and refills mend the buckets.
         """
         if admission.decision.local:
             self._local.settle(
@@ -114,7 +116,10 @@ class Limiter:
         for _, bucket in buckets:
             args += (bucket.interval, units)
         keys = [key for key, _ in buckets] + list(slot_keys)
-        self._store.tell(self._settle, keys, args)
+        ghost = (slot_keys, admission.lease)
+        self._store.tell(
+            self._settle, keys, args, partial(self._ghosts.append, ghost) if slot_keys else None
+        )
 
     async def keep_leases(self) -> None:
         """Renew the leases of running requests, and free slots that nobody has, while this runs."""
@@ -131,8 +136,9 @@ class Limiter:
 
     def _lay_ghosts(self) -> None:
         for _ in range(len(self._ghosts)):
-            keys, lease = self._ghosts.popleft()
-            self._store.tell(self._settle, keys, [lease, 0])
+            ghost = self._ghosts.popleft()
+            keys, lease = ghost
+            self._store.tell(self._settle, keys, [lease, 0], partial(self._ghosts.append, ghost))
 
     async def _renew_all(self) -> None:
         for key, leases in list(self._running.items()):

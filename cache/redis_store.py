@@ -185,12 +185,9 @@ class RedisStore:
 
     def _teach(self, pending: Pending, script: Script) -> None:
         """The store does not know the script (a new one, or a new primary): send it whole."""
-        loop = self._loop
-        assert loop is not None
-        again = pending._replace(
-            args=("EVAL", script.text, *pending.args[2:]), script=None, asked=loop.time()
-        )
-        self._waiting[id(again)] = again
+        again = pending._replace(args=("EVAL", script.text, *pending.args[2:]), script=None)
+        # First in line again, because it was asked first: it has no second timeout.
+        self._waiting = {id(again): again, **self._waiting}
         self._queue.append(again)
         self._flush()
 
