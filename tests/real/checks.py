@@ -7,7 +7,6 @@ from functools import partial
 
 from tests.real import (
     bodies,
-    chat,
     chat_bridge,
     clients_run,
     crowd,
@@ -55,8 +54,6 @@ def everything() -> Iterator[Check]:
         yield Check("chat bridge", question.name, VLLM, partial(_refused, question, param))
     for refusal in refusals.REFUSALS:
         yield Check("errors", refusal.name, BOTH, partial(_error, refusal))
-    for asked in chat.QUESTIONS:
-        yield Check("chat", asked.name, VLLM, partial(_chat, asked))
     for sent in bodies.every():
         yield Check("bodies", sent.name, VLLM, partial(_body, sent))
     yield Check("disconnect", "in the middle of a stream", VLLM, _left(disconnect.streamed))
@@ -113,11 +110,6 @@ def _error(refusal: refusals.Refusal, servers: Servers) -> Finding:
 
 def _left(leave: Callable[[Endpoint, Endpoint], Finding]) -> Callable[[Servers], Finding]:
     return lambda servers: leave(_there(servers.vllm), _there(servers.gateway))
-
-
-def _chat(asked: chat.ChatQuestion, servers: Servers) -> Finding:
-    gateway = _there(servers.gateway).under("tiny-vllm")
-    return chat.compare(asked, _there(servers.vllm), gateway)
 
 
 def _body(sent: bodies.Body, servers: Servers) -> Finding:
