@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -92,9 +93,12 @@ class _Check:
         if store.timeout <= 0:
             self._fault(("store", "timeout"), "must be more than 0")
         try:
-            parse_store_url(url)
+            ca_file = parse_store_url(url).ca_file
         except ValueError as error:
             self._fault(("store", "url"), str(error))
+        else:
+            if ca_file:
+                self._certificates(("store", "url"), ca_file)
         if server.max_body_bytes < 1024:
             self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
 
@@ -112,6 +116,8 @@ class _Check:
         proxy = provider.proxy.reveal()
         if proxy and (problem := _url_problem(proxy, ("http", "https"), credentials=True)):
             self._fault((*path, "proxy"), problem)
+        if provider.ca_file:
+            self._certificates((*path, "ca_file"), provider.ca_file)
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
         sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}
@@ -123,6 +129,13 @@ class _Check:
         for place, value in sent.items():
             if not value.reveal().isprintable() or not value.reveal().isascii():
                 self._fault(place, "must be printable ASCII: it is sent as a header")
+
+    def _certificates(self, path: Path, file: str) -> None:
+        try:
+            ssl.create_default_context(cafile=file)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "holds no certificates"
+            self._fault(path, f"certificates cannot be read from {file!r}: {reason}")
 
     def models(self) -> None:
         for alias, model in self._settings.models.items():

@@ -91,6 +91,9 @@ class Gateway:
         except ConfigError as error:
             self._log.error("reload_refused", problems=error.problems)
             return False
+        except Exception as error:  # noqa: BLE001 - an outermost door: the last good one stays
+            self._log.error("reload_failed", exc_info=error)
+            return False
         old, self._current = self._current, fresh
         self._log.info("reloaded", generation=fresh.name, before=old.name)
         await old.retire()

@@ -7,8 +7,8 @@
 | request_id      | RequestId             | Metering, route (forwarded), errors     |
 | headers         | RequestId             | Protocol, Auth, Body, route             |
 | started         | RequestId             | Metering                                |
-| key             | Auth                  | route, Metering                         |
-| body, request   | Body                  | route, Metering (body, if told to log)  |
+| key             | Auth                  | RateLimit, Budget, route, Metering      |
+| body, request   | Body                  | RateLimit, Budget, route, Metering      |
 | store_out       | RateLimit             | Budget (asks a store that is out once)  |
 | reply_headers   | RateLimit, route      | RequestId, when the answer starts       |
 | outcome.status, .first_byte | RequestId | Metering                                |
@@ -111,7 +111,9 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     beside = [_layer(Protocol, method="GET")]
     litestar = Litestar(
         route_handlers=[
-            _route("/v1/completions", completions_app(targets), completions),
+            _route(
+                "/v1/completions", completions_app(targets, float(server.send_timeout)), completions
+            ),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)

@@ -26,21 +26,18 @@ class Policies:
 
     def limits(self, key: Key, alias: str) -> LimitPlan | None:
         """Every limit on this key's requests for this model; None where there is none."""
-        place = (key.id, alias)
+        place = _place(key, alias)
         if place not in self._limits:
-            if alias not in key.models:
-                alias = ""  # a name that leads nowhere is not worth a plan of its own
-                place = (key.id, alias)
-            self._limits[place] = self._limit_plan(key, alias)
+            self._limits[place] = self._limit_plan(key, place[1])
         return self._limits[place]
 
     def budgets(self, key: Key, alias: str) -> BudgetPlan | None:
         """Every budget on this key's requests for this model; None where there is none."""
-        place = (key.id, alias)
+        place = _place(key, alias)
         if place not in self._budgets:
             budgets = tuple(
                 self._budget(scope, budget)
-                for scope, _, budget in self._scopes(key, alias)
+                for scope, _, budget in self._scopes(key, place[1])
                 if budget is not None
             )
             self._budgets[place] = BudgetPlan(key.tenant, budgets) if budgets else None
@@ -72,6 +69,11 @@ class Policies:
         if not buckets and not slots:
             return None
         return LimitPlan.of(key.tenant, buckets, slots)
+
+
+def _place(key: Key, alias: str) -> tuple[str, str]:
+    """Where a plan is kept: a name that leads nowhere is not worth a plan of its own."""
+    return key.id, alias if alias in key.models else ""
 
 
 def _buckets(scope: str, policy: LimitPolicy) -> Iterator[Bucket]:

@@ -64,6 +64,8 @@ class Main:
     """The main process: starts workers, hands on signals, decides whether a new file is good."""
 
     def __init__(self, loaded: Loaded, text: str, source: str, file: str | None) -> None:
+        # Until the workers are there, a reload asked for must not end us.
+        signal.signal(RELOAD_SIGNAL, signal.SIG_IGN)
         self._file = file
         self._generation = loaded.generation
         self._server_settings = server = loaded.settings.server
@@ -89,6 +91,8 @@ class Main:
         )
         self._granian.on_startup(self._take_signals)
         self._pid = os.getpid()
+        self._reloading = threading.Lock()
+        self._stopping = False
 
     def run(self) -> None:
         """Serve until told to stop.
@@ -115,11 +119,21 @@ class Main:
     def _on_stop(self, *_: Any) -> None:
         if os.getpid() != self._pid:
             sys.exit(0)
+        if self._stopping:  # asked twice: no more patience
+            self._granian.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+            return
+        self._stopping = True
         self._signal_workers(DRAIN_SIGNAL)
         delay = float(self._server_settings.shutdown_delay)
-        threading.Timer(delay, self._granian.signal_handler_interrupt).start()
+        timer = threading.Timer(delay, self._granian.signal_handler_interrupt)
+        timer.daemon = True
+        timer.start()
 
     def _reload(self) -> None:
+        with self._reloading:
+            self._reload_once()
+
+    def _reload_once(self) -> None:
         if self._file is None:
             _say("reload: this gateway runs on its built-in configuration; nothing to read anew")
             return

@@ -18,6 +18,7 @@ from cache.replicas import Heartbeat
 from cache.usage import UsageLog
 
 RESTART_SECONDS = 1.0
+TELL_SECONDS = 0.25
 
 
 class Services:
@@ -42,16 +43,37 @@ class Services:
         self._run(shared.usage.keep_writing)
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
+            self._run(self._keep_telling)
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.shared.ledger.settle_owed()
+        self.shared.limiter.lay_ghosts()
         await self.shared.usage.flush()
         if self.shared.store.shared:
             await self._heartbeat.leave()
         await self.shared.store.aclose()
+
+    async def _keep_telling(self) -> None:
+        """Log when the store goes and comes back, and what was lost meanwhile."""
+        log = structlog.get_logger("headgate")
+        shared = self.shared
+        was_open, lost, dropped = False, 0, 0
+        while True:
+            breaker = shared.store.breaker
+            if breaker.open != was_open:
+                was_open = breaker.open
+                if was_open:
+                    log.warning("store_out", reason=breaker.reason)
+                else:
+                    log.warning("store_back")
+            if (shared.ledger.lost, shared.usage.dropped) != (lost, dropped):
+                lost, dropped = shared.ledger.lost, shared.usage.dropped
+                log.error("store_lost", settlements=lost, usage_records=dropped)
+            await asyncio.sleep(TELL_SECONDS)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))

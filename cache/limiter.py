@@ -56,6 +56,7 @@ class Limiter:
         self._admit = script("admit")
         self._settle = script("settle_limits")
         self._renew = script("renew")
+        self._adopt = script("adopt")
         self._local = LocalLimits()
         self._ghosts: deque[tuple[tuple[str, ...], str]] = deque(maxlen=MAX_GHOSTS)
         self._running: dict[str, dict[str, None]] = {}  # slot key -> leases of this process
@@ -84,7 +85,11 @@ class Limiter:
             if self._on_outage == "allow":
                 return Admission(Decision(True, local=True), lease, 0)
             return Admission(
-                self._local.admit(plan.buckets, plan.slots, plan.keys, lease, tokens), lease, tokens
+                self._local.admit(
+                    plan.buckets, plan.slots, plan.keys, lease, tokens, self._running
+                ),
+                lease,
+                tokens,
             )
         decision = _decision(plan, answer)
         if decision.allowed and plan.slots:
@@ -101,6 +106,10 @@ class Limiter:
             self._local.settle(
                 plan.buckets, plan.keys, plan.slots, admission.lease, admission.reserved - used
             )
+            slot_keys = plan.keys[len(plan.buckets) :]
+            if any(admission.lease in self._running.get(key, ()) for key in slot_keys):
+                self._forget(plan, admission.lease)
+                self._ghosts.append((slot_keys, admission.lease))
             return
         self._forget(plan, admission.lease)
         units = admission.reserved - used
@@ -128,17 +137,28 @@ class Limiter:
         while True:
             await asyncio.sleep(turn)
             elapsed += turn
-            if self._ghosts and not self._store.breaker.open:
-                self._lay_ghosts()
+            if not self._store.breaker.open:
+                self.lay_ghosts()
+                self._bring_home()
             if elapsed >= self._lease / RENEWALS:
                 elapsed = 0.0
                 await self._renew_all()
 
-    def _lay_ghosts(self) -> None:
+    def lay_ghosts(self) -> None:
+        """Free slots in the store that an unanswered command may have taken."""
         for _ in range(len(self._ghosts)):
             ghost = self._ghosts.popleft()
             keys, lease = ghost
             self._store.tell(self._settle, keys, [lease, 0], partial(self._ghosts.append, ghost))
+
+    def _bring_home(self) -> None:
+        """Requests admitted alone that still run count in the store again, now that it is back."""
+        for key, leases in self._local.leases.items():
+            strangers = [lease for lease in leases if lease not in self._running.get(key, ())]
+            if strangers:
+                self._running.setdefault(key, {}).update(dict.fromkeys(strangers))
+                args = [int(self._lease * 1e6), *strangers]
+                self._store.tell(self._adopt, [key], args)
 
     async def _renew_all(self) -> None:
         for key, leases in list(self._running.items()):

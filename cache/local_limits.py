@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
+from types import MappingProxyType
 
 from app.core.limits import Bucket, Decision, Level, Slots, give_back, level, take
 
 MAX_BUCKETS = 10_000
+NOBODY: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 class LocalLimits:
@@ -17,7 +19,7 @@ class LocalLimits:
     def __init__(self) -> None:
         self.replicas = 1
         self._full_at: dict[str, float] = {}
-        self._leases: dict[str, set[str]] = {}
+        self.leases: dict[str, set[str]] = {}
 
     def admit(
         self,
@@ -26,8 +28,13 @@ class LocalLimits:
         keys: Sequence[str],
         lease: str,
         tokens: int,
+        running: Mapping[str, Collection[str]] = NOBODY,
     ) -> Decision:
-        """As the script decides, on this process's clock and share."""
+        """As the script decides, on this process's clock and share.
+
+        ``running`` are the leases, by key, of requests that the store admitted here and that still
+        run.
+        """
         now = monotonic() * 1e6
         if len(self._full_at) > MAX_BUCKETS:
             self._full_at = {key: at for key, at in self._full_at.items() if at > now}
@@ -48,12 +55,13 @@ class LocalLimits:
         slot_keys = keys[len(buckets) :]
         for key, slot in zip(slot_keys, slots, strict=True):
             most = max(1, slot.most // self.replicas)
-            if refused_by is None and len(self._leases.get(key, ())) >= most:
+            taken = len(set(self.leases.get(key, ())) | set(running.get(key, ())))
+            if refused_by is None and taken >= most:
                 refused_by = (slot.scope, "concurrent")
         if refused_by is None:
             self._full_at.update(zip(keys, after, strict=False))
             for key in slot_keys:
-                self._leases.setdefault(key, set()).add(lease)
+                self.leases.setdefault(key, set()).add(lease)
         levels = self._levels(shares, keys, now)
         if refused_by is None:
             return Decision(True, levels, local=True)
@@ -76,11 +84,11 @@ class LocalLimits:
                 share = self._share(bucket)
                 self._full_at[key] = give_back(share, self._full_at[key], now, units)
         for key in keys[len(buckets) : len(buckets) + len(slots)]:
-            leases = self._leases.get(key)
+            leases = self.leases.get(key)
             if leases is not None:
                 leases.discard(lease)
                 if not leases:
-                    del self._leases[key]
+                    del self.leases[key]
 
     def _share(self, bucket: Bucket) -> Bucket:
         return bucket._replace(

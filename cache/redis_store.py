@@ -22,7 +22,7 @@ CONNECT_SECONDS = (
 # What a server says when it cannot take writes; the rest are mistakes of ours and go on as such.
 _OUTAGES = frozenset(
     {"READONLY", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "BUSY",
-     "NOAUTH", "NOPERM", "TRYAGAIN"}
+     "NOAUTH", "NOPERM", "TRYAGAIN", "MOVED", "ASK"}
 )  # fmt: skip
 
 

@@ -104,13 +104,14 @@ class ClusterLine:
             self._start(self._send_one(pending))
 
     def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        self._start(self._client.aclose())
+        self._start(self.closed())
         self._store.lost(self)
 
     async def closed(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """What was told is sent first, each command within the client's own timeouts."""
+        others = self._tasks - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=CONNECT_SECONDS)
         with suppress(errors.RedisError, OSError):
             await self._client.aclose()
 

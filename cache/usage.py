@@ -56,11 +56,12 @@ class UsageLog:
         self._record = script("record")
         self._waiting: list[Item] = []
         self._batches: deque[Batch] = deque()
+        self._in_batches = 0
         self.dropped = 0
 
     def add(self, record: dict[str, Any], now: float) -> None:
         """Remember one record; ``now`` is unix seconds. It must name a tenant."""
-        if len(self._waiting) + sum(len(b.items) for b in self._batches) >= MAX_BUFFERED:
+        if len(self._waiting) + self._in_batches >= MAX_BUFFERED:
             self.dropped += 1
             return
         self._waiting.append((now, record))
@@ -73,6 +74,8 @@ class UsageLog:
 
     async def flush(self) -> None:
         """Write everything now; what the store does not take stays for the next time."""
+        if self._store.breaker.open:
+            return
         self._form_batches()
         while self._batches:
             batch = self._batches[0]
@@ -82,9 +85,13 @@ class UsageLog:
                 return  # kept for the next time, under the same id: it may have been written
             except Exception:
                 self.dropped += len(batch.items)  # it would stand in the way for ever
-                self._batches.popleft()
+                self._done_with(batch)
                 raise
-            self._batches.popleft()
+            self._done_with(batch)
+
+    def _done_with(self, batch: Batch) -> None:
+        self._batches.popleft()
+        self._in_batches -= len(batch.items)
 
     def _form_batches(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -95,6 +102,7 @@ class UsageLog:
             for start in range(0, len(items), BATCH):
                 part = items[start : start + BATCH]
                 self._batches.append(Batch(f"{getrandbits(96):024x}", tenant, part))
+                self._in_batches += len(part)
 
     async def _write(self, batch: Batch) -> None:
         tenant, items = batch.tenant, batch.items

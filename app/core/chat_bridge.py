@@ -31,6 +31,7 @@ _REWRITTEN = (
     "best_of",
     "n",
     "max_tokens",
+    "max_completion_tokens",
     "stream_options",
 )
 

@@ -13,7 +13,14 @@ import orjson
 
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
-from app.core.usage import Usage, estimate_bytes, estimate_prompts, estimate_text, read_usage
+from app.core.usage import (
+    Usage,
+    credible,
+    estimate_bytes,
+    estimate_prompts,
+    estimate_text,
+    read_usage,
+)
 
 ID_PREFIX = "cmpl-"
 OBJECT = "text_completion"
@@ -81,7 +88,7 @@ def _as_it_stands(body: bytes, request: CompletionRequest) -> Answer | None:
         ):
             return None
     usage = clean.usage
-    if usage.prompt_tokens < 0 or usage.completion_tokens < 0:
+    if not (credible(usage.prompt_tokens) and credible(usage.completion_tokens)):
         return None
     return Answer(body, clean.model, Usage(usage.prompt_tokens, usage.completion_tokens))
 

@@ -15,6 +15,7 @@ from app.core import json_body
 from app.core.errors import InvalidRequest, Problem
 from app.core.fields import (
     Check,
+    alias,
     any_integer,
     boolean,
     integer,
@@ -32,7 +33,7 @@ DEFAULT_MAX_TOKENS = 16  # what the OpenAI API counts when the field is absent
 Prompt = str | list[int]
 
 FIELDS: dict[str, Check] = {
-    "model": text,
+    "model": alias,
     "prompt": prompt_problem,
     "max_tokens": integer(0, None),
     "temperature": number(0, 2),
@@ -59,12 +60,22 @@ _ABSENT: dict[str, Callable[[Any], bool]] = {
 }
 
 
+# Under which names a request may say how much is generated; OpenAI's first, then what servers know.
+_LIMITED_BY = frozenset({"max_tokens", "max_completion_tokens"})
+_ALSO_GENERATES = ("n_predict", "max_new_tokens")
+
+
 class CompletionRequest:
-    """A valid request. ``document`` holds what was sent, without the members that mean absent."""
+    """A valid request. ``document`` holds what was sent, without the members that mean absent.
+
+    ``bind_max_tokens`` has the default of ``max_tokens`` sent too: a budget holds money for it, and
+    servers differ on what they take an absent one for.
+    """
 
     __slots__ = (
         "_raw",
         "best_of",
+        "bind_max_tokens",
         "document",
         "echo",
         "logprobs",
@@ -86,7 +97,8 @@ class CompletionRequest:
         self.prompts: list[Prompt] = [] if self.messages is not None else _split(document["prompt"])
         self.n: int = get("n", 1)
         self.best_of: int = get("best_of", self.n)
-        self.max_tokens: int = get("max_tokens", DEFAULT_MAX_TOKENS)
+        self.max_tokens: int = get("max_tokens", _chat_limit(document))
+        self.bind_max_tokens = False
         self.stream: bool = get("stream", False)
         self.stream_options: dict[str, Any] = get("stream_options") or {}
         self.echo: bool = get("echo", False)
@@ -102,12 +114,20 @@ class CompletionRequest:
         """How many choices a whole answer has."""
         return max(1, len(self.prompts)) * self.n
 
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens that one choice can have, by any name that servers know."""
+        named = [self.document.get(name) for name in _ALSO_GENERATES]
+        return max(self.max_tokens, *(value for value in named if type(value) is int), 0)
+
     def body_for(self, model: str, changes: dict[str, bytes] | None = None) -> bytes:
         """The body to send upstream: the caller's own bytes, member by member.
 
         Only ``model`` is rewritten, and what ``changes`` names (an empty value leaves it out).
         """
         changes = changes or {}
+        if self.bind_max_tokens and not _LIMITED_BY & (self.document.keys() | changes.keys()):
+            changes = changes | {"max_tokens": b"%d" % DEFAULT_MAX_TOKENS}
         raw = self._raw
         parts = [b'"model":' + orjson.dumps(model)]
         parts += [
@@ -117,6 +137,12 @@ class CompletionRequest:
         ]
         parts += [orjson.dumps(name) + b":" + value for name, value in changes.items() if value]
         return b"{" + b",".join(parts) + b"}"
+
+
+def _chat_limit(document: dict[str, Any]) -> int:
+    """The limit by its name in the chat schema, which ``messages`` may bring along."""
+    value = document.get("max_completion_tokens")
+    return value if type(value) is int and value > 0 else DEFAULT_MAX_TOKENS
 
 
 def parse(body: bytes) -> CompletionRequest:

@@ -11,6 +11,7 @@ from typing import Any
 Check = Callable[[Any], str | None]
 
 MAX_PROMPTS = 2048
+MAX_ALIAS = 256
 MAX_STOPS = 64  # editors send a dozen and more; the upstream decides below this bound
 
 
@@ -59,6 +60,13 @@ def boolean(value: Any) -> str | None:
 
 def text(value: Any) -> str | None:
     return None if type(value) is str else "must be a string"
+
+
+def alias(value: Any) -> str | None:
+    problem = text(value)
+    if problem is None and len(value) > MAX_ALIAS:
+        return f"must be at most {MAX_ALIAS} characters long"
+    return problem
 
 
 def optional_object(value: Any) -> str | None:

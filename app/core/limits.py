@@ -72,8 +72,9 @@ def take(bucket: Bucket, full_at: float, now: float, cost: int) -> tuple[float, 
 def level(bucket: Bucket, full_at: float, now: float) -> Level:
     """What a bucket holds now."""
     missing = max(0.0, full_at - now)
-    units = bucket.burst - missing / bucket.interval
-    return Level(max(0, int(units + 1e-6)), int(missing))
+    # The same half microsecond as in `take`: what is said to be left can be taken, and no more.
+    units = (bucket.burst * bucket.interval - missing + 0.499) / bucket.interval
+    return Level(min(bucket.burst, max(0, int(units))), int(missing))
 
 
 def give_back(bucket: Bucket, full_at: float, now: float, units: int) -> float:

@@ -52,7 +52,7 @@ def dollars_text(nano: int) -> str:
 
 def output_bound(request: CompletionRequest) -> int:
     """The most tokens that a request can generate: prompts x max(n, best_of) x max_tokens."""
-    return max(1, len(request.prompts)) * max(request.n, request.best_of) * request.max_tokens
+    return max(1, len(request.prompts)) * max(request.n, request.best_of) * request.most_tokens
 
 
 def prompt_bound(request: CompletionRequest) -> int:

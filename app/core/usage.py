@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+MAX_TOKENS = 1_000_000_000
 _BYTES_PER_TOKEN = 4  # OpenAI's rule of thumb for English text
 
 
@@ -32,9 +33,14 @@ def read_usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens", 0)
-    if type(prompt) is not int or type(completion) is not int or prompt < 0 or completion < 0:
+    if type(prompt) is not int or type(completion) is not int:
         return None
-    return Usage(prompt, completion)
+    return Usage(prompt, completion) if credible(prompt) and credible(completion) else None
+
+
+def credible(count: int) -> bool:
+    """Whether an upstream's count can be one: what is charged for it must stay exact."""
+    return 0 <= count <= MAX_TOKENS
 
 
 def estimate_text(text: str) -> int:

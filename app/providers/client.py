@@ -123,6 +123,8 @@ class Client:
             raise translate(error) from error
         finally:
             call.waited += perf_counter() - began
+        if response.extensions.get("retried"):
+            call.attempts += 1
         if response.status_code != 200:
             raise await self._refusal(response)
         if header(response, b"content-encoding") not in (b"", b"identity"):

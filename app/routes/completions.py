@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from time import time
+from typing import Any
 
 from app.core import sse
 from app.core.asgi import Receive, Scope, Send, body_message, json_messages, start_message
@@ -27,10 +29,17 @@ _STREAM_HEADERS: HeaderList = [
 ]
 
 
-def completions_app(router: Router) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """The endpoint behind the chain; it raises GatewayError as long as nothing was sent."""
+def completions_app(
+    router: Router, send_timeout: float
+) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The endpoint behind the chain; it raises GatewayError as long as nothing was sent.
+
+    ``send_timeout``: seconds for which a caller of a stream may read nothing.
+    """
 
     patience = Patience(PATIENCE_SECONDS)
+    stall = Patience(send_timeout)
+    endings = Endings()
 
     async def completions(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
@@ -46,7 +55,8 @@ def completions_app(router: Router) -> Callable[[Scope, Receive, Send], Awaitabl
         departure = Departure(receive, patience)
         try:
             if request.stream:
-                await _stream(departure, send, exchange, route, provider, call)
+                read = _patiently(send, departure, stall)
+                await _stream(departure, read, exchange, route, provider, call, endings)
             else:
                 await _plain(departure, send, exchange, route, provider, call)
         except CallerGone:
@@ -91,9 +101,11 @@ async def _stream(
     route: Route,
     provider: Completions,
     call: Call,
+    endings: Endings,
 ) -> None:
     shaper = StreamShaper(call.request, call.model, int(time()))
     batches = provider.stream(call)
+    sent = False
     try:
         with departure:
             # Nothing is sent before the first event: until then a failure still has a status.
@@ -105,10 +117,42 @@ async def _stream(
             except UpstreamError as error:
                 exchange.outcome.error_code = error.code
                 await send(body_message(sse.event(error.body())))
-        await _read_out(batches)
+        sent = True
     finally:
         exchange.outcome.usage = shaper.usage
-        await _close(batches)
+        if sent:
+            endings.begin(batches)
+        else:
+            await _close(batches)
+
+
+def _patiently(send: Send, departure: Departure, stall: Patience) -> Send:
+    """A ``send`` that gives up a caller who does not read for longer than ``stall`` waits."""
+
+    async def send_in_time(message: Any) -> None:
+        give_up = departure.give_up
+        stall.begin(give_up)
+        try:
+            await send(message)
+        finally:
+            stall.end(give_up)
+
+    return send_in_time
+
+
+class Endings:
+    """Streams whose caller has everything and whose upstream has still to end its body.
+
+    Aside, so that what the request held (slots, money) is given back at once.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, batches: AsyncIterator[Batch]) -> None:
+        task = asyncio.get_running_loop().create_task(_read_out(batches))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 class _First:
@@ -183,6 +227,7 @@ async def _read_out(batches: AsyncIterator[Batch]) -> None:
     with suppress(UpstreamError):
         async for _ in batches:
             pass
+    await _close(batches)
 
 
 async def _close(batches: AsyncIterator[Batch]) -> None:

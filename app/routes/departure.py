@@ -20,7 +20,7 @@ class CallerGone(Exception):
 class Departure:
     """Cancels the work of the current task when the caller leaves; ``with`` raises CallerGone."""
 
-    __slots__ = ("_begin", "_gone", "_patience", "_receive", "_task", "_watcher")
+    __slots__ = ("_begin", "_gone", "_patience", "_receive", "_task", "_watcher", "give_up")
 
     def __init__(self, receive: Receive, patience: Patience) -> None:
         self._receive = receive
@@ -32,6 +32,8 @@ class Departure:
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
         self._begin = self._watch_from_now
+        # For whoever finds out in another way, such as a caller that does not read.
+        self.give_up = self._leave
         self._patience.begin(self._begin)
         return self
 
@@ -42,7 +44,7 @@ class Departure:
         trace: TracebackType | None,
     ) -> None:
         self._patience.end(self._begin)
-        del self._begin  # a cycle: only the collector would find it
+        del self._begin, self.give_up  # cycles: only the collector would find them
         if self._watcher is not None:
             self._watcher.cancel()
         if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
@@ -56,6 +58,9 @@ class Departure:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         assert self._task is not None
         self._gone = True
         self._task.cancel()

@@ -141,3 +141,11 @@ def test_whoever_waits_exactly_so_long_is_let_in(
         elif not decision.allowed:
             clock.microseconds += decision.wait
             assert ask(limits, bucket, cost).allowed
+
+
+def test_who_was_admitted_by_the_store_and_still_runs_counts() -> None:
+    slots = (Slots("key:k", 2),)
+    local = LocalLimits()
+    running = {"slots": {"one", "two"}}
+    assert not local.admit((), slots, ("slots",), "three", 0, running).allowed
+    assert local.admit((), slots, ("slots",), "three", 0, {"slots": {"one"}}).allowed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.config import ConfigError, load
@@ -234,3 +236,15 @@ def test_a_plan_holds_every_budget_that_bears_on_a_request() -> None:
     ]
     assert [slots.scope for slots in limits.slots] == ["key:a", "model:house", "tenant"]
     assert limits.keys == tuple(dict.fromkeys(limits.keys))
+
+
+def test_certificates_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    provider = "{kind: openai, base_url: 'https://h/v1', ca_file: /nowhere/ca.pem}"
+    with pytest.raises(ConfigError) as told:
+        load(f"providers: {{up: {provider}}}", "gw.yaml", {})
+    assert "providers.up.ca_file" in told.value.problems[0]
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    with pytest.raises(ConfigError) as told:
+        load(f"store: {{url: 'rediss://h?ssl_ca_certs={empty}'}}", "gw.yaml", {})
+    assert "store.url" in told.value.problems[0]

@@ -65,3 +65,9 @@ def test_a_text_is_estimated_at_four_bytes_a_token(text: str, tokens: int) -> No
 )
 def test_every_prompt_counts_and_token_ids_exactly(prompts: list[Any], tokens: int) -> None:
     assert estimate_prompts(prompts) == tokens
+
+
+@pytest.mark.parametrize("count", [10**30, 10**18, -1])
+def test_a_count_that_cannot_be_one_is_not_believed(count: int) -> None:
+    assert read_usage({"prompt_tokens": count, "completion_tokens": 1}) is None
+    assert read_usage({"prompt_tokens": 1, "completion_tokens": count}) is None
