@@ -17,6 +17,7 @@ LEASE_SECONDS = 60.0  # how long a dead replica's holds stay held
 RENEWALS = 4  # a hold is renewed this many times in its lease
 RETRY_SECONDS = 1.0
 MAX_UNSETTLED = 10_000
+MAX_PLANS = 10_000
 
 
 class BudgetPlan(NamedTuple):
@@ -53,6 +54,31 @@ class Refusal(NamedTuple):
     account: Account
 
 
+class Current(NamedTuple):
+    """A plan's windows and the names behind them, as long as none of them has ended."""
+
+    windows: list[Window]
+    keys: tuple[str, ...]
+    starts: int
+    ends: int
+    kept_until: int
+
+
+def _current(plan: BudgetPlan, now: float) -> Current:
+    windows = [window(budget.per, now) for budget in plan.budgets]
+    keys: list[str] = []
+    for budget, span in zip(plan.budgets, windows, strict=True):
+        keys.append(names.account(plan.tenant, budget.scope, span.name))
+        keys.append(names.leases(plan.tenant, budget.scope, span.name))
+    return Current(
+        windows,
+        tuple(keys),
+        max(span.start for span in windows),
+        min(span.end for span in windows),
+        max(span.end for span in windows) + DAY,
+    )
+
+
 class Ledger:
     """Reserves, settles and reads. Every method that asks the store raises StoreUnavailable."""
 
@@ -67,6 +93,7 @@ class Ledger:
         self._account = script("account")
         self._renew = script("renew")
         self._running: dict[str, Hold] = {}
+        self._current: dict[BudgetPlan, Current] = {}
         self._unsettled: deque[tuple[Hold, int]] = deque(maxlen=MAX_UNSETTLED)
         self.lost = 0  # settlements given up because the store was out for too long
 
@@ -94,13 +121,13 @@ class Ledger:
 
     def _hold(self, plan: BudgetPlan) -> tuple[Hold, list[Window]]:
         now = self._clock()
-        windows = [window(budget.per, now) for budget in plan.budgets]
-        keys: list[str] = []
-        for budget, span in zip(plan.budgets, windows, strict=True):
-            keys.append(names.account(plan.tenant, budget.scope, span.name))
-            keys.append(names.leases(plan.tenant, budget.scope, span.name))
-        keep = max(span.end for span in windows) - int(now) + DAY
-        return Hold(f"{getrandbits(96):024x}", tuple(keys), keep), windows
+        current = self._current.get(plan)
+        if current is None or not current.starts <= now < current.ends:
+            if len(self._current) > MAX_PLANS:  # those of configurations long gone
+                self._current.clear()
+            current = self._current[plan] = _current(plan, now)
+        keep = current.kept_until - int(now)
+        return Hold(f"{getrandbits(96):024x}", current.keys, keep), current.windows
 
     def settle(self, hold: Hold, cost: int, *, again: bool = False) -> None:
         """Charge what a held request really cost. Not waited for; kept where the store is out."""

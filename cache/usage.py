@@ -22,7 +22,7 @@ FLUSH_SECONDS = 0.5
 MAX_BUFFERED = 20_000  # records not yet written, in this process
 MAX_ENTRIES = 1_000  # kept in the store for each tenant
 RECORDS_IN_ENTRY = 20
-BATCH = 500
+BATCH = 200
 HOURS_KEPT = 8 * 86400
 DAYS_KEPT = 400 * 86400
 
@@ -88,6 +88,7 @@ class UsageLog:
                 self._done_with(batch)
                 raise
             self._done_with(batch)
+            await asyncio.sleep(0)  # the embedded store takes milliseconds for a batch
 
     def _done_with(self, batch: Batch) -> None:
         self._batches.popleft()
