@@ -51,6 +51,7 @@ class RedisStore:
         self._dial = dial
         self._timeout = timeout
         self._line: Line | None = None
+        self._left: list[Line] = []  # given up, and perhaps not wholly closed
         self._queue: list[Pending] = []
         self._waiting: dict[int, Pending] = {}
         self._scheduled = False
@@ -96,7 +97,8 @@ class RedisStore:
         line, self._line = self._line, None
         if line is not None:
             line.close()
-            await line.closed()
+            self._left.append(line)
+        await self._see_off()
         self._fail_all("closing")
 
     def _ask(self, args: tuple[Any, ...], script: Script | None) -> asyncio.Future[Any]:
@@ -151,6 +153,7 @@ class RedisStore:
         line, self._line = self._line, None
         self._wake.set()
         if line is not None:
+            self._left.append(line)
             line.close()  # what it still brings would be answers to questions given up
         self._fail_all("slow")
 
@@ -179,6 +182,7 @@ class RedisStore:
         """A line ended; what it had not answered will not be answered."""
         if line is self._line:
             self._line = None
+            self._left.append(line)
             self._wake.set()
             self.breaker.failed("unreachable", at_once=True)
             self._fail_all("unreachable")
@@ -211,10 +215,19 @@ class RedisStore:
                 await self._reconnect()
             if self._line is not None and self.breaker.open:
                 await self._probe()
+            await self._see_off()
             self._wake.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_SECONDS):
                     await self._wake.wait()
+
+    async def _see_off(self) -> None:
+        """Wait for lines that were given up to be closed."""
+        while self._left:
+            line = self._left[0]
+            await line.closed()
+            if line in self._left:  # kept until it is done: we may be cancelled
+                self._left.remove(line)
 
     async def _reconnect(self) -> None:
         try:

@@ -114,6 +114,9 @@ class ClusterLine:
             await asyncio.wait(others, timeout=CONNECT_SECONDS)
         with suppress(errors.RedisError, OSError):
             await self._client.aclose()
+            # After a failure the client believes that it has nothing to close (redis-py 8.1).
+            for nodes in ("nodes_cache", "startup_nodes"):
+                await self._client.nodes_manager.aclose(nodes)
 
     async def _send_one(self, pending: Pending) -> None:
         answer: Any
