@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from time import time
 
-from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import Forbidden, GatewayError, Unauthenticated
 from app.core.exchange import Exchange, exchange_of
 from app.core.keys import KeyRing
+from app.core.refusal import refuse
 
 MAX_SECRET_BYTES = 512
 
@@ -26,8 +27,7 @@ class Auth:
         if error is None:
             await self._app(scope, receive, send)
             return
-        exchange.outcome.error_code = error.code
-        await answer_error(send, error)
+        await refuse(exchange, send, error)
 
     def _admit(self, exchange: Exchange) -> GatewayError | None:
         secret = presented_secret(exchange.headers)

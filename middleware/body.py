@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.completions import CompletionRequest
 from app.core.errors import GatewayError, InvalidRequest, Refused
 from app.core.exchange import exchange_of
+from app.core.refusal import refuse
 from app.patience import Patience
 
 
@@ -52,8 +53,7 @@ class Body:
             body = await self._read(receive, length)
             request = self._parse(body)
         except GatewayError as error:
-            exchange.outcome.error_code = error.code
-            await answer_error(send, error)
+            await refuse(exchange, send, error)
             return
         exchange.body = body
         exchange.request = request

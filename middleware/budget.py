@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.completions import CompletionRequest
-from app.core.errors import GatewayError, Unavailable
-from app.core.exchange import Exchange, exchange_of
+from app.core.errors import GatewayError
+from app.core.exchange import exchange_of
 from app.core.keys import Key
-from app.core.limits import retry_headers
 from app.core.pricing import dollars_text
+from app.core.refusal import owner_of, refuse, store_unavailable
 from cache.connection import StoreUnavailable
 from cache.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
-
-OUTAGE_WAIT = 1_000_000  # microseconds; the breaker looks again every quarter of a second
 
 
 class BudgetExceeded(GatewayError):
@@ -61,11 +59,11 @@ class Budget:
         held = None if exchange.store_out else await self._reserve(plan, bound)
         if held is None:
             if self._on_outage == "refuse":
-                await _refuse(exchange, send, _unavailable())
+                await refuse(exchange, send, store_unavailable("budgets"))
                 return
             held = self._ledger.unheld(plan)
         if isinstance(held, Refusal):
-            await _refuse(exchange, send, _refusal(held.account))
+            await refuse(exchange, send, _refusal(held.account))
             return
         request.bind_max_tokens = True  # what was held must be what can be used
         await self._call(scope, receive, send, held)
@@ -85,26 +83,10 @@ class Budget:
             self._ledger.settle(hold, outcome.cost or 0)
 
 
-async def _refuse(exchange: Exchange, send: Send, error: GatewayError) -> None:
-    exchange.outcome.error_code = error.code
-    await answer_error(send, error)
-
-
-def _unavailable() -> GatewayError:
-    return Unavailable(
-        "The store that keeps the budgets cannot be reached; try again shortly.",
-        code="store_unavailable",
-        headers=retry_headers(OUTAGE_WAIT),
-    )
-
-
 def _refusal(account: Account) -> GatewayError:
     budget = account.budget
-    whose = {"key": "This key's", "tenant": "The tenant's"}.get(
-        budget.scope.partition(":")[0], "The model's"
-    )
     return BudgetExceeded(
-        f"{whose} budget cannot cover this request: of ${dollars_text(budget.limit)} "
+        f"{owner_of(budget.scope)} budget cannot cover this request: of ${dollars_text(budget.limit)} "
         f"per {budget.per}, ${dollars_text(account.spent)} is spent and "
         f"${dollars_text(account.held)} is held by running requests."
     )

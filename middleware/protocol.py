@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError, Refused
 from app.core.exchange import exchange_of
+from app.core.refusal import refuse
 
 # Members of which two would let two parsers read two requests.
 _SINGLE = (b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding")
@@ -26,8 +27,7 @@ class Protocol:
         if error is None:
             await self._app(scope, receive, send)
             return
-        exchange_of(scope).outcome.error_code = error.code
-        await answer_error(send, error)
+        await refuse(exchange_of(scope), send, error)
 
     def _refusal(self, scope: Scope) -> GatewayError | None:
         if scope["method"] != self._method:

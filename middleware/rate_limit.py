@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
+from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.completions import CompletionRequest
-from app.core.errors import GatewayError, HeaderList, Unavailable
-from app.core.exchange import Exchange, exchange_of
+from app.core.errors import GatewayError, HeaderList
+from app.core.exchange import exchange_of
 from app.core.keys import Key
 from app.core.limits import Decision, limit_headers, retry_headers
 from app.core.pricing import output_bound
+from app.core.refusal import SOON, owner_of, refuse, store_unavailable
 from app.core.usage import estimate_prompts, estimate_text
 from cache.connection import StoreUnavailable
 from cache.limiter import Limiter, LimitPlan
-
-# Nobody knows when a running request ends; a second is soon and not a storm.
-SLOT_WAIT = 1_000_000
 
 
 class RateLimited(GatewayError):
@@ -47,13 +45,13 @@ class RateLimit:
         try:
             admission = await self._limiter.admit(plan, token_bound(request))
         except StoreUnavailable:
-            await _refuse(exchange, send, _unavailable())
+            await refuse(exchange, send, store_unavailable("limits"))
             return
         decision = admission.decision
         exchange.store_out = decision.local
         exchange.reply_headers += limit_headers(plan.buckets, decision)
         if not decision.allowed:
-            await _refuse(exchange, send, _refusal(decision))
+            await refuse(exchange, send, _refusal(decision))
             return
         try:
             await self._app(scope, receive, send)
@@ -70,24 +68,9 @@ def token_bound(request: CompletionRequest) -> int:
     return estimate_prompts(request.prompts) + output_bound(request)
 
 
-async def _refuse(exchange: Exchange, send: Send, error: GatewayError) -> None:
-    exchange.outcome.error_code = error.code
-    await answer_error(send, error)
-
-
-def _unavailable() -> GatewayError:
-    return Unavailable(
-        "The store that keeps the limits cannot be reached; try again shortly.",
-        code="store_unavailable",
-        headers=retry_headers(SLOT_WAIT),
-    )
-
-
 def _refusal(decision: Decision) -> GatewayError:
     scope, unit = decision.refused_by or ("key", "requests")
-    whose = {"key": "This key's", "tenant": "The tenant's"}.get(
-        scope.partition(":")[0], "The model's"
-    )
+    whose = owner_of(scope)
     if decision.wait is None:
         return RateLimited(
             f"{whose} limit of {unit} is smaller than what this request may use; "
@@ -95,7 +78,8 @@ def _refusal(decision: Decision) -> GatewayError:
             retryable=False,
         )
     if unit == "concurrent":
-        headers: HeaderList = retry_headers(SLOT_WAIT)
+        # Nobody knows when a running request ends; a second is soon and not a storm.
+        headers: HeaderList = retry_headers(SOON)
         return RateLimited(f"{whose} limit of concurrent requests is reached.", headers=headers)
     seconds = decision.wait / 1e6
     return RateLimited(

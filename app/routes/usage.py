@@ -10,12 +10,12 @@ from urllib.parse import parse_qs
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
-from app.core.errors import InvalidRequest, Unavailable
+from app.core.errors import InvalidRequest
 from app.core.exchange import exchange_of
 from app.core.keys import Key
-from app.core.limits import retry_headers
 from app.core.pricing import dollars_text
 from app.core.quantities import Duration
+from app.core.refusal import store_unavailable
 from cache.connection import Store, StoreUnavailable
 from cache.ledger import Account, BudgetPlan, Ledger
 from cache.usage import UsageRow, read_usage
@@ -44,11 +44,7 @@ def usage_app(store: Store, ledger: Ledger, plans: BudgetPlans) -> App:
             rows = await read_usage(store, key.tenant, since, until)
             accounts = await _accounts(key, ledger, plans)
         except StoreUnavailable:
-            raise Unavailable(
-                "The store that keeps the usage cannot be reached; try again shortly.",
-                code="store_unavailable",
-                headers=retry_headers(1_000_000),
-            ) from None
+            raise store_unavailable("usage") from None
         body = {
             "object": "usage",
             "key": key.id,
