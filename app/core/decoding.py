@@ -10,7 +10,7 @@ import difflib
 import math
 import types
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -138,6 +138,9 @@ class Decoder:
 
 
 def _plain(kind: Any, value: Any) -> Any:
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        shown = f", not {value[:40]!r}" if isinstance(value, str) else ""
+        raise ValueError(f"expected one of {', '.join(map(str, get_args(kind)))}{shown}")
     converted = msgspec.convert(value, kind, strict=False)
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ValueError("expected a number that is finite")

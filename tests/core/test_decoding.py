@@ -93,7 +93,7 @@ def test_a_right_value_is_taken(member: dict[str, Any], expected: Any) -> None:
         ({"count": None}, "count", "expected int"),
         ({"on": "maybe"}, "on", "expected bool"),
         ({"wait": "soon"}, "wait", "expected a duration"),
-        ({"mode": "c"}, "mode", "invalid enum value 'c'"),
+        ({"mode": "c"}, "mode", "expected one of a, b, not 'c'"),
         ({"mode": ["a"]}, "mode", "expected"),
         ({"words": 5}, "words", "expected str"),
         ({"words": [1]}, "words[0]", "expected str"),
