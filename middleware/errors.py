@@ -21,7 +21,7 @@ class Errors:
             await self._app(scope, receive, send)
         except GatewayError as error:
             outcome = exchange_of(scope).outcome
-            outcome.error_code = error.code
+            outcome.error_code, outcome.failure = error.code, error
             if outcome.status:
                 raise  # the answer has begun: only cutting it off is honest
             await answer_error(send, error)

@@ -2,81 +2,23 @@
 
 from __future__ import annotations
 
-from time import perf_counter, time
-from typing import Any, Protocol
-
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
-from app.core.pricing import dollars_text
-from cache.usage import UsageLog
-
-
-class RequestLog(Protocol):
-    """Takes the facts of one finished request."""
-
-    def __call__(self, event: str, **facts: Any) -> Any: ...
+from app.core.exchange import exchange_of
+from app.records import Recorder
 
 
 class Metering:
-    """Writes one structured line a request; prompts and answers only where ``log_prompts``.
+    """Has every exchange recorded when it is over."""
 
-    With a ``usage`` log, what a known key did is also counted.
-    """
-
-    def __init__(
-        self, app: ASGIApp, *, log: RequestLog, log_prompts: bool, usage: UsageLog | None
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, recorder: Recorder) -> None:
         self._app = app
-        self._log = log
-        self._log_prompts = log_prompts
-        self._usage = usage
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
-        if self._log_prompts:
+        if self._recorder.log_prompts:
             exchange.outcome.text = []
         try:
             await self._app(scope, receive, send)
         finally:
-            facts = record(exchange, perf_counter() - exchange.started)
-            if self._usage is not None and exchange.key is not None:
-                self._usage.add(facts | {"cost": exchange.outcome.cost}, time())
-            if self._log_prompts:
-                facts |= _texts(exchange)
-            self._log("request", **facts)
-
-
-def record(exchange: Exchange, total: float) -> dict[str, Any]:
-    """The facts of a finished exchange; times in milliseconds, ``total`` in seconds."""
-    outcome, key, usage = exchange.outcome, exchange.key, exchange.outcome.usage
-    return {
-        "request_id": exchange.request_id,
-        "key": key.id if key else None,
-        "tenant": key.tenant if key else None,
-        # An alias that the key may not use is the caller's own text: not for a log.
-        "alias": outcome.alias if key and outcome.alias in key.models else None,
-        "provider": outcome.provider,
-        "model": outcome.model,
-        "status": outcome.status or CLIENT_CLOSED_REQUEST,
-        "error": outcome.error_code,
-        "prompt_tokens": usage.prompt_tokens if usage else None,
-        "completion_tokens": usage.completion_tokens if usage else None,
-        "estimated": usage.estimated if usage else None,
-        "cost_usd": dollars_text(outcome.cost) if outcome.cost is not None else None,
-        "cache": outcome.cache,
-        "attempts": outcome.attempts,
-        "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,
-        "total_ms": _ms(total),
-        "gateway_ms": _ms(max(0.0, total - outcome.upstream_time)),
-    }
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
-
-
-def _texts(exchange: Exchange) -> dict[str, Any]:
-    return {
-        "prompt": exchange.body.decode(errors="replace"),
-        "completion": "".join(exchange.outcome.text or ()),
-    }
+            self._recorder(exchange)

@@ -14,6 +14,13 @@ Send = Callable[[Any], Awaitable[None]]
 ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
 
 JSON_TYPE = (b"content-type", b"application/json")
+STREAM_HEADERS: HeaderList = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx in front of us must not collect the stream
+]
+
+MAX_HEADER_TEXT = 256
 
 
 def start_message(status: int, headers: HeaderList) -> Message:
@@ -42,3 +49,8 @@ async def answer_error(send: Send, error: GatewayError) -> None:
     start, body = error_messages(error)
     await send(start)
     await send(body)
+
+
+def header_text(text: str) -> bytes:
+    """A text as a header value: what is not printable ASCII becomes a question mark."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:MAX_HEADER_TEXT]).encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.core.completions import CompletionRequest
-from app.core.errors import HeaderList
+from app.core.errors import GatewayError, HeaderList
 from app.core.usage import Usage
 
 if TYPE_CHECKING:
@@ -15,7 +15,11 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's code for a client that went away; for log
 
 
 class Outcome:
-    """What happened. Times are seconds; ``first_byte`` counts from the request's start."""
+    """What happened. Times are seconds; ``first_byte`` counts from the request's start.
+
+    ``target`` is the provider and the model that were asked, ``model`` the one that answered;
+    ``cost`` and ``saved`` (what a hit would have cost) are nano-dollars.
+    """
 
     __slots__ = (
         "alias",
@@ -23,10 +27,13 @@ class Outcome:
         "cache",
         "cost",
         "error_code",
+        "failure",
         "first_byte",
         "model",
         "provider",
+        "saved",
         "status",
+        "target",
         "text",
         "upstream_time",
         "usage",
@@ -38,9 +45,12 @@ class Outcome:
         self.alias: str | None = None
         self.provider: str | None = None
         self.model: str | None = None
+        self.target: tuple[str, str] | None = None
+        self.failure: GatewayError | None = None
         self.usage: Usage | None = None
         self.attempts = 0
         self.cost: int | None = None
+        self.saved = 0
         self.cache: str | None = None
         self.first_byte: float | None = None
         self.upstream_time = 0.0

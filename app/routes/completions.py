@@ -6,27 +6,27 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from time import time
-from typing import Any
 
 from app.core import sse
-from app.core.asgi import Receive, Scope, Send, body_message, json_messages, start_message
+from app.core.asgi import (
+    STREAM_HEADERS,
+    Receive,
+    Scope,
+    Send,
+    body_message,
+    header_text,
+    json_messages,
+    start_message,
+)
 from app.core.completion_stream import StreamShaper
-from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
+from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
 from app.core.pricing import dollars_text
+from app.departure import PATIENCE_SECONDS, CallerGone, Departure, patiently
 from app.patience import Patience
 from app.providers.base import Batch, Call, Completions
 from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of
-from app.routes.departure import PATIENCE_SECONDS, CallerGone, Departure
-
-MAX_HEADER_TEXT = 256
-
-_STREAM_HEADERS: HeaderList = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # nginx in front of us must not collect the stream
-]
 
 
 def completions_app(
@@ -48,14 +48,14 @@ def completions_app(
         assert key is not None
         route = router.resolve(request.model, key.models)
         outcome = exchange.outcome
-        outcome.provider, outcome.model = route.provider, route.model
+        outcome.provider, outcome.model = outcome.target = route.provider, route.model
         provider = completions_of(route, request)
         headers = forwarded_headers(scope["headers"], exchange) if route.forward_headers else []
         call = Call(request, route.model, headers)
         departure = Departure(receive, patience)
         try:
             if request.stream:
-                read = _patiently(send, departure, stall)
+                read = patiently(send, departure, stall)
                 await _stream(departure, read, exchange, route, provider, call, endings)
             else:
                 await _plain(departure, send, exchange, route, provider, call)
@@ -111,11 +111,11 @@ async def _stream(
             # Nothing is sent before the first event: until then a failure still has a status.
             first = await _next_event(batches, shaper)
             _name_target(exchange, route, call, shaper.model)
-            await send(start_message(200, list(_STREAM_HEADERS)))
+            await send(start_message(200, list(STREAM_HEADERS)))
             try:
                 await _relay(send, exchange, first, batches, shaper)
             except UpstreamError as error:
-                exchange.outcome.error_code = error.code
+                exchange.outcome.error_code, exchange.outcome.failure = error.code, error
                 await send(body_message(sse.event(error.body())))
         sent = True
     finally:
@@ -124,20 +124,6 @@ async def _stream(
             endings.begin(batches)
         else:
             await _close(batches)
-
-
-def _patiently(send: Send, departure: Departure, stall: Patience) -> Send:
-    """A ``send`` that gives up a caller who does not read for longer than ``stall`` waits."""
-
-    async def send_in_time(message: Any) -> None:
-        give_up = departure.give_up
-        stall.begin(give_up)
-        try:
-            await send(message)
-        finally:
-            stall.end(give_up)
-
-    return send_in_time
 
 
 class Endings:
@@ -234,11 +220,6 @@ async def _close(batches: AsyncIterator[Batch]) -> None:
     """Give the upstream's connection back now, not when the collector comes by."""
     if isinstance(batches, AsyncGenerator):
         await batches.aclose()
-
-
-def header_text(text: str) -> bytes:
-    """A text as a header value: what is not printable ASCII becomes a question mark."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:MAX_HEADER_TEXT]).encode()
 
 
 def _name_target(exchange: Exchange, route: Route, call: Call, model: str) -> None:

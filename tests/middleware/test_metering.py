@@ -12,6 +12,7 @@ import pytest
 from app.core.asgi import start_message
 from app.core.keys import Key
 from app.core.usage import Usage
+from app.records import Recorder
 from middleware.metering import Metering
 
 KEY = Key("web", "acme", (), frozenset(), frozenset({"demo"}), None)
@@ -27,7 +28,7 @@ def metered(run: Any, app: Any = None, log_prompts: bool = False) -> dict[str, A
     log = Log()
     with contextlib.suppress(ValueError, asyncio.CancelledError):
         run.through(
-            lambda inner: Metering(inner, log=log, log_prompts=log_prompts, usage=None), app
+            lambda inner: Metering(inner, recorder=Recorder(log=log, log_prompts=log_prompts)), app
         )
     [facts] = log
     return facts

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-from app.core.asgi import Receive
+from app.core.asgi import Receive, Send
 from app.patience import Patience
 
 # Most calls to a fast upstream end sooner and then cost no watcher; the promise is 100 ms.
@@ -18,11 +19,31 @@ class CallerGone(Exception):
 
 
 class Departure:
-    """Cancels the work of the current task when the caller leaves; ``with`` raises CallerGone."""
+    """Cancels the work of the current task when the caller leaves; ``with`` raises CallerGone.
 
-    __slots__ = ("_begin", "_gone", "_patience", "_receive", "_task", "_watcher", "give_up")
+    Not before ``stay`` returns: others may want the work too.
+    """
 
-    def __init__(self, receive: Receive, patience: Patience) -> None:
+    __slots__ = (
+        "_begin",
+        "_gone",
+        "_leaver",
+        "_patience",
+        "_receive",
+        "_stay",
+        "_task",
+        "_watcher",
+        "give_up",
+    )
+
+    def __init__(
+        self,
+        receive: Receive,
+        patience: Patience,
+        stay: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._stay = stay
+        self._leaver: asyncio.Task[None] | None = None
         self._receive = receive
         self._patience = patience
         self._gone = False
@@ -33,7 +54,7 @@ class Departure:
         self._task = asyncio.current_task()
         self._begin = self._watch_from_now
         # For whoever finds out in another way, such as a caller that does not read.
-        self.give_up = self._leave
+        self.give_up = self._give_up
         self._patience.begin(self._begin)
         return self
 
@@ -45,8 +66,9 @@ class Departure:
     ) -> None:
         self._patience.end(self._begin)
         del self._begin, self.give_up  # cycles: only the collector would find them
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for task in (self._watcher, self._leaver):
+            if task is not None:
+                task.cancel()
         if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
             assert self._task is not None
             self._task.uncancel()
@@ -58,9 +80,35 @@ class Departure:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        await self._leave_when_free()
+
+    def _give_up(self) -> None:
+        if self._stay is None:
+            self._leave()
+        elif self._leaver is None:
+            self._leaver = asyncio.get_running_loop().create_task(self._leave_when_free())
+
+    async def _leave_when_free(self) -> None:
+        if self._stay is not None:
+            await self._stay()
         self._leave()
 
     def _leave(self) -> None:
         assert self._task is not None
-        self._gone = True
-        self._task.cancel()
+        if not self._gone:
+            self._gone = True
+            self._task.cancel()
+
+
+def patiently(send: Send, departure: Departure, stall: Patience) -> Send:
+    """A ``send`` that gives up a caller who does not read for longer than ``stall`` waits."""
+
+    async def send_in_time(message: Any) -> None:
+        give_up = departure.give_up
+        stall.begin(give_up)
+        try:
+            await send(message)
+        finally:
+            stall.end(give_up)
+
+    return send_in_time

@@ -1,0 +1,78 @@
+"""One record of each finished request: a log line, and the counters of what was used."""
+
+from __future__ import annotations
+
+from time import perf_counter, time
+from typing import Any, Protocol
+
+from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange
+from app.core.pricing import dollars_text
+from cache.usage import UsageLog
+
+
+class RequestLog(Protocol):
+    """Takes the facts of one finished request."""
+
+    def __call__(self, event: str, **facts: Any) -> Any: ...
+
+
+class Recorder:
+    """Writes one structured line a request; prompts and answers only where ``log_prompts``.
+
+    With a ``usage`` log, what a known key did is also counted.
+    """
+
+    def __init__(
+        self, *, log: RequestLog, log_prompts: bool = False, usage: UsageLog | None = None
+    ) -> None:
+        self._log = log
+        self._usage = usage
+        self.log_prompts = log_prompts
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Record an exchange that is over."""
+        facts = record(exchange, perf_counter() - exchange.started)
+        outcome = exchange.outcome
+        if self._usage is not None and exchange.key is not None:
+            money = {"cost": outcome.cost, "saved": outcome.saved}
+            self._usage.add(facts | money, time())
+        if self.log_prompts:
+            facts |= _texts(exchange)
+        self._log("request", **facts)
+
+
+def record(exchange: Exchange, total: float) -> dict[str, Any]:
+    """The facts of a finished exchange; times in milliseconds, ``total`` in seconds."""
+    outcome, key, usage = exchange.outcome, exchange.key, exchange.outcome.usage
+    return {
+        "request_id": exchange.request_id,
+        "key": key.id if key else None,
+        "tenant": key.tenant if key else None,
+        # An alias that the key may not use is the caller's own text: not for a log.
+        "alias": outcome.alias if key and outcome.alias in key.models else None,
+        "provider": outcome.provider,
+        "model": outcome.model,
+        "status": outcome.status or CLIENT_CLOSED_REQUEST,
+        "error": outcome.error_code,
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+        "estimated": usage.estimated if usage else None,
+        "cost_usd": dollars_text(outcome.cost) if outcome.cost is not None else None,
+        "saved_usd": dollars_text(outcome.saved) if outcome.saved else None,
+        "cache": outcome.cache,
+        "attempts": outcome.attempts,
+        "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,
+        "total_ms": _ms(total),
+        "gateway_ms": _ms(max(0.0, total - outcome.upstream_time)),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _texts(exchange: Exchange) -> dict[str, Any]:
+    return {
+        "prompt": exchange.body.decode(errors="replace"),
+        "completion": "".join(exchange.outcome.text or ()),
+    }
