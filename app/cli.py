@@ -1,4 +1,4 @@
-"""The commands: ``headgate serve | check | schema | usage | keys``."""
+"""The commands: ``headgate serve | check | schema | usage | cache | keys``."""
 
 from __future__ import annotations
 
@@ -119,12 +119,7 @@ def usage(
     file: str | None, tenant: str | None, key_id: str | None, model: str | None, since: str
 ) -> None:
     """Print what was used, by tenant, key and model, from the store that the gateways share."""
-    file = file or config_file_from_environment()
-    if file is None:
-        _fail(["--config: name the configuration file (or set HEADGATE_CONFIG)"])
-    settings = _load(_read(file), file).settings
-    if settings.store.url.reveal().startswith("memory:"):
-        _fail(["memory:// lives inside the gateway's process; ask it: GET /v1/usage"])
+    settings = _shared_configuration(file).settings
     if tenant is not None and tenant not in settings.tenants:
         _fail([f"--tenant: no such entry in `tenants`: {tenant!r}"])
     try:
@@ -141,6 +136,42 @@ def usage(
         _fail([f"the store cannot be reached: {error}"])
     chosen = [row for row in rows if key_id in (None, row.key) and model in (None, row.model)]
     click.echo("\n".join(table(chosen)))
+
+
+@main.group()
+def cache() -> None:
+    """The answers that the gateways keep."""
+
+
+@cache.command("purge")
+@click.option("--config", "file", type=click.Path(dir_okay=False), help="The configuration file.")
+@click.option("--tenant", help="Only this tenant's.")
+@click.option("--model", help="Only this alias's.")
+@click.option("--namespace", help="Only those stored under this x-headgate-cache-namespace.")
+def purge_command(
+    file: str | None, tenant: str | None, model: str | None, namespace: str | None
+) -> None:
+    """Forget kept answers: everything, or what all given options name together.
+
+    It takes effect in every replica within a second, also for answers that are being made right
+    now. Nothing is searched, so it takes equally long for one answer and for millions.
+    """
+    loaded = _shared_configuration(file)
+    settings = loaded.settings
+    if tenant is not None and tenant not in settings.tenants:
+        _fail([f"--tenant: no such entry in `tenants`: {tenant!r}"])
+    if model is not None and model not in settings.models:
+        _fail([f"--model: no such entry in `models`: {model!r}"])
+    from app.purging import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
+
+    tenants = [*sorted(settings.tenants), EVERYBODY] if tenant is None else [tenant]
+    try:
+        asyncio.run(purge(settings.store, tenants, model, namespace))
+    except StoreUnavailable as error:
+        _fail([f"the store cannot be reached: {error}"])
+    named = {"tenant": tenant, "model": model, "namespace": namespace}
+    chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
+    click.echo(f"purged {', '.join(chosen) or 'everything'}")
 
 
 @main.group()
@@ -163,6 +194,17 @@ def new(key_id: str) -> None:
     click.echo("\nUnder `keys` in the configuration:", err=True)
     entry = f'  - {{id: {key_id}, tenant: TENANT, secret_sha256: "{digest_of(secret).hex()}"}}'
     click.echo(entry, err=True)
+
+
+def _shared_configuration(file: str | None) -> Loaded:
+    """The configuration of gateways whose store can be asked from here."""
+    file = file or config_file_from_environment()
+    if file is None:
+        _fail(["--config: name the configuration file (or set HEADGATE_CONFIG)"])
+    loaded = _load(_read(file), file)
+    if loaded.settings.store.url.reveal().startswith("memory:"):
+        _fail(["store.url: memory:// lives inside the gateway's process, out of reach from here"])
+    return loaded
 
 
 def _read(file: str) -> str:

@@ -15,7 +15,7 @@ from app.core.pricing import MAX_DOLLARS
 from app.core.quantities import Secret
 from app.core.store_url import parse_store_url
 from app.prices import price_of
-from app.settings import CallerKey, Model, OpenAIProvider, Settings
+from app.settings import Cache, CallerKey, Model, OpenAIProvider, Settings
 
 MAX_SECRETS = 2
 MIN_SECRET_LENGTH = 16
@@ -144,9 +144,20 @@ class _Check:
                 self._fault(path, "an alias must be 1 to 256 printable characters")
             self._targets(path, model)
             if model.cache is not None:
-                self._warn((*path, "cache"), "has no effect yet; this release does not cache")
+                self._cache((*path, "cache"), model.cache)
             if len(model.targets) > 1:
                 self._warn((*path, "targets"), "only the first target answers in this release")
+
+    def _cache(self, path: Path, cache: Cache) -> None:
+        if cache.scope == "global":
+            self._warn(
+                (*path, "scope"),
+                "global: answers to one tenant's requests are given to every other tenant too",
+            )
+        if cache.exact.ttl > cache.exact.max_ttl:
+            self._fault((*path, "exact", "ttl"), "must be at most `max_ttl`")
+        if cache.semantic is not None and cache.semantic.enabled:
+            self._warn((*path, "semantic"), "has no effect yet; this release caches exactly")
 
     def _targets(self, path: Path, model: Model) -> None:
         if not model.targets:

@@ -1,25 +1,29 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(Budget(Errors(route)))))))))
+    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(ResponseCache(Budget(Errors(
+        route))))))))))
 
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
 | request_id      | RequestId             | Metering, route (forwarded), errors     |
 | headers         | RequestId             | Protocol, Auth, Body, route             |
 | started         | RequestId             | Metering                                |
-| key             | Auth                  | RateLimit, Budget, route, Metering      |
-| body, request   | Body                  | RateLimit, Budget, route, Metering      |
-| store_out       | RateLimit             | Budget (asks a store that is out once)  |
-| reply_headers   | RateLimit, route      | RequestId, when the answer starts       |
+| key             | Auth                  | RateLimit … route, Metering             |
+| body            | Body                  | Metering                                |
+| request         | Body, ResponseCache (part of a batch) | RateLimit … route       |
+| store_out       | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
+| reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
 | outcome.status, .first_byte | RequestId | Metering                                |
 | outcome.error_code | whoever refuses    | Metering                                |
 | outcome.alias   | Body                  | Metering                                |
 | outcome.usage   | route                 | RateLimit (settles), Metering           |
 | outcome.cost    | route                 | Budget (settles), Metering              |
-| outcome.provider, .model, .attempts, .upstream_time, .text | route | Metering      |
+| outcome.provider, .model, .attempts, .upstream_time, .text | route | ResponseCache, Metering |
+| outcome.target  | route                 | ResponseCache (keeps only what the key names) |
+| outcome.failure | Errors, route         | ResponseCache (stale on error, followers) |
+| outcome.cache, .saved | ResponseCache   | Metering                                |
 
-Places that are kept for what comes: Guardrails between Body and RateLimit, ResponseCache between
-RateLimit and Budget.
+A place that is kept for what comes: Guardrails between Body and RateLimit.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ from litestar import Litestar, Request, Router, asgi
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
+from app.caching.journey import Kept
+from app.caching.plans import CachePlans
 from app.config import Loaded
 from app.config_checks import expiry, key_digests
 from app.core.asgi import ASGIApp, Receive, Scope, Send
@@ -43,6 +49,7 @@ from app.core.keys import Key, KeyRing, allowed_models
 from app.logs import request_log
 from app.policies import Policies
 from app.providers.routing import Router as TargetRouter
+from app.records import Recorder
 from app.routes.completions import completions_app
 from app.routes.health import Readiness, live_app, ready_app
 from app.routes.models import PREFIX, models_app
@@ -60,6 +67,7 @@ from middleware.metering import Metering
 from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
 from middleware.request_id import RequestId
+from middleware.response_cache import ResponseCache
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
@@ -73,6 +81,7 @@ class Shared(NamedTuple):
     ledger: Ledger
     usage: UsageLog
     readiness: Readiness
+    kept: Kept
 
 
 def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
@@ -83,9 +92,12 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     server = settings.server
     policies = Policies(settings)
 
+    def recorder(usage: UsageLog | None) -> Recorder:
+        return Recorder(log=request_log(), log_prompts=settings.log.prompts, usage=usage)
+
     def metered(method: str, capability: str | None, usage: UsageLog | None = None) -> list[Layer]:
         return [
-            _layer(Metering, log=request_log(), log_prompts=settings.log.prompts, usage=usage),
+            _layer(Metering, recorder=recorder(usage)),
             _layer(Protocol, method=method),
             _layer(Auth, keys=keys, capability=capability),
         ]
@@ -99,6 +111,13 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             timeout=float(server.body_timeout),
         ),
         _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits),
+        _layer(
+            ResponseCache,
+            kept=shared.kept,
+            plan_of=CachePlans(settings).of,
+            recorder=recorder(shared.usage),
+            send_timeout=float(server.send_timeout),
+        ),
         _layer(
             Budget,
             ledger=shared.ledger,

@@ -4,33 +4,52 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from os import getpid
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from app.caching.background import Background
+from app.caching.journey import Kept
+from app.caching.seats import Seats
 from app.pipeline import Shared
 from app.routes.health import Readiness
+from app.settings import Caching
 from app.settings import Store as StoreSettings
-from cache.connection import open_store
+from cache import names
+from cache.connection import Store, open_store
+from cache.flight_relay import Relay
+from cache.flights import Flights, worker_name
 from cache.ledger import Ledger
 from cache.limiter import Limiter
 from cache.replicas import Heartbeat
+from cache.responses import Responses
+from cache.shelf import Shelf
 from cache.usage import UsageLog
+
+if TYPE_CHECKING:
+    from cache.mailbox import Mailbox
 
 RESTART_SECONDS = 1.0
 TELL_SECONDS = 0.25
+BACKGROUND_GRACE_SECONDS = 5.0
 
 
 class Services:
     """Made before the loop runs, started and closed in it; lives as long as the worker."""
 
-    def __init__(self, settings: StoreSettings) -> None:
-        store = open_store(settings.url.reveal(), float(settings.timeout))
+    def __init__(self, settings: StoreSettings, caching: Caching) -> None:
+        url = settings.url.reveal()
+        store = open_store(url, float(settings.timeout))
         lease = float(settings.lease)
         limiter = Limiter(store, settings.on_outage.limits, lease)
         readiness = Readiness()
         readiness.watch(store.breaker)
-        self.shared = Shared(store, limiter, Ledger(store, lease), UsageLog(store), readiness)
+        flights = Flights(worker_name(getpid()))
+        self._relay = Relay(store, flights)
+        kept = _kept(store, caching, flights, self._relay)
+        self.shared = Shared(store, limiter, Ledger(store, lease), UsageLog(store), readiness, kept)
+        self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
         self._heartbeat = Heartbeat(store, limiter.share)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -41,12 +60,17 @@ class Services:
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
+        self._run(shared.kept.shelf.keep_asking)
+        self._run(self._relay.keep_beating)
+        if self._mailbox is not None:
+            self._run(self._mailbox.keep_listening)
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
             self._run(self._keep_telling)
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
+        await self.shared.kept.background.aclose(BACKGROUND_GRACE_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -61,7 +85,7 @@ class Services:
         """Log when the store goes and comes back, and what was lost meanwhile."""
         log = structlog.get_logger("headgate")
         shared = self.shared
-        was_open, lost, dropped = False, 0, 0
+        was_open, lost, dropped, undecodable = False, 0, 0, 0
         while True:
             breaker = shared.store.breaker
             if breaker.open != was_open:
@@ -73,10 +97,26 @@ class Services:
             if (shared.ledger.lost, shared.usage.dropped) != (lost, dropped):
                 lost, dropped = shared.ledger.lost, shared.usage.dropped
                 log.error("store_lost", settlements=lost, usage_records=dropped)
+            if shared.kept.responses.undecodable != undecodable:
+                undecodable = shared.kept.responses.undecodable
+                log.warning("cache_undecodable", entries=undecodable)
             await asyncio.sleep(TELL_SECONDS)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
+
+
+def _kept(store: Store, caching: Caching, flights: Flights, relay: Relay) -> Kept:
+    responses = Responses(store, int(caching.embedded_size))
+    shelf = Shelf(store, int(caching.shelf_size), float(caching.shelf_ttl))
+    return Kept(responses, shelf, flights, Seats(responses, flights, relay), Background())
+
+
+def _mailbox(url: str, flights: Flights, relay: Relay) -> Mailbox:
+    from cache.mailbox import Mailbox  # noqa: PLC0415 - redis-py is heavy, and only here
+    from cache.redis_urls import finder_for  # noqa: PLC0415
+
+    return Mailbox(finder_for(url), names.mailbox(flights.worker), relay.received)
 
 
 async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

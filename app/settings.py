@@ -87,6 +87,10 @@ class Price(_Section, frozen=True):
 class ExactCache(_Section, frozen=True):
     enabled: bool = True
     ttl: Duration = Duration(3600)
+    max_ttl: Duration = Duration(30 * 86400)
+    stale_while_revalidate: Duration = Duration(0)
+    stale_if_error: Duration = Duration(3600)
+    max_entry: Size = Size(1 << 20)
 
 
 class SemanticCache(_Section, frozen=True):
@@ -95,12 +99,12 @@ class SemanticCache(_Section, frozen=True):
 
 
 class Cache(_Section, frozen=True):
-    exact: ExactCache | None = None
+    exact: ExactCache = ExactCache()
     semantic: SemanticCache | None = None
     normalize: Literal["none", "standard", "loose"] = "standard"
     scope: Literal["tenant", "key", "global"] = "tenant"
     sampled: Literal["reuse", "bypass"] = "reuse"
-    coalesce: Literal["deterministic", "all"] = "deterministic"
+    coalesce: Literal["deterministic", "all", "off"] = "deterministic"
 
 
 class Model(_Section, frozen=True):
@@ -109,6 +113,12 @@ class Model(_Section, frozen=True):
     fan_out: Annotated[int, Meta(ge=1, le=64)] = 8
     price: Price | None = None
     cache: Cache | None = None
+
+
+class Caching(_Section, frozen=True):
+    shelf_size: Size = Size(16 << 20)
+    shelf_ttl: Duration = Duration(10)
+    embedded_size: Size = Size(64 << 20)
 
 
 class LimitPolicy(_Section, frozen=True):
@@ -144,6 +154,7 @@ class CallerKey(_Section, frozen=True):
     models: tuple[str, ...] = ("*",)
     limits: str | None = None
     budget: str | None = None
+    cache_ttl: Duration | None = None
     expires: str | None = None
 
 
@@ -158,6 +169,7 @@ class Settings(_Section, frozen=True):
 
     server: Server = Server()
     store: Store = Store()
+    cache: Caching = Caching()
     log: Log = Log()
     providers: dict[str, OpenAIProvider | SimulatorProvider] = {}
     models: dict[str, Model] = {}

@@ -12,6 +12,7 @@ from cache.usage import UsageRow, read_usage
 
 HEADINGS = (
     "tenant", "key", "model", "requests", "errors", "prompt tokens", "completion tokens", "cost USD",
+    "saved USD",
 )  # fmt: skip
 PATIENCE = 5.0  # seconds a command may take: nobody's request waits behind this one
 
@@ -52,4 +53,5 @@ def table(rows: Sequence[UsageRow]) -> list[str]:
 
 def _numbers(counts: dict[str, int]) -> list[str]:
     names = ("requests", "errors", "prompt_tokens", "completion_tokens")
-    return [*(f"{counts.get(name, 0):,}" for name in names), dollars_text(counts.get("cost", 0))]
+    money = (dollars_text(counts.get(name, 0)) for name in ("cost", "saved"))
+    return [*(f"{counts.get(name, 0):,}" for name in names), *money]

@@ -39,3 +39,30 @@ def written(tenant: str, batch: str) -> str:
 def counters(tenant: str, period: str) -> str:
     """``period`` is an hour, ``2026-11-20T14``, or a day, ``2026-11-20``."""
     return f"{VERSION}:{{{tenant}}}:usage:{period}"
+
+
+def everyone(tenant: str) -> str:
+    """The tag of what a scope names no tenant for; no tenant can have this name."""
+    return tenant or "~"
+
+
+def answer(tenant: str, digest: str) -> str:
+    return f"{VERSION}:{{{everyone(tenant)}}}:answer:{digest}"
+
+
+def flight(tenant: str, digest: str) -> str:
+    """Who asks the upstream for an answer right now."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:flight:{digest}"
+
+
+def purged(tenant: str) -> str:
+    """When what was purged last, by field."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:purged"
+
+
+PURGES = f"{VERSION}:purges"  # counts every purge, for those who keep copies of answers
+
+
+def mailbox(worker: str) -> str:
+    """The channel on which a worker hears from the others."""
+    return f"{VERSION}:mail:{worker}"

@@ -25,14 +25,23 @@ def dial_for(url: str) -> Dial:
     parts = parse_store_url(url)
     if parts.scheme == "redis+cluster":
         return _to_cluster(parts)
+    return to_server(_finder(parts))
+
+
+def finder_for(url: str) -> Callable[[], Awaitable[Address]]:
+    """Where a server of the store is now; of a cluster, any node (they pass messages on)."""
+    return _finder(parse_store_url(url))
+
+
+def _finder(parts: StoreUrl) -> Callable[[], Awaitable[Address]]:
     if parts.scheme == "redis+sentinel":
-        return to_server(_asking_sentinels(parts))
+        return _asking_sentinels(parts)
     address = _address(parts)
 
     async def there() -> Address:
         return address
 
-    return to_server(there)
+    return there
 
 
 def _address(parts: StoreUrl) -> Address:

@@ -103,6 +103,9 @@ class StreamShaper:
         chunk["object"] = OBJECT
         chunk["created"] = self._created
         chunk["model"] = self.model
+        if self._include_usage and not chunk.get("usage"):
+            chunk.pop("usage", None)
+            chunk["usage"] = None  # last, where a cache can take it off again
         return sse.event(encode(chunk))
 
     def end(self) -> bytes:
@@ -143,10 +146,7 @@ class StreamShaper:
             usage = read_usage(members)
             if usage is not None:
                 self._usage, self._usage_members = usage, members
-        if self._include_usage:
-            if not (self._keep_usage and members):
-                chunk["usage"] = None
-        elif "usage" in chunk:
+        if "usage" in chunk and not (self._include_usage and self._keep_usage):
             del chunk["usage"]
 
     def _shape_choices(self, choices: Any) -> bool:

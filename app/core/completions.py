@@ -138,6 +138,13 @@ class CompletionRequest:
         parts += [orjson.dumps(name) + b":" + value for name, value in changes.items() if value]
         return b"{" + b",".join(parts) + b"}"
 
+    def of_prompts(self, places: Sequence[int]) -> CompletionRequest:
+        """The same request for some prompts of its batch, each as it was written."""
+        written = json_body.raw_items(bytes(self._raw["prompt"]))
+        prompt = b"[" + b",".join(bytes(written[place]) for place in places) + b"]"
+        document = self.document | {"prompt": [self.prompts[place] for place in places]}
+        return CompletionRequest(document, self._raw | {"prompt": msgspec.Raw(prompt)})
+
 
 def _chat_limit(document: dict[str, Any]) -> int:
     """The limit by its name in the chat schema, which ``messages`` may bring along."""

@@ -16,6 +16,7 @@ import orjson
 MAX_DEPTH = 100
 
 _members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class NotStrictJson(ValueError):
@@ -49,6 +50,11 @@ def raw_members(body: bytes) -> dict[str, msgspec.Raw]:
     Numbers keep every digit and strings their escapes, so a member can be forwarded untouched.
     """
     return _members_of(body)
+
+
+def raw_items(array: bytes) -> list[msgspec.Raw]:
+    """The items of an array as the bytes that stand there."""
+    return _items_of(array)
 
 
 def _deeper_than(value: Any, limit: int) -> bool:

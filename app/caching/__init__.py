@@ -1,0 +1,1 @@
+"""How an answer is taken from a call, kept, shared and given out again."""

@@ -1,0 +1,194 @@
+"""One shared request from its seat to its answer: leading a flight, or following one after another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from app.caching.asked import Asked
+from app.caching.background import Background
+from app.caching.call import Listener, mark
+from app.caching.delivery import CannotFollow, Delivery, deliver_stored, send_shared
+from app.caching.seats import Role, Seat, Seats
+from app.core.asgi import ASGIApp, Message, Scope, Send
+from cache.connection import StoreUnavailable
+from cache.flights import Flight, Flights, SharedError
+from cache.responses import Responses
+from cache.shelf import Shelf
+
+FAILURES_BORNE = 2  # of calls for the same thing, before their error is everybody's
+
+
+class Kept(NamedTuple):
+    """Everything that the workers keep and share: see the files of these names."""
+
+    responses: Responses
+    shelf: Shelf
+    flights: Flights
+    seats: Seats
+    background: Background
+
+
+class Journey:
+    """``app`` is the rest of the chain."""
+
+    def __init__(self, app: ASGIApp, kept: Kept, asked: Asked, scope: Scope) -> None:
+        self._app = app
+        self._kept = kept
+        self._asked = asked
+        self._scope = scope
+        self._led: Flight | None = None
+        self._listener: Listener | None = None
+
+    async def stay(self) -> None:
+        """Wait while others want what we ask for."""
+        if self._led is not None:
+            await self._led.unfollowed()
+
+    async def travel(self, seat: Seat, send: Send) -> None:
+        """Follow until there is an answer, or until it is ours to ask."""
+        delivery = Delivery(self._asked, send)
+        failures = 0
+        while seat.role is Role.FOLLOW and seat.flight is not None:
+            flight = seat.flight
+            try:
+                if await delivery.follow(flight):
+                    return
+            except CannotFollow:
+                seat = Seat(Role.ALONE)
+                break
+            finally:
+                flight.leave()
+            error = flight.failure.error if flight.failure is not None else None
+            failures += error is not None
+            if error is not None and failures >= FAILURES_BORNE:
+                await self._share_failure(delivery, send, error)
+                return
+            seat = await self._kept.seats.find(self._asked)
+        if seat.role is Role.LEAD and seat.flight is not None:
+            await self._lead(delivery, send, seat.flight)
+        elif seat.role is Role.ALONE:
+            await self._go_alone(delivery, send)
+        else:
+            await self._from_kept(delivery, send, seat)
+
+    async def unpack(self) -> None:
+        """Keep what was brought, and end the flight that brought it."""
+        asked, flight, listener = self._asked, self._led, self._listener
+        kept = []
+        try:
+            if listener is not None:
+                kept = await listener.parts()
+        finally:
+            if flight is not None:
+                self._kept.responses.keep(asked.place, kept, flight.id, flight.digest)
+                self._kept.flights.end(flight)
+            elif kept:
+                self._kept.responses.keep(asked.place, kept)
+
+    def refuse(self, flight: Flight) -> None:
+        """Do not lead after all."""
+        flight.fail()
+        self._kept.responses.keep(self._asked.place, (), flight.id, flight.digest)
+        self._kept.flights.end(flight)
+
+    async def _lead(self, delivery: Delivery, send: Send, flight: Flight) -> None:
+        asked = self._asked
+        asked.ask_for_missing()
+        self._led = flight
+        self._listener = listener = Listener(asked, send, flight)
+        if asked.request.stream:
+            await self._stream(listener, delivery, flight)
+        else:
+            await self._call(listener)
+        if delivery.started and listener.refusal is not None:
+            await delivery.fail(listener.refusal[1]["body"])
+        else:
+            await conclude(asked, listener, send)
+
+    async def _call(self, listener: Listener) -> None:
+        try:
+            await self._app(self._scope, _never, listener)
+        finally:
+            listener.over()
+
+    async def _stream(self, listener: Listener, delivery: Delivery, flight: Flight) -> None:
+        """The call by itself, so that a slow caller of ours does not hold up those who follow."""
+        call = asyncio.get_running_loop().create_task(self._call(listener))
+        try:
+            await delivery.stream(flight)
+        except CannotFollow:
+            await delivery.give_up()
+        except BaseException:
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            raise
+        await call
+
+    async def _go_alone(self, delivery: Delivery, send: Send) -> None:
+        asked = self._asked
+        if delivery.started:
+            await delivery.give_up()
+        elif self._kept.responses.out:
+            mark(asked, "bypass")
+            await self._app(self._scope, _never, send)
+        else:
+            asked.ask_for_missing()
+            self._listener = listener = Listener(asked, send, None)
+            await self._call(listener)
+            await conclude(asked, listener, send)
+
+    async def _from_kept(self, delivery: Delivery, send: Send, seat: Seat) -> None:
+        """Somebody else's answer came home while we were looking for a seat."""
+        asked = self._asked
+        if seat.flight is not None:
+            self.refuse(seat.flight)
+        entries = [entry for entry in asked.entries if entry is not None]
+        if not delivery.started:
+            await deliver_stored(asked, send, entries, "stale" if asked.missing else "hit")
+            return
+        try:
+            await delivery.known(entries)
+        except CannotFollow:
+            await delivery.give_up()
+
+    async def _share_failure(self, delivery: Delivery, send: Send, error: SharedError) -> None:
+        asked = self._asked
+        if delivery.started:
+            await delivery.fail(error.body)
+        elif error.status >= 500 and (stale := await self._stale()):
+            await deliver_stored(asked, send, stale, "stale")
+        else:
+            await send_shared(error, send)
+        asked.exchange.outcome.error_code = error.code
+
+    async def _stale(self) -> list[Any] | None:
+        asked = self._asked
+        if not asked.looked_up:
+            try:
+                await self._kept.seats.look(asked)
+            except StoreUnavailable:
+                return None
+        return asked.all_within(error=True)
+
+
+async def conclude(asked: Asked, listener: Listener, send: Send) -> None:
+    """Pass on what a call ended with instead of an answer, or something better."""
+    if listener.refusal is not None:
+        stale = asked.stale_for(asked.exchange.outcome.failure)
+        if stale is not None:
+            await deliver_stored(asked, send, stale, "stale")
+            return
+        for message in listener.refusal:
+            await send(message)
+    elif listener.last_words is not None:
+        await send(listener.last_words)
+
+
+async def to_nobody(_: Message) -> None:
+    """A ``send`` for calls that nobody waits for."""
+
+
+async def _never() -> Any:
+    """A ``receive`` that has nothing to say: somebody else watches over the caller."""
+    await asyncio.get_running_loop().create_future()

@@ -1,0 +1,134 @@
+"""From settings to plans: how the answers to a key's requests for a model are cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import orjson
+
+from app.core.completions import CompletionRequest
+from app.core.fingerprint import Fingerprinter, Scope
+from app.core.keys import Key, digest_of
+from app.core.pricing import Price
+from app.prices import price_of
+from app.settings import Cache, Model, OpenAIProvider, Settings, Target
+from cache.responses import Place
+
+FAMILY = "completions"
+MAX_PLACES = 10_000  # callers choose namespaces
+
+
+class Where(NamedTuple):
+    """Under what, and where in the store, a request's answers stand."""
+
+    fingerprints: Callable[[CompletionRequest], list[bytes]]
+    place: Place
+
+
+class CachePlan:
+    """How one key's requests for one model are cached. Times in milliseconds.
+
+    ``target`` is the only provider and model whose answers are kept under this alias.
+    """
+
+    def __init__(
+        self, key: Key, alias: str, ttl: float | None, model: Model, settings: Settings
+    ) -> None:
+        cache = model.cache
+        assert cache is not None
+        exact = cache.exact
+        self.target = (model.targets[0].provider, model.targets[0].model)
+        self.price: Price | None = price_of(model, settings)
+        self.ttl = _ms(exact.ttl if ttl is None else ttl)
+        self.max_ttl = _ms(exact.max_ttl)
+        self.revalidate = _ms(exact.stale_while_revalidate)
+        self.on_error = _ms(exact.stale_if_error)
+        self.max_entry = int(exact.max_entry)
+        self.reuse_sampled = cache.sampled == "reuse"
+        self._coalesce = cache.coalesce
+        self._scope = _scope(cache, key)
+        self._alias = alias
+        self._normalize = cache.normalize
+        self._targets = [_identity(target, model, settings) for target in model.targets]
+        self._places: dict[str, Where] = {}
+
+    def where(self, namespace: str) -> Where:
+        """The place of a namespace."""
+        found = self._places.get(namespace)
+        if found is None:
+            if len(self._places) >= MAX_PLACES:
+                self._places.clear()
+            fingerprinter = Fingerprinter(
+                scope=self._scope,
+                namespace=namespace,
+                family=FAMILY,
+                alias=self._alias,
+                targets=self._targets,
+                normalize=self._normalize,
+            )
+            place = Place.of(self._scope.tenant, self._alias, namespace)
+            found = self._places[namespace] = Where(fingerprinter.of, place)
+        return found
+
+    def may_coalesce(self, request: CompletionRequest) -> bool:
+        """Whether others may have the answer while it is being made."""
+        if self._coalesce == "deterministic":
+            return not is_sampled(request)
+        return self._coalesce == "all"
+
+    def lifetimes(self, ttl: int | None, now: int) -> tuple[int, int, int]:
+        """Until when an answer stored ``now`` is fresh, and may be served stale.
+
+        ``ttl`` is what the caller asked for, in seconds.
+        """
+        fresh = now + (self.ttl if ttl is None else min(ttl * 1000, self.max_ttl))
+        return fresh, fresh + self.revalidate, fresh + self.on_error
+
+
+class CachePlans:
+    """Plans by key and alias; there are at most keys x aliases of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ttls = {key.id: key.cache_ttl for key in settings.keys}
+        self._plans: dict[tuple[str, str], CachePlan] = {}
+
+    def of(self, key: Key, alias: str) -> CachePlan | None:
+        """The plan for a key's requests for a model; None where nothing of it is cached."""
+        plan = self._plans.get((key.id, alias))
+        if plan is None:
+            model = self._settings.models.get(alias) if alias in key.models else None
+            if model is None or model.cache is None or not model.cache.exact.enabled:
+                return None
+            plan = CachePlan(key, alias, self._ttls[key.id], model, self._settings)
+            self._plans[key.id, alias] = plan
+        return plan
+
+
+def is_sampled(request: CompletionRequest) -> bool:
+    """Whether the same request, asked again, is meant to give another answer."""
+    document = request.document
+    return "seed" not in document and document.get("temperature", 1) != 0
+
+
+def _scope(cache: Cache, key: Key) -> Scope:
+    if cache.scope == "global":
+        return Scope("global", "", "")
+    return Scope(cache.scope, key.tenant, key.id if cache.scope == "key" else "")
+
+
+def _identity(target: Target, model: Model, settings: Settings) -> list[str]:
+    """What makes a target another one: where it is, what it is asked for, and how."""
+    slug, name = target.provider, target.model
+    provider = settings.providers[slug]
+    if not isinstance(provider, OpenAIProvider):
+        return [slug, "simulator", "", name, model.completions, ""]
+    headers = {header: value.reveal() for header, value in provider.headers.items()}
+    # Headers can choose a deployment; as a hash, because they can also be secrets.
+    said = digest_of(orjson.dumps(headers, option=orjson.OPT_SORT_KEYS).decode()).hex()
+    return [slug, "openai", provider.base_url, name, model.completions, said if headers else ""]
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

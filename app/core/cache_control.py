@@ -1,0 +1,92 @@
+"""What a caller wants of the cache: its request headers, read once.
+
+``no-cache`` asks anew and keeps the answer; ``no-store`` may be answered from the cache but leaves
+nothing there, neither stored nor shared while it runs. Source: RFC 9111, section 5.2.1.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from app.core.errors import InvalidRequest, Problem
+
+TTL_HEADER = b"x-headgate-cache-ttl"
+NAMESPACE_HEADER = b"x-headgate-cache-namespace"
+MAX_SECONDS = 10**9
+
+_NAMESPACE = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
+_WHOLE = re.compile(rb"[0-9]{1,9}").fullmatch
+
+
+class Wishes(NamedTuple):
+    """``read`` and ``write``: may the cache be looked into, may the answer be kept.
+
+    ``max_age`` and ``ttl`` are seconds. ``only_if_cached``: better no answer than a new one.
+    """
+
+    read: bool = True
+    write: bool = True
+    max_age: int | None = None
+    only_if_cached: bool = False
+    ttl: int | None = None
+    namespace: str = ""
+
+
+DEFAULT = Wishes()
+
+
+def read_wishes(headers: dict[bytes, bytes]) -> Wishes:
+    """The wishes in a request's headers (names in lower case).
+
+    Directives that a cache need not know are ignored, as RFC 9111 asks; those it knows must be
+    right. Raises InvalidRequest naming every header that is not.
+    """
+    control = headers.get(b"cache-control")
+    ttl = headers.get(TTL_HEADER)
+    namespace = headers.get(NAMESPACE_HEADER)
+    if control is None and ttl is None and namespace is None:
+        return DEFAULT
+    problems: list[Problem] = []
+    wishes = DEFAULT if control is None else _directives(control, problems)
+    if ttl is not None:
+        wishes = wishes._replace(ttl=_seconds(ttl, TTL_HEADER.decode(), problems))
+    if namespace is not None:
+        if not _NAMESPACE(namespace):
+            name = NAMESPACE_HEADER.decode()
+            rule = "must be 1 to 64 letters, digits, dots, dashes or underscores"
+            problems.append(Problem(name, f"`{name}` {rule}."))
+        else:
+            wishes = wishes._replace(namespace=namespace.decode())
+    if problems:
+        raise InvalidRequest.of(problems)
+    return wishes
+
+
+def asks_only_cached(headers: dict[bytes, bytes]) -> bool:
+    """Whether a request that nothing is cached for must not go on."""
+    return b"only-if-cached" in headers.get(b"cache-control", b"").lower()
+
+
+def _directives(control: bytes, problems: list[Problem]) -> Wishes:
+    wishes = DEFAULT
+    for directive in control.lower().split(b","):
+        name, _, value = directive.strip().partition(b"=")
+        if name == b"no-cache":
+            wishes = wishes._replace(read=False)
+        elif name == b"no-store":
+            wishes = wishes._replace(write=False)
+        elif name == b"only-if-cached":
+            wishes = wishes._replace(only_if_cached=True)
+        elif name == b"max-age":
+            age = _seconds(value.strip(b'" '), "cache-control", problems)
+            wishes = wishes._replace(max_age=age)
+    return wishes
+
+
+def _seconds(text: bytes, header: str, problems: list[Problem]) -> int | None:
+    text = text.strip()
+    if _WHOLE(text):
+        return int(text)
+    problems.append(Problem(header, f"`{header}` needs a whole number of seconds."))
+    return None

@@ -1,0 +1,29 @@
+"""``headgate cache purge``: forget answers in the store that the gateways share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.settings import Store as StoreSettings
+from cache.connection import open_store
+from cache.responses import Responses
+
+PATIENCE = 5.0  # seconds a command may take: nobody's request waits behind this one
+EVERYBODY = ""  # what a `scope: global` shares
+
+
+async def purge(
+    settings: StoreSettings, tenants: Sequence[str], alias: str | None, namespace: str | None
+) -> None:
+    """Purge these tenants' answers, all or those of a model or namespace.
+
+    Raises StoreUnavailable.
+    """
+    store = open_store(settings.url.reveal(), PATIENCE)
+    try:
+        responses = Responses(store, 0)
+        for tenant in tenants:
+            await responses.purge(tenant, alias, namespace)
+        await responses.purges_done()
+    finally:
+        await store.aclose()

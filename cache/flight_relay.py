@@ -1,0 +1,247 @@
+"""Flights across processes: a worker that wants what another one is asking mirrors its flight.
+
+The two speak through mailboxes, worker to worker, and only where somebody follows: a flight that
+nobody else wants costs the store nothing but its lease. Blocks are numbered, so that a lost message
+is noticed; both sides say every half second that they are still there, so that the death of one is
+noticed before the lease runs out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+import msgspec
+
+from app.core.usage import Usage
+from cache import names
+from cache.connection import Store, script
+from cache.flights import Flight, Flights, SharedError, worker_of
+from cache.responses import FLIGHT_LEASE_MS
+
+BEAT_SECONDS = 0.5
+SILENCE_SECONDS = 1.25  # after which the other side counts as gone; less than the lease
+WELCOME_SECONDS = 0.5
+
+
+class _Message(msgspec.Struct, array_like=True, tag=True):
+    flight: str
+
+
+class _Join(_Message):
+    worker: str
+
+
+class _Here(_Message):
+    """A follower still follows."""
+
+    worker: str
+
+
+class _Left(_Message):
+    worker: str
+
+
+class _Alive(_Message):
+    """The leader still leads."""
+
+
+class _Named(_Message):
+    provider: str | None
+    model: str | None
+    streamed: bool
+
+
+class _Block(_Message):
+    number: int
+    data: bytes
+
+
+class _Landed(_Message):
+    number: int
+    body: bytes | None
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+    cost: int
+
+
+class _Failed(_Message):
+    status: int = 0
+    code: str | None = None
+    body: bytes = b""
+    headers: list[tuple[bytes, bytes]] = []
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_Any = _Join | _Here | _Left | _Alive | _Named | _Block | _Landed | _Failed
+_decode: Callable[[bytes], _Any] = msgspec.msgpack.Decoder(_Any).decode
+
+
+class _Remote:
+    """A worker that mirrors a flight of ours: what it was sent, when it was heard of."""
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self.messages = 0
+        self.named = False
+        self.heard = monotonic()
+
+
+class Relay:
+    """Carries flights between this worker and the others."""
+
+    def __init__(self, store: Store, flights: Flights) -> None:
+        self._store = store
+        self._flights = flights
+        self._post = script("post")
+        self._hold = script("hold_flight")
+        self._remotes: dict[str, dict[str, _Remote]] = {}
+        self._heard: dict[str, float] = {}  # of the flights that we mirror
+        self._expected: dict[str, int] = {}  # number of the next message about each of those
+
+    async def join(self, flight_id: str, digest: bytes, tenant: str) -> Flight | None:
+        """Mirror another worker's flight, and follow it; None where it does not answer."""
+        mirror = self._flights.begin(flight_id, digest, tenant)
+        mirror.on_change = lambda: self._look_after(mirror)
+        mirror.follow()
+        self._heard[flight_id] = self._expected[flight_id] = 0
+        self._say(worker_of(flight_id), _Join(flight_id, self._flights.worker))
+        try:
+            async with asyncio.timeout(WELCOME_SECONDS):
+                while not self._heard.get(flight_id) and not mirror.over:
+                    await mirror.change()
+        except TimeoutError:
+            mirror.fail()
+        except asyncio.CancelledError:
+            mirror.leave()
+            raise
+        if mirror.failure is not None:
+            mirror.leave()
+            return None
+        return mirror
+
+    def lead(self, flight: Flight) -> None:
+        """Look after a flight of our own from now on."""
+        flight.on_change = lambda: self._carry(flight)
+
+    def received(self, data: bytes) -> None:
+        """A message from another worker."""
+        try:
+            message = _decode(data)
+        except msgspec.MsgspecError:
+            return  # of another release: whoever needed it will notice the gap
+        flight = self._flights.by_id(message.flight)
+        if isinstance(message, _Join | _Here | _Left):
+            self._from_follower(message, flight)
+        elif flight is not None and not self._flights.leads(flight):
+            self._heard[flight.id] = monotonic()
+            self._from_leader(message, flight)
+
+    async def keep_beating(self) -> None:
+        """Hold the leases, say that we are here, notice who is not, while this task runs."""
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            self.beat()
+
+    def beat(self) -> None:
+        """One round."""
+        now = monotonic()
+        for flight in self._flights.all():
+            if self._flights.leads(flight):
+                self._hold_on(flight, now)
+            elif now - self._heard.get(flight.id, now) > SILENCE_SECONDS and self._heard[flight.id]:
+                flight.fail()
+            elif flight.followers:
+                self._say(worker_of(flight.id), _Here(flight.id, self._flights.worker))
+
+    def _hold_on(self, flight: Flight, now: float) -> None:
+        if self._store.shared:
+            key = names.flight(flight.tenant, flight.digest.hex())
+            self._store.tell(self._hold, [key], [flight.id, FLIGHT_LEASE_MS])
+        for worker, remote in list(self._remotes.get(flight.id, {}).items()):
+            if now - remote.heard > SILENCE_SECONDS:
+                self._gone(flight, worker)
+            else:
+                self._say(worker, _Alive(flight.id))
+
+    def _from_follower(self, message: _Join | _Here | _Left, flight: Flight | None) -> None:
+        worker = message.worker
+        if flight is None or not flight.joinable or not self._flights.leads(flight):
+            if isinstance(message, _Join):
+                self._say(worker, _Failed(message.flight))
+            return
+        remotes = self._remotes.setdefault(flight.id, {})
+        if isinstance(message, _Left):
+            self._gone(flight, worker)
+        elif worker in remotes:
+            remotes[worker].heard = monotonic()
+        elif isinstance(message, _Join):
+            remotes[worker] = _Remote()
+            flight.remotes += 1
+            flight.follow()
+            self._say(worker, _Alive(flight.id))
+            self._carry(flight)
+
+    def _gone(self, flight: Flight, worker: str) -> None:
+        if self._remotes.get(flight.id, {}).pop(worker, None) is not None:
+            flight.remotes -= 1
+            flight.leave()
+
+    def _carry(self, flight: Flight) -> None:
+        """Send every follower what it has not been sent."""
+        remotes = self._remotes.get(flight.id)
+        if flight.over:
+            self._remotes.pop(flight.id, None)
+        for worker, remote in (remotes or {}).items():
+            if not remote.named and flight.provider is not None:
+                remote.named = True
+                named = _Named(flight.id, flight.provider, flight.model, flight.streamed)
+                self._say(worker, named)
+            if remote.blocks < flight.end:
+                data = b"".join(flight.blocks(remote.blocks))
+                self._say(worker, _Block(flight.id, remote.messages, data))
+                remote.blocks = flight.end
+                remote.messages += 1
+            if flight.landed is not None:
+                body, usage, cost = flight.landed
+                self._say(worker, _Landed(flight.id, remote.messages, body, *usage, cost))
+            elif flight.failure is not None:
+                error = flight.failure.error
+                known = () if error is None else (*error[:3], list(error.headers))
+                self._say(worker, _Failed(flight.id, *known))
+
+    def _from_leader(
+        self, message: _Alive | _Named | _Block | _Landed | _Failed, flight: Flight
+    ) -> None:
+        if isinstance(message, _Named):
+            flight.named(message.provider, message.model, streamed=message.streamed)
+        elif isinstance(message, _Block | _Landed) and message.number != self._expected[flight.id]:
+            flight.fail()  # something was lost
+        elif isinstance(message, _Block):
+            self._expected[flight.id] += 1
+            flight.publish(message.data)
+        elif isinstance(message, _Landed):
+            usage = Usage(message.prompt_tokens, message.completion_tokens, message.estimated)
+            flight.land(message.body, usage, message.cost)
+        elif isinstance(message, _Failed):
+            headers = tuple((bytes(name), bytes(value)) for name, value in message.headers)
+            known = SharedError(message.status, message.code, message.body, headers)
+            flight.fail(known if message.status else None)
+        else:
+            flight.wake()
+
+    def _look_after(self, mirror: Flight) -> None:
+        """A mirror that is over, or that nobody follows, is given up."""
+        if mirror.over or not mirror.followers:
+            mirror.on_change = None
+            self._heard.pop(mirror.id, None)
+            self._expected.pop(mirror.id, None)
+            self._flights.end(mirror)
+            if not mirror.over:
+                self._say(worker_of(mirror.id), _Left(mirror.id, self._flights.worker))
+                mirror.fail()
+
+    def _say(self, worker: str, message: _Message) -> None:
+        self._store.tell(self._post, [], [names.mailbox(worker), _encode(message)])

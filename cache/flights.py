@@ -1,0 +1,245 @@
+"""Answers under way: whoever asks the same thing meanwhile follows instead of asking again.
+
+One worker leads a flight: it holds a lease in the store, and everything its upstream says goes
+through here. Followers read from the beginning, as it comes. ``cache.flight_relay`` carries a flight
+to the workers of other processes, where it is mirrored as a flight of the same kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import getrandbits
+from typing import NamedTuple
+
+from app.core.usage import Usage
+
+MAX_BYTES = 8 << 20  # of a stream that are kept for those who come later or read slowly
+AHEAD_BYTES = 256 << 10  # how far a stream runs ahead of its fastest reader
+
+
+class Failure(NamedTuple):
+    """Why there is no answer. With ``error`` (an answer to send as it is) it may be shared.
+
+    Without one it was the leader's own affair: its money, its leaving, its death.
+    """
+
+    error: SharedError | None = None
+
+
+class SharedError(NamedTuple):
+    status: int
+    code: str | None
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+class Landed(NamedTuple):
+    """A whole answer: plain (``body``) or by its events; what it used, and nano-dollars."""
+
+    body: bytes | None
+    usage: Usage
+    cost: int
+
+
+class Cut(Exception):
+    """A reader was too slow for what a flight can keep."""
+
+
+class Flight:
+    """One call to an upstream, and everybody who waits for it."""
+
+    def __init__(self, flight_id: str, digest: bytes, tenant: str) -> None:
+        self.id = flight_id
+        self.digest = digest
+        self.tenant = tenant
+        self.provider: str | None = None
+        self.model: str | None = None
+        self.streamed = False
+        self.landed: Landed | None = None
+        self.failure: Failure | None = None
+        self.followers = 0
+        self.remotes = 0  # how many of them are other workers
+        self.on_change: Callable[[], None] | None = None  # whoever carries it elsewhere
+        self._blocks: list[bytes] = []
+        self._first = 0  # number of the first block that is still kept
+        self._bytes = 0
+        self._readers: list[Reader] = []
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def over(self) -> bool:
+        return self.landed is not None or self.failure is not None
+
+    @property
+    def joinable(self) -> bool:
+        """Whether everything from the beginning is still here."""
+        return not self._first and self.failure is None
+
+    @property
+    def end(self) -> int:
+        """How many blocks there were so far."""
+        return self._first + len(self._blocks)
+
+    def blocks(self, start: int = 0) -> list[bytes]:
+        """The blocks from number ``start`` on."""
+        return self._blocks[start - self._first :]
+
+    def named(self, provider: str | None, model: str | None, *, streamed: bool) -> None:
+        """The upstream has begun to answer."""
+        self.provider, self.model, self.streamed = provider, model, streamed
+        self.wake()
+
+    def publish(self, block: bytes) -> None:
+        """Whole events of the answer."""
+        self._blocks.append(block)
+        self._bytes += len(block)
+        self.wake()
+        if self._bytes > MAX_BYTES:
+            self._trim()
+
+    async def room(self) -> None:
+        """Wait while nobody reads as fast as the upstream speaks."""
+        while not self.over and self._readers and not self.remotes:
+            behind = min(reader.bytes_behind for reader in self._readers)
+            if behind < AHEAD_BYTES:
+                return
+            await self.change()
+
+    def land(self, body: bytes | None, usage: Usage, cost: int) -> None:
+        """The answer is whole."""
+        if not self.over:
+            self.landed = Landed(body, usage, cost)
+            self.wake()
+
+    def fail(self, error: SharedError | None = None) -> None:
+        """There will be no answer from this call; nothing where it is over already."""
+        if not self.over:
+            self.failure = Failure(error)
+            self.wake()
+
+    def follow(self) -> None:
+        self.followers += 1
+
+    def leave(self) -> None:
+        self.followers -= 1
+        self.wake()
+
+    async def unfollowed(self) -> None:
+        """Wait until nobody follows or it is over."""
+        while self.followers and not self.over:
+            await self.change()
+
+    async def change(self) -> None:
+        """Wait for whatever happens next."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
+
+    def reader(self) -> Reader:
+        """Reads from the beginning; give it back with ``done``."""
+        reader = Reader(self)
+        self._readers.append(reader)
+        return reader
+
+    def forget(self, reader: Reader) -> None:
+        if reader in self._readers:
+            self._readers.remove(reader)
+            self.wake()
+
+    def wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self.on_change is not None:
+            self.on_change()
+
+    def _trim(self) -> None:
+        """Too much to keep: give up what everybody has, then those who are far behind."""
+        keep = max((reader.position for reader in self._readers), default=self.end)
+        gone = keep - self._first
+        self._bytes -= sum(map(len, self._blocks[:gone]))
+        del self._blocks[:gone]
+        self._first = keep
+
+
+class Reader:
+    """One reader's place in a flight."""
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+        self.position = 0
+
+    @property
+    def bytes_behind(self) -> int:
+        return sum(map(len, self._flight.blocks(self.position)))
+
+    async def next(self) -> list[bytes]:
+        """The blocks since the last time; none where the flight is over. Raises Cut."""
+        flight = self._flight
+        while True:
+            if self.position < flight._first:  # noqa: SLF001 - one thing in two classes
+                raise Cut
+            blocks = flight.blocks(self.position)
+            if blocks:
+                self.position += len(blocks)
+                return blocks
+            if flight.over:
+                return []
+            await flight.change()
+
+    def done(self) -> None:
+        self._flight.forget(self)
+
+
+class Flights:
+    """The flights that this worker leads or mirrors; found by the fingerprint of what was asked."""
+
+    def __init__(self, worker: str) -> None:
+        self.worker = worker
+        self._by_digest: dict[bytes, Flight] = {}
+        self._by_id: dict[str, Flight] = {}
+        self._count = 0
+
+    def find(self, digest: bytes) -> Flight | None:
+        """A flight to follow from its beginning."""
+        flight = self._by_digest.get(digest)
+        return flight if flight is not None and flight.joinable else None
+
+    def by_id(self, flight_id: str) -> Flight | None:
+        return self._by_id.get(flight_id)
+
+    def new_id(self) -> str:
+        """An id that says which worker leads."""
+        self._count += 1
+        return f"{self.worker}.{self._count}"
+
+    def begin(self, flight_id: str, digest: bytes, tenant: str) -> Flight:
+        """Lead a flight, or mirror another worker's."""
+        flight = Flight(flight_id, digest, tenant)
+        self._by_digest[digest] = self._by_id[flight_id] = flight
+        return flight
+
+    def end(self, flight: Flight) -> None:
+        """Nobody else can find it any more."""
+        self._by_id.pop(flight.id, None)
+        if self._by_digest.get(flight.digest) is flight:
+            del self._by_digest[flight.digest]
+
+    def leads(self, flight: Flight) -> bool:
+        """Whether this worker made the call."""
+        return worker_of(flight.id) == self.worker
+
+    def all(self) -> list[Flight]:
+        return list(self._by_id.values())
+
+
+def worker_of(flight_id: str) -> str:
+    """The worker that leads a flight."""
+    return flight_id.rpartition(".")[0]
+
+
+def worker_name(pid: int) -> str:
+    """A name that no other worker has; the process id helps a person to find it."""
+    return f"{pid}-{getrandbits(64):016x}"

@@ -1,0 +1,2 @@
+-- Drop an entry that nobody can read.   KEYS: the entry.
+return redis.call('DEL', KEYS[1])

@@ -1,0 +1,185 @@
+"""The answers that the replicas keep for each other: looked up, kept, purged.
+
+Every method but ``keep`` raises StoreUnavailable. A purge writes down its moment, whatever it
+covers: an entry counts only if its request was asked after it. So a purge is O(1), and also covers
+answers that were under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from app.core.stored_answer import Stored, Undecodable, decode, encode
+from cache import names
+from cache.connection import Store, script
+
+FLIGHT_LEASE_MS = 1500
+ENTRIES_AT_ONCE = 64
+EVERYTHING = "*"
+
+
+class Place(NamedTuple):
+    """Where answers are kept and what purges cover them: a scope's tenant, a model, a namespace.
+
+    ``tenant`` is empty for the global scope; ``fields`` name the purges.
+    """
+
+    tenant: str
+    fields: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tenant: str, alias: str, namespace: str) -> Place:
+        both = purge_field(alias, namespace)
+        return cls(
+            tenant, (EVERYTHING, purge_field(alias, None), purge_field(None, namespace), both)
+        )
+
+
+class Found(NamedTuple):
+    """``now`` is the store's time in milliseconds; ``holder`` who asks the upstream right now."""
+
+    now: int
+    entries: list[Stored | None]
+    holder: str | None
+
+
+def purge_field(alias: str | None, namespace: str | None) -> str:
+    """The name under which a purge of these stands. A namespace has no slash, an alias may."""
+    if alias is None and namespace is None:
+        return EVERYTHING
+    where = "" if namespace is None else f"namespace={namespace}"
+    what = "" if alias is None else f"model={alias}"
+    return f"{where}/{what}"
+
+
+class Responses:
+    """``embedded_size`` bounds the bytes kept in a store that lives in this process."""
+
+    def __init__(self, store: Store, embedded_size: int) -> None:
+        self._store = store
+        self._lookup = script("lookup")
+        self._keep = script("keep")
+        self._purge = script("purge")
+        self._bound = None if store.shared else _Bound(embedded_size)
+        self.undecodable = 0  # entries dropped because they could not be read
+
+    @property
+    def out(self) -> bool:
+        """Whether there is no store to ask."""
+        return self._store.breaker.open
+
+    async def look_up(
+        self,
+        place: Place,
+        digests: Sequence[bytes],
+        *,
+        read: bool = True,
+        max_age: int | None = None,
+        flight: str = "",
+        flight_digest: bytes = b"",
+    ) -> Found:
+        """The entries of some fingerprints, stale ones too.
+
+        With a ``flight`` to begin, and not all of them fresh, ``holder`` is who asks the upstream
+        under ``flight_digest``: that flight, or an earlier one. ``max_age`` is seconds.
+        """
+        age = -1 if max_age is None else max_age * 1000
+        if len(digests) <= ENTRIES_AT_ONCE:
+            return await self._look_up(place, digests, read, age, flight, flight_digest)
+        assert not flight
+        spans = range(0, len(digests), ENTRIES_AT_ONCE)
+        found = await asyncio.gather(
+            *(
+                self._look_up(place, digests[i : i + ENTRIES_AT_ONCE], read, age, "", b"")
+                for i in spans
+            )
+        )
+        return Found(found[0].now, [entry for part in found for entry in part.entries], None)
+
+    async def _look_up(
+        self,
+        place: Place,
+        digests: Sequence[bytes],
+        read: bool,
+        age: int,
+        flight: str,
+        flight_digest: bytes,
+    ) -> Found:
+        tenant = place.tenant
+        keys = [names.purged(tenant), names.flight(tenant, flight_digest.hex())]
+        keys += [names.answer(tenant, digest.hex()) for digest in digests]
+        args = [FLIGHT_LEASE_MS, flight, age, int(read), *place.fields]
+        answer = await self._store.run(self._lookup, keys, args)
+        # Lua drops what is nil at the end of a list.
+        values = [*answer[2:], *[None] * (len(keys) - len(answer))]
+        entries = [self._decoded(key, value) for key, value in zip(keys[2:], values, strict=True)]
+        holder = answer[1]
+        return Found(int(answer[0]), entries, holder.decode() if holder else None)
+
+    def _decoded(self, key: str, value: bytes | None) -> Stored | None:
+        if value is None:
+            return None
+        try:
+            return decode(value)
+        except Undecodable:
+            self.undecodable += 1
+            self._drop([key])
+            return None
+
+    def keep(
+        self,
+        place: Place,
+        entries: Iterable[tuple[bytes, Stored]],
+        flight: str = "",
+        flight_digest: bytes = b"",
+    ) -> None:
+        """Keep answers under their fingerprints, and end a flight. Not waited for, never raises."""
+        tenant = place.tenant
+        keys = [names.flight(tenant, flight_digest.hex())]
+        args: list[str | bytes | int] = [flight]
+        for digest, answer in entries:
+            key, value = names.answer(tenant, digest.hex()), encode(answer)
+            keys.append(key)
+            args += (value, answer.kept_until - answer.stored)
+            if self._bound is not None:
+                self._drop(self._bound.add(key, len(value)))
+            if len(keys) > ENTRIES_AT_ONCE:
+                self._store.tell(self._keep, keys, args)
+                keys, args = keys[:1], args[:1]
+        if len(keys) > 1 or flight:
+            self._store.tell(self._keep, keys, args)
+
+    async def purge(self, tenant: str, alias: str | None, namespace: str | None) -> None:
+        """Forget a tenant's answers: all of them, or those of a model, a namespace or both."""
+        field = purge_field(alias, namespace)
+        await self._store.run(self._purge, [names.purged(tenant)], [field])
+
+    async def purges_done(self) -> None:
+        """Tell those who keep copies that something was purged."""
+        await self._store.command("INCR", names.PURGES)
+
+    def _drop(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._store.tell(script("drop"), [key], [])
+
+
+class _Bound:
+    """Which entries to give up, oldest first, so that those kept stay under ``size`` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._used = 0
+
+    def add(self, key: str, size: int) -> list[str]:
+        self._used += size - self._sizes.pop(key, 0)
+        self._sizes[key] = size
+        dropped = []
+        while self._used > self._size and len(self._sizes) > 1:
+            oldest, its = self._sizes.popitem(last=False)
+            self._used -= its
+            dropped.append(oldest)
+        return dropped
