@@ -68,11 +68,23 @@ _WIDE = {
     "concurrent": 100_000,
 }
 _LIMITS = {"limits": {"wide": _WIDE}, "tenants": {"bench": {"limits": "wide"}}}
+_COSTS: Mapping[str, Any] = {"price": {"input_per_million": 0.001, "output_per_million": 0.002}}
 _BUDGET = {
     "budgets": {"wide": {"usd": 1_000_000, "per": "month"}},
     "tenants": {"bench": {"budget": "wide"}},
-    "models": {MODEL: {"price": {"input_per_million": 0.001, "output_per_million": 0.002}}},
+    "models": {MODEL: _COSTS},
 }
+
+_KEEPS: Mapping[str, Any] = {"cache": {"exact": {"ttl": "1h"}}}
+_CACHE = {"models": {MODEL: _KEEPS}}
+_NO_SHELF = {"cache": {"shelf_size": 0}}
+_EVERYTHING = {
+    "limits": {"wide": _WIDE},
+    "budgets": _BUDGET["budgets"],
+    "tenants": {"bench": {"limits": "wide", "budget": "wide"}},
+    "models": {MODEL: {**_COSTS, **_KEEPS}},
+}
+_NEW_EACH_TIME = PlainLoad(prompt="Once upon a time, {n} of them")
 
 STEPS: tuple[Step, ...] = (
     DIRECT,
@@ -105,6 +117,43 @@ STEPS: tuple[Step, ...] = (
         "limits and a budget",
         "headgate",
         overlay=_LIMITS | _BUDGET | {"tenants": {"bench": {"limits": "wide", "budget": "wide"}}},
+        redis=True,
+    ),
+    Step(
+        "headgate-cache-miss",
+        "and a cache that never knows the answer (no limits, no budget)",
+        "headgate",
+        _NEW_EACH_TIME,
+        overlay=_CACHE | _NO_SHELF,
+        redis=True,
+    ),
+    Step(
+        "headgate-everything-miss",
+        "limits, a budget and a cache that never knows the answer",
+        "headgate",
+        _NEW_EACH_TIME,
+        overlay=_EVERYTHING | _NO_SHELF,
+        redis=True,
+    ),
+    Step(
+        "headgate-hit-store",
+        "a hit from Redis (no limits)",
+        "headgate",
+        overlay=_CACHE | _NO_SHELF,
+        redis=True,
+    ),
+    Step(
+        "headgate-hit-shelf",
+        "a hit from the worker's shelf (no limits)",
+        "headgate",
+        overlay=_CACHE,
+        redis=True,
+    ),
+    Step(
+        "headgate-everything-hit",
+        "limits, a budget and a hit from the shelf",
+        "headgate",
+        overlay=_EVERYTHING,
         redis=True,
     ),
     Step(

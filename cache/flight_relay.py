@@ -104,7 +104,7 @@ class Relay:
     async def join(self, flight_id: str, digest: bytes, tenant: str) -> Flight | None:
         """Mirror another worker's flight, and follow it; None where it does not answer."""
         mirror = self._flights.begin(flight_id, digest, tenant)
-        mirror.on_change = lambda: self._look_after(mirror)
+        mirror.on_change = self._look_after
         mirror.follow()
         self._heard[flight_id] = self._expected[flight_id] = 0
         self._say(worker_of(flight_id), _Join(flight_id, self._flights.worker))
@@ -124,7 +124,7 @@ class Relay:
 
     def lead(self, flight: Flight) -> None:
         """Look after a flight of our own from now on."""
-        flight.on_change = lambda: self._carry(flight)
+        flight.on_change = self._carry
 
     def received(self, data: bytes) -> None:
         """A message from another worker."""

@@ -60,7 +60,7 @@ class Flight:
         self.failure: Failure | None = None
         self.followers = 0
         self.remotes = 0  # how many of them are other workers
-        self.on_change: Callable[[], None] | None = None  # whoever carries it elsewhere
+        self.on_change: Callable[[Flight], None] | None = None  # whoever carries it elsewhere
         self._blocks: list[bytes] = []
         self._first = 0  # number of the first block that is still kept
         self._bytes = 0
@@ -153,7 +153,7 @@ class Flight:
             if not waiter.done():
                 waiter.set_result(None)
         if self.on_change is not None:
-            self.on_change()
+            self.on_change(self)
 
     def _trim(self) -> None:
         """Too much to keep: give up what everybody has, then those who are far behind."""

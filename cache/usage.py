@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from random import getrandbits
 from typing import Any, NamedTuple
 
@@ -126,7 +127,6 @@ class UsageLog:
 
 
 def _count(counts: dict[str, dict[str, int]], now: float, record: Mapping[str, Any]) -> None:
-    moment = datetime.fromtimestamp(now, UTC)
     amounts = {
         "requests": 1,
         "errors": int(record["status"] >= 400),
@@ -136,11 +136,18 @@ def _count(counts: dict[str, dict[str, int]], now: float, record: Mapping[str, A
         "saved": record.get("saved") or 0,
     }
     prefix = f"{record['key']}|{record['alias'] or ''}|"
-    for period in (moment.strftime("%Y-%m-%dT%H"), moment.strftime("%Y-%m-%d")):
+    for period in _periods_of(int(now // 3600)):
         fields = counts.setdefault(period, {})
         for name, amount in amounts.items():
             if amount:
                 fields[prefix + name] = fields.get(prefix + name, 0) + amount
+
+
+@lru_cache(maxsize=4)
+def _periods_of(hour: int) -> tuple[str, str]:
+    """The names of an hour, counted from 1970, and of its day."""
+    moment = datetime.fromtimestamp(hour * 3600, UTC)
+    return moment.strftime("%Y-%m-%dT%H"), moment.strftime("%Y-%m-%d")
 
 
 async def read_usage(store: Store, tenant: str, since: datetime, until: datetime) -> list[UsageRow]:

@@ -53,4 +53,6 @@ async def answer_error(send: Send, error: GatewayError) -> None:
 
 def header_text(text: str) -> bytes:
     """A text as a header value: what is not printable ASCII becomes a question mark."""
+    if text.isascii() and text.isprintable() and len(text) <= MAX_HEADER_TEXT:
+        return text.encode()
     return "".join(c if " " <= c <= "~" else "?" for c in text[:MAX_HEADER_TEXT]).encode()

@@ -27,9 +27,7 @@ Level = Literal["none", "standard", "loose"]
 
 # These change how an answer is delivered or booked, not what it is; or they stand elsewhere.
 _LEFT_OUT = frozenset("model prompt messages stream stream_options user metadata store".split())
-_CACHED_NUMBER = (
-    32  # bytes of text; longer numbers are rare, and would make the cache's size theirs
-)
+_CACHED_NUMBER = 32  # bytes of text; longer ones would let callers fill the memory
 _STEP = 16  # one character in so many tells whether a long row is possible, at little cost
 _MAY_HAVE_LONG_ROW = re.compile(r"[^\w\s]{4}").search
 _LONG_ROW = re.compile(r"[^\w\s]{64,}")  # 4 x 16; no combining mark is a word's or a space
