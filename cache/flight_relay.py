@@ -17,7 +17,7 @@ import msgspec
 from app.core.usage import Usage
 from cache import names
 from cache.connection import Store, script
-from cache.flights import Flight, Flights, SharedError, worker_of
+from cache.flights import MAX_BYTES, Flight, Flights, SharedError, worker_of
 from cache.responses import FLIGHT_LEASE_MS
 
 BEAT_SECONDS = 0.5
@@ -204,7 +204,9 @@ class Relay:
                 self._say(worker, _Block(flight.id, remote.messages, data))
                 remote.blocks = flight.end
                 remote.messages += 1
-            if flight.landed is not None:
+            if flight.landed is not None and len(flight.landed.body or b"") > MAX_BYTES:
+                self._say(worker, _Failed(flight.id))  # too much for a message
+            elif flight.landed is not None:
                 body, usage, cost = flight.landed
                 self._say(worker, _Landed(flight.id, remote.messages, body, *usage, cost))
             elif flight.failure is not None:

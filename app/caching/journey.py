@@ -67,8 +67,8 @@ class Journey:
             seat = await self._kept.seats.find(self._asked)
         if seat.role is Role.LEAD and seat.flight is not None:
             await self._lead(delivery, send, seat.flight)
-        elif seat.role is Role.ALONE:
-            await self._go_alone(delivery, send)
+        elif seat.role is Role.ALONE or seat.role is Role.OUT:
+            await self._go_alone(delivery, send, bypass=seat.role is Role.OUT)
         else:
             await self._from_kept(delivery, send, seat)
 
@@ -125,11 +125,11 @@ class Journey:
             raise
         await call
 
-    async def _go_alone(self, delivery: Delivery, send: Send) -> None:
+    async def _go_alone(self, delivery: Delivery, send: Send, *, bypass: bool) -> None:
         asked = self._asked
         if delivery.started:
             await delivery.give_up()
-        elif self._kept.responses.out:
+        elif bypass:
             mark(asked, "bypass")
             await self._app(self._scope, _never, send)
         else:

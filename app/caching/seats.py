@@ -25,6 +25,7 @@ class Role(Enum):
     LEAD = "asks for everybody"
     FOLLOW = "waits for another's answer"
     ALONE = "asks for itself"
+    OUT = "asks for itself, because the store does not answer"
 
 
 class Seat(NamedTuple):
@@ -88,7 +89,7 @@ class Seats:
         try:
             found = await self._look_up(asked, flight_id)
         except StoreUnavailable:
-            return Seat(Role.ALONE)
+            return Seat(Role.OUT)
         leading = found.holder == flight_id
         if not asked.missing:
             return Seat(Role.KNOWN)

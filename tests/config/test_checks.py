@@ -88,6 +88,12 @@ BAD = [
         "models.",
         "1 to 256 printable",
     ),
+    (
+        "providers: {p: {kind: simulator}}\n"
+        "models: {m: {targets: [{provider: p, model: y}], cache: {exact: {ttl: 31d}}}}",
+        "models.m.cache.exact.ttl",
+        "at most `max_ttl`",
+    ),
     # tenants
     ("tenants: {t: {limits: x}}", "tenants.t.limits", "no such entry in `limits`"),
     ("tenants: {t: {budget: x}}", "tenants.t.budget", "no such entry in `budgets`"),
@@ -196,3 +202,21 @@ def test_an_expiry_is_in_utc_where_it_names_no_zone(text: str, seconds: float) -
 def test_the_digests_of_a_key_are_those_of_both_its_forms() -> None:
     caller = CallerKey(id="a", tenant="t", secret=(Secret("x"),), secret_sha256=(DIGEST,))
     assert key_digests(caller) == (digest_of("x"), bytes.fromhex(DIGEST))
+
+
+def warnings_for(cache: str) -> tuple[str, ...]:
+    model = f"{{targets: [{{provider: p, model: y}}], cache: {cache}}}"
+    return tuple(
+        load(f"providers: {{p: {{kind: simulator}}}}\nmodels: {{m: {model}}}", "f", {}).warnings
+    )
+
+
+def test_a_scope_that_everybody_shares_is_warned_about() -> None:
+    [only] = warnings_for("{scope: global}")
+    assert "models.m.cache.scope" in only
+    assert "every other tenant" in only
+
+
+@pytest.mark.parametrize("cache", ["{}", "{scope: key}", "{exact: {enabled: false}}"])
+def test_a_safe_cache_is_not_warned_about(cache: str) -> None:
+    assert warnings_for(cache) == ()
