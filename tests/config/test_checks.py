@@ -89,8 +89,10 @@ BAD = [
         "1 to 256 printable",
     ),
     (
-        "providers: {p: {kind: simulator}}\n"
-        "models: {m: {targets: [{provider: p, model: y}], cache: {exact: {ttl: 31d}}}}",
+        (
+            "providers: {p: {kind: simulator}}\n"
+            "models: {m: {targets: [{provider: p, model: y}], cache: {exact: {ttl: 31d}}}}"
+        ),
         "models.m.cache.exact.ttl",
         "at most `max_ttl`",
     ),
