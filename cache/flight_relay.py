@@ -2,7 +2,7 @@
 
 The two speak through mailboxes, worker to worker, and only where somebody follows: a flight that
 nobody else wants costs the store nothing but its lease. Blocks are numbered, so that a lost message
-is noticed; both sides say every half second that they are still there, so that the death of one is
+is noticed; both sides say every quarter of a second that they are still there, so that the death of one is
 noticed before the lease runs out.
 """
 
@@ -20,9 +20,9 @@ from cache.connection import Store, script
 from cache.flights import MAX_BYTES, Flight, Flights, SharedError, worker_of
 from cache.responses import FLIGHT_LEASE_MS
 
-BEAT_SECONDS = 0.5
-SILENCE_SECONDS = 1.25  # after which the other side counts as gone; less than the lease
-WELCOME_SECONDS = 0.5
+BEAT_SECONDS = 0.25
+SILENCE_SECONDS = 1.0  # after which the other side counts as gone; less than the lease
+WELCOME_SECONDS = 0.25
 
 
 class _Message(msgspec.Struct, array_like=True, tag=True):
@@ -130,7 +130,7 @@ class Relay:
         """A message from another worker."""
         try:
             message = _decode(data)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return  # of another release: whoever needed it will notice the gap
         flight = self._flights.by_id(message.flight)
         if isinstance(message, _Join | _Here | _Left):
@@ -172,17 +172,19 @@ class Relay:
             if isinstance(message, _Join):
                 self._say(worker, _Failed(message.flight))
             return
-        remotes = self._remotes.setdefault(flight.id, {})
-        if isinstance(message, _Left):
-            self._gone(flight, worker)
-        elif worker in remotes:
-            remotes[worker].heard = monotonic()
-        elif isinstance(message, _Join):
-            remotes[worker] = _Remote()
-            flight.remotes += 1
-            flight.follow()
+        known = self._remotes.get(flight.id, {}).get(worker)
+        if isinstance(message, _Join):
+            # One who joins again has lost what it had, and begins anew.
+            self._remotes.setdefault(flight.id, {})[worker] = _Remote()
+            if known is None:
+                flight.remotes += 1
+                flight.follow()
             self._say(worker, _Alive(flight.id))
             self._carry(flight)
+        elif isinstance(message, _Left):
+            self._gone(flight, worker)
+        elif known is not None:
+            known.heard = monotonic()
 
     def _gone(self, flight: Flight, worker: str) -> None:
         if self._remotes.get(flight.id, {}).pop(worker, None) is not None:
@@ -241,9 +243,9 @@ class Relay:
             self._heard.pop(mirror.id, None)
             self._expected.pop(mirror.id, None)
             self._flights.end(mirror)
-            if not mirror.over:
+            if mirror.landed is None:
                 self._say(worker_of(mirror.id), _Left(mirror.id, self._flights.worker))
-                mirror.fail()
+            mirror.fail()
 
     def _say(self, worker: str, message: _Message) -> None:
         self._store.tell(self._post, [], [names.mailbox(worker), _encode(message)])

@@ -82,8 +82,8 @@ class Flight:
         return self._first + len(self._blocks)
 
     def blocks(self, start: int = 0) -> list[bytes]:
-        """The blocks from number ``start`` on."""
-        return self._blocks[start - self._first :]
+        """The blocks from number ``start`` on, as far as they are still here."""
+        return self._blocks[max(0, start - self._first) :]
 
     def named(self, provider: str | None, model: str | None, *, streamed: bool) -> None:
         """The upstream has begun to answer."""
@@ -100,9 +100,9 @@ class Flight:
 
     async def room(self) -> None:
         """Wait while nobody reads as fast as the upstream speaks."""
-        while not self.over and self._readers and not self.remotes:
-            behind = min(reader.bytes_behind for reader in self._readers)
-            if behind < AHEAD_BYTES:
+        while not self.over and not self.remotes:
+            readers = [reader for reader in self._readers if reader.position >= self._first]
+            if not readers or min(reader.bytes_behind for reader in readers) < AHEAD_BYTES:
                 return
             await self.change()
 
@@ -148,20 +148,24 @@ class Flight:
             self.wake()
 
     def wake(self) -> None:
+        """Something happened."""
+        self.tell()
+        if self.on_change is not None:
+            self.on_change(self)
+
+    def tell(self) -> None:
+        """Wake those who wait here."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
-        if self.on_change is not None:
-            self.on_change(self)
 
     def _trim(self) -> None:
-        """Too much to keep: give up what everybody has, then those who are far behind."""
+        """Too much to keep: give up those who are behind the fastest, then whoever is."""
         keep = max((reader.position for reader in self._readers), default=self.end)
-        gone = keep - self._first
-        self._bytes -= sum(map(len, self._blocks[:gone]))
-        del self._blocks[:gone]
-        self._first = keep
+        while self._blocks and (self._first < keep or self._bytes > MAX_BYTES):
+            self._bytes -= len(self._blocks.pop(0))
+            self._first += 1
 
 
 class Reader:
@@ -184,6 +188,7 @@ class Reader:
             blocks = flight.blocks(self.position)
             if blocks:
                 self.position += len(blocks)
+                flight.tell()  # whoever waits for room
                 return blocks
             if flight.over:
                 return []

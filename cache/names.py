@@ -66,3 +66,23 @@ PURGES = f"{VERSION}:purges"  # counts every purge, for those who keep copies of
 def mailbox(worker: str) -> str:
     """The channel on which a worker hears from the others."""
     return f"{VERSION}:mail:{worker}"
+
+
+def meaning(tenant: str, key: str) -> str:
+    """Which answer a canonical key stands for."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:meaning:{key}"
+
+
+def neighbours(tenant: str, partition: str) -> str:
+    """The vectors of a partition."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:near:{partition}"
+
+
+def evidence(tenant: str, place: str) -> str:
+    """What verification found in a partition, or for a model."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:evidence:{place}"
+
+
+def banned(tenant: str, asked: str) -> str:
+    """The answers that a question must not get."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:banned:{asked}"

@@ -106,6 +106,7 @@ class ClusterLine:
         self._client = client
         self._store = store
         self._gate = asyncio.Semaphore(CLUSTER_COMMANDS)
+        self._in_order = asyncio.Lock()  # what is said to a worker must arrive as it was said
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, batch: Sequence[Pending]) -> None:
@@ -130,7 +131,8 @@ class ClusterLine:
     async def _send_one(self, pending: Pending) -> None:
         answer: Any
         try:
-            async with self._gate:
+            spoken = pending.script is not None and pending.script.name == "post"
+            async with self._in_order if spoken else self._gate:
                 answer = await self._client.execute_command(*pending.args)
         except errors.NoScriptError:
             answer = errors.ResponseError("NOSCRIPT")

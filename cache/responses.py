@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from app.core.stored_answer import Stored, Undecodable, decode, encode
@@ -138,19 +138,22 @@ class Responses:
     ) -> None:
         """Keep answers under their fingerprints, and end a flight. Not waited for, never raises."""
         tenant = place.tenant
-        keys = [names.flight(tenant, flight_digest.hex())]
-        args: list[str | bytes | int] = [flight]
-        for digest, answer in entries:
-            key, value = names.answer(tenant, digest.hex()), encode(answer)
-            keys.append(key)
-            args += (value, answer.kept_until - answer.stored)
-            if self._bound is not None:
-                self._drop(self._bound.add(key, len(value)))
-            if len(keys) > ENTRIES_AT_ONCE:
+        pairs = list(_kept(tenant, entries))
+        given_up: list[str] = []
+        if self._bound is not None:
+            pairs = [pair for pair in pairs if self._bound.fits(pair[1])]
+            for key, value, _ in pairs:
+                given_up += self._bound.add(key, len(value))
+        for start in range(0, max(1, len(pairs)), ENTRIES_AT_ONCE):
+            some = pairs[start : start + ENTRIES_AT_ONCE]
+            last = start + ENTRIES_AT_ONCE >= len(pairs)
+            if some or flight:
+                keys = [names.flight(tenant, flight_digest.hex()), *(key for key, _, _ in some)]
+                args: list[str | bytes | int] = [flight if last else ""]
+                for _, value, milliseconds in some:
+                    args += (value, milliseconds)
                 self._store.tell(self._keep, keys, args)
-                keys, args = keys[:1], args[:1]
-        if len(keys) > 1 or flight:
-            self._store.tell(self._keep, keys, args)
+        self._drop(given_up)
 
     async def purge(self, tenant: str, alias: str | None, namespace: str | None) -> None:
         """Forget a tenant's answers: all of them, or those of a model, a namespace or both."""
@@ -166,6 +169,14 @@ class Responses:
             self._store.tell(script("drop"), [key], [])
 
 
+def _kept(tenant: str, entries: Iterable[tuple[bytes, Stored]]) -> Iterator[tuple[str, bytes, int]]:
+    """Name, bytes and milliseconds to live of what can be kept."""
+    for digest, answer in entries:
+        milliseconds = answer.kept_until - answer.stored
+        if milliseconds > 0:
+            yield names.answer(tenant, digest.hex()), encode(answer), milliseconds
+
+
 class _Bound:
     """Which entries to give up, oldest first, so that those kept stay under ``size`` bytes."""
 
@@ -174,11 +185,14 @@ class _Bound:
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._used = 0
 
+    def fits(self, value: bytes) -> bool:
+        return len(value) <= self._size
+
     def add(self, key: str, size: int) -> list[str]:
         self._used += size - self._sizes.pop(key, 0)
         self._sizes[key] = size
         dropped = []
-        while self._used > self._size and len(self._sizes) > 1:
+        while self._used > self._size:
             oldest, its = self._sizes.popitem(last=False)
             self._used -= its
             dropped.append(oldest)

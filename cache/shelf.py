@@ -61,9 +61,9 @@ class Shelf:
     def put(self, digest: bytes, answer: Stored, now: int) -> None:
         """Keep a fresh answer; ``now`` is the store's time in milliseconds."""
         size = len(answer.body) + OVERHEAD
+        self.drop(digest)
         if size > self._size // LARGEST:
             return
-        self.drop(digest)
         clock = monotonic()
         self._items[digest] = _Item(answer, clock + self._ttl, now - clock * 1000)
         self._used += size

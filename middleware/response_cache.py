@@ -67,7 +67,7 @@ class ResponseCache:
                 await self._app(scope, receive, send)
             return
         try:
-            wishes = read_wishes(exchange.headers)
+            wishes = read_wishes(_all_lines(scope, exchange.headers))
         except InvalidRequest as error:
             await refuse(exchange, send, error)
             return
@@ -93,6 +93,7 @@ class ResponseCache:
         if found is None:
             return False
         asked.found(found[1], [found[0]])
+        asked.from_shelf = True
         return True
 
     async def _bypass(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,9 +106,10 @@ class ResponseCache:
     async def _answer(self, asked: Asked, send: Send) -> None:
         """From what is kept, all of it fresh."""
         entries = [entry for entry in asked.entries if entry is not None]
-        await deliver_stored(asked, send, entries, "hit")
-        if len(entries) == 1:
+        if len(entries) == 1 and not asked.from_shelf:
+            # Before the caller takes its time: a purge meanwhile must find it there.
             self._kept.shelf.put(asked.digests[0], entries[0], asked.now)
+        await deliver_stored(asked, send, entries, "hit")
 
     async def _serve(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
         """For a request that shares with nobody."""
@@ -187,6 +189,14 @@ class ResponseCache:
 
         if not self._kept.background.start(renew):
             journey.refuse(flight)
+
+
+def _all_lines(scope: Scope, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """The headers, with every line of a cache-control that was sent in several."""
+    if b"cache-control" in headers:
+        lines = [value for name, value in scope["headers"] if name == b"cache-control"]
+        headers[b"cache-control"] = b", ".join(lines)
+    return headers
 
 
 def _not_cached() -> NotCached:

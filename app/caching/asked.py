@@ -32,6 +32,7 @@ class Asked:
         self.continuous_usage = request.stream_options.get("continuous_usage_stats") is True
         self.now = 0
         self.looked_up = False
+        self.from_shelf = False
         self.entries: Sequence[Stored | None] = ()
         self.digests = []
 

@@ -107,6 +107,8 @@ class Delivery:
                 self._sent += blocks
                 data = b"".join(map(view.take, blocks))
                 await self._write(data, flight, coalesced, done=blocks[-1].endswith(sse.DONE_EVENT))
+                if blocks[-1].endswith(sse.DONE_EVENT):
+                    return True
             landed = flight.landed
             if landed is not None and landed.body is not None:
                 await self._write(view.take(replay(landed.body)), flight, coalesced, done=True)

@@ -16,7 +16,9 @@ NAMESPACE_HEADER = b"x-headgate-cache-namespace"
 MAX_SECONDS = 10**9
 
 _NAMESPACE = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
-_WHOLE = re.compile(rb"[0-9]{1,9}").fullmatch
+_WHOLE = re.compile(rb"[0-9]+").fullmatch
+# A name and its argument; a comma inside quotes ends neither.
+_DIRECTIVE = re.compile(rb'([^\s,="]+)\s*(?:=\s*("[^"]*"|[^",]*))?[^,]*').findall
 
 
 class Wishes(NamedTuple):
@@ -50,6 +52,8 @@ def read_wishes(headers: dict[bytes, bytes]) -> Wishes:
     problems: list[Problem] = []
     wishes = DEFAULT if control is None else _directives(control, problems)
     if ttl is not None:
+        if len(ttl) > len(str(MAX_SECONDS)):
+            ttl = b""
         wishes = wishes._replace(ttl=_seconds(ttl, TTL_HEADER.decode(), problems))
     if namespace is not None:
         if not _NAMESPACE(namespace):
@@ -65,13 +69,13 @@ def read_wishes(headers: dict[bytes, bytes]) -> Wishes:
 
 def asks_only_cached(headers: dict[bytes, bytes]) -> bool:
     """Whether a request that nothing is cached for must not go on."""
-    return b"only-if-cached" in headers.get(b"cache-control", b"").lower()
+    control = headers.get(b"cache-control")
+    return control is not None and _directives(control, []).only_if_cached
 
 
 def _directives(control: bytes, problems: list[Problem]) -> Wishes:
     wishes = DEFAULT
-    for directive in control.lower().split(b","):
-        name, _, value = directive.strip().partition(b"=")
+    for name, value in _DIRECTIVE(control.lower()):
         if name == b"no-cache":
             wishes = wishes._replace(read=False)
         elif name == b"no-store":
@@ -80,13 +84,16 @@ def _directives(control: bytes, problems: list[Problem]) -> Wishes:
             wishes = wishes._replace(only_if_cached=True)
         elif name == b"max-age":
             age = _seconds(value.strip(b'" '), "cache-control", problems)
-            wishes = wishes._replace(max_age=age)
+            if age is not None:
+                known = wishes.max_age
+                wishes = wishes._replace(max_age=age if known is None else min(known, age))
     return wishes
 
 
 def _seconds(text: bytes, header: str, problems: list[Problem]) -> int | None:
     text = text.strip()
     if _WHOLE(text):
-        return int(text)
+        # RFC 9111, section 1.2.2: what is too large counts as the largest that we can think of.
+        return MAX_SECONDS if len(text) > len(str(MAX_SECONDS)) else min(int(text), MAX_SECONDS)
     problems.append(Problem(header, f"`{header}` needs a whole number of seconds."))
     return None

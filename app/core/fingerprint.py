@@ -20,6 +20,7 @@ import msgspec
 import orjson
 
 from app.core.completions import DEFAULT_MAX_TOKENS, CompletionRequest, Prompt
+from app.core.json_body import raw_items
 
 VERSION = 1
 
@@ -76,6 +77,20 @@ class Fingerprinter:
             one.update(given)
             digests.append(one.digest())
         return digests
+
+    def partition(self, request: CompletionRequest, also: str) -> bytes:
+        """What two requests must share to be compared by the meaning of one text: all the rest.
+
+        The text is the prompt, or what the last message says; ``also`` is what else must be equal,
+        such as the version of the comparison.
+        """
+        shared = self._started["none"].copy()
+        shared.update(_members(request))
+        shared.update(_string("meaning") + _string(also))
+        if request.messages is not None:
+            before = raw_items(bytes(_raw(request)["messages"]))[:-1]
+            shared.update(_MESSAGES + _array([_nested(message) for message in before]))
+        return shared.digest()
 
     def forms(self, request: CompletionRequest) -> list[bytes]:
         """What the digests are of, for tests and for whoever has to explain a miss."""
@@ -147,6 +162,8 @@ def _members(request: CompletionRequest) -> bytes:
     for name, value in document.items():
         if name not in _LEFT_OUT:
             pairs[name] = (_NAMES.get(name) or _string(name)) + _member(name, value, raw[name])
+    if "max_completion_tokens" in document and "max_tokens" not in document:
+        pairs["max_tokens"] = _NAMES["max_tokens"] + b"N"  # the other limit stands in its place
     if request.n != 1 and "best_of" not in document:
         pairs["best_of"] = _NAMES["best_of"] + _number(b"%d" % request.n)
     # Text sorts by code point, which is the order of its UTF-8 bytes.

@@ -1,6 +1,6 @@
 """An answer as the cache keeps it: one prompt's, whole, with what it cost and for how long it counts.
 
-One line of JSON, then the answer's own bytes: what is sent for a plain hit stands there as it left
+One line of JSON, one with a checksum of all the rest, then the answer's own bytes: what is sent for a plain hit stands there as it left
 the gateway the first time. Large answers are compressed. Pure; times are unix milliseconds of the
 store's clock.
 """
@@ -8,14 +8,17 @@ store's clock.
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-import orjson
+import msgspec
 
 from app.core.usage import Usage
 
 COMPRESSED_FROM = 4096  # bytes; below, zlib costs more time than the bytes cost room
+MAX_BODY = 1 << 30
 _LEVEL = 1
+_CHECKSUM = 9  # eight digits and the line's end
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Undecodable(ValueError):
@@ -47,6 +50,27 @@ class Stored(NamedTuple):
         return max(self.fresh, self.revalidate, self.on_error)
 
 
+class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """The script that looks entries up reads the first three."""
+
+    asked: _Count
+    stored: _Count
+    fresh: _Count
+    revalidate: _Count
+    on_error: _Count
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    estimated: bool
+    cost: _Count
+    size: _Count  # of a body that is compressed, else 0
+    provider: str
+    model: str
+
+
+_encode_head = msgspec.json.Encoder().encode
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
 def encode(answer: Stored) -> bytes:
     """The bytes to keep."""
     body = answer.body
@@ -54,46 +78,58 @@ def encode(answer: Stored) -> bytes:
     if compressed:
         body = zlib.compress(body, _LEVEL)
     usage = answer.usage
-    # The script that looks entries up reads the first three numbers.
-    line = [answer.asked, answer.stored, answer.fresh, answer.revalidate, answer.on_error]
-    line += [usage.prompt_tokens, usage.completion_tokens, usage.estimated, answer.cost]
-    head = orjson.dumps(
-        [
-            *line,
+    head = _encode_head(
+        _Head(
+            answer.asked,
+            answer.stored,
+            answer.fresh,
+            answer.revalidate,
+            answer.on_error,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.estimated,
+            answer.cost,
             len(answer.body) if compressed else 0,
-            zlib.crc32(body),
             answer.provider,
             answer.model,
-        ]
+        )
     )
-    return head + b"\n" + body
+    return b"%b\n%08x\n%b" % (head, zlib.crc32(body, zlib.crc32(head)), body)
 
 
 def decode(data: bytes) -> Stored:
     """The answer in these bytes. Raises Undecodable."""
-    head, _, body = data.partition(b"\n")
-    try:
-        (
-            asked, stored, fresh, revalidate, on_error,
-            prompt, completion, estimated, cost, size, checksum, provider, model,
-        ) = orjson.loads(head)  # fmt: skip
-    except (ValueError, TypeError):
-        raise Undecodable from None
-    if zlib.crc32(body) != checksum:
+    line, _, rest = data.partition(b"\n")
+    checksum, body = rest[:_CHECKSUM], rest[_CHECKSUM:]
+    if checksum != b"%08x\n" % zlib.crc32(body, zlib.crc32(line)):
         raise Undecodable
-    if size:
-        body = _inflated(body, size)
-    usage = Usage(prompt, completion, estimated)
+    try:
+        head = _decode_head(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise Undecodable from None
+    if head.size:
+        body = _inflated(body, head.size)
     return Stored(
-        body, provider, model, usage, cost, asked, stored, fresh, revalidate, on_error
-    )  # fmt: skip
+        body,
+        head.provider,
+        head.model,
+        Usage(head.prompt_tokens, head.completion_tokens, head.estimated),
+        head.cost,
+        head.asked,
+        head.stored,
+        head.fresh,
+        head.revalidate,
+        head.on_error,
+    )
 
 
 def _inflated(body: bytes, size: int) -> bytes:
     """At most the ``size`` that it says it has."""
+    if size > MAX_BODY:
+        raise Undecodable
     inflate = zlib.decompressobj()
     try:
-        whole = inflate.decompress(body, size)
+        whole = inflate.decompress(body, size + 1)
     except zlib.error:
         raise Undecodable from None
     if len(whole) != size or inflate.unconsumed_tail:

@@ -68,15 +68,18 @@ def _by_token(text: str, logprobs: dict[str, Any]) -> list[tuple[str, dict[str, 
         not isinstance(tokens, list)
         or len(tokens) <= PIECE_TOKENS
         or any(len(value) != len(tokens) for value in lists.values())
-        or not all(isinstance(token, str) for token in tokens)
-        or "".join(tokens) != text
     ):
         return [(text, logprobs)]
+    # Tokens that are no whole characters do not add up to the text: then any cut is as good.
+    whole = all(isinstance(token, str) for token in tokens) and "".join(tokens) == text
     pieces: list[tuple[str, dict[str, Any] | None]] = []
+    begin = 0
     for start in range(0, len(tokens), PIECE_TOKENS):
         span = slice(start, start + PIECE_TOKENS)
         own = logprobs | {name: value[span] for name, value in lists.items()}
-        pieces.append(("".join(tokens[span]), own))
+        end = begin + len("".join(tokens[span])) if whole else len(text) * span.stop // len(tokens)
+        pieces.append((text[begin:end], own))
+        begin = end
     return pieces
 
 
@@ -154,19 +157,25 @@ class Assembly:
 def _joined(known: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any]:
     """Log-probabilities of a text and of what follows it."""
     if known is None:
-        return dict(more)
-    return {
-        name: _continued(known.get(name), more.get(name)) for name in known.keys() | more.keys()
-    }
+        return {name: _own(value) for name, value in more.items()}
+    for name, value in more.items():
+        known[name] = _continued(known.get(name), value)
+    return known
 
 
 def _continued(known: Any, more: Any) -> Any:
     """A member as it stands after one more chunk: lists go on, anything else may only be repeated
     or come late."""
     if more is None or known is None:
-        return known if more is None else more
+        return known if more is None else _own(more)
     if isinstance(known, list) and isinstance(more, list):
-        return known + more
+        known += more  # in place: a new list each time would be a square of the tokens
+        return known
     if known != more or isinstance(more, Mapping):
         raise NotAssembled
     return more
+
+
+def _own(value: Any) -> Any:
+    """A list that can be added to."""
+    return list(value) if isinstance(value, list) else value

@@ -46,13 +46,18 @@ class StreamView:
         self._envelope: dict[str, Any] | None = None
         self._sent: dict[int, str] | None = None  # by choice; None while nothing was taken over
         self._ended: set[int] = set()
+        self._whole = False  # the caller has the end mark already
         self._seen: dict[int, int] = {}
+        self._tokens: dict[int, int] = {}  # sent, by choice, where there are log-probabilities
+        self._seen_tokens: dict[int, int] = {}
 
     def take(self, block: bytes) -> bytes:
         """What the caller gets for a block of whole events; often nothing but the block itself.
 
         Raises Diverged.
         """
+        if self._whole:
+            return b""
         if self._known is None and self._sent is None:
             return block if self._include_usage else _without_usage(block)
         return b"".join(map(self._event, payloads(block)))
@@ -66,14 +71,23 @@ class StreamView:
             self._sent = {}
             for block in sent:
                 for payload in payloads(block):
-                    chunk = orjson.loads(payload)
-                    self._remember(chunk)
-                    for choice in chunk["choices"]:
-                        index = choice["index"]
-                        self._sent[index] = self._sent.get(index, "") + choice["text"]
-                        if choice["finish_reason"] is not None:
-                            self._ended.add(index)
+                    if payload == sse.DONE:
+                        self._whole = True
+                    else:
+                        self._take_note(orjson.loads(payload))
         self._seen = {}
+        self._seen_tokens = {}
+
+    def _take_note(self, chunk: dict[str, Any]) -> None:
+        """Of what the caller has."""
+        assert self._sent is not None
+        self._remember(chunk)
+        for choice in chunk["choices"]:
+            index = choice["index"]
+            self._sent[index] = self._sent.get(index, "") + choice["text"]
+            self._tokens[index] = self._tokens.get(index, 0) + len(_tokens_of(choice))
+            if choice["finish_reason"] is not None:
+                self._ended.add(index)
 
     def _remember(self, chunk: dict[str, Any]) -> None:
         if self._envelope is None:
@@ -93,39 +107,68 @@ class StreamView:
         chunk |= self._envelope
         if not chunk["choices"] and chunk.get("usage"):
             return lead + self._usage(chunk)
-        choices = [kept for choice in chunk["choices"] if (kept := self._choice(choice))]
-        if not choices:
-            return lead
-        chunk["choices"] = choices
+        if chunk["choices"]:
+            choices = [kept for choice in chunk["choices"] if (kept := self._choice(choice))]
+            if not choices:
+                return lead
+            chunk["choices"] = choices
         if not self._include_usage:
             del chunk["usage"]
         return lead + sse.event(orjson.dumps(chunk))
 
     def _choice(self, choice: dict[str, Any]) -> dict[str, Any] | None:
-        index = choice["index"]
-        if self._sent is not None:
-            sent, before = self._sent.get(index, ""), self._seen.get(index, 0)
-            text = choice["text"]
-            self._seen[index] = after = before + len(text)
-            overlap = sent[before:after]
-            if not text.startswith(overlap):
-                raise Diverged
-            if overlap:
-                if len(overlap) < len(text) and choice.get("logprobs") is not None:
-                    raise Diverged  # tokens that do not end where the first call's ended
-                choice["text"] = text = text[len(overlap) :]
-                if not text:
-                    choice["logprobs"] = None
-            self._sent[index] = sent + text
-            if index in self._ended or not (text or choice["finish_reason"]):
-                return None
-            if choice["finish_reason"] is not None:
-                if after < len(sent):
-                    raise Diverged
-                self._ended.add(index)
+        if self._sent is not None and not self._is_new(choice, self._sent):
+            return None
         if self._places is not None:
+            index = choice["index"]
             choice["index"] = self._places[index // self._n] * self._n + index % self._n
         return choice
+
+    def _is_new(self, choice: dict[str, Any], all_sent: dict[int, str]) -> bool:
+        """Leave only what was not sent; False where that is nothing. Raises Diverged."""
+        index, text = choice["index"], choice["text"]
+        begun, sent = index in all_sent, all_sent.get(index, "")
+        before = self._seen.get(index, 0)
+        self._seen[index] = after = before + len(text)
+        overlap = sent[before:after]
+        if not text.startswith(overlap):
+            raise Diverged
+        choice["text"] = rest = text[len(overlap) :]
+        fresh_tokens = self._without_sent_tokens(choice, overlap, rest)
+        all_sent[index] = sent + rest
+        if index in self._ended:
+            return False
+        if choice["finish_reason"] is not None:
+            if after < len(sent):
+                raise Diverged
+            self._ended.add(index)
+            return True
+        return bool(rest or fresh_tokens or not begun)
+
+    def _without_sent_tokens(self, choice: dict[str, Any], overlap: str, rest: str) -> bool:
+        """Take the log-probabilities of what was sent out of a choice; whether any are left.
+
+        Raises Diverged where a token does not end where the first call's did.
+        """
+        index, tokens = choice["index"], _tokens_of(choice)
+        if not tokens:
+            return False
+        before = self._seen_tokens.get(index, 0)
+        self._seen_tokens[index] = after = before + len(tokens)
+        sent = self._tokens.get(index, 0)
+        self._tokens[index] = max(sent, after)
+        known = min(max(0, sent - before), len(tokens))
+        if rest and "".join(map(str, tokens[:known])) != overlap:
+            raise Diverged
+        if known == len(tokens):
+            choice["logprobs"] = None
+            return False
+        if known:
+            choice["logprobs"] = {
+                name: value[known:] if isinstance(value, list) else value
+                for name, value in choice["logprobs"].items()
+            }
+        return True
 
     def _known_choices(self) -> bytes:
         """What was known before, under the envelope of the stream."""
@@ -159,3 +202,9 @@ def _without_usage(block: bytes) -> bytes:
         start = before.rfind(b"\n\n", 0, len(before) - 2)
         return (before[: start + 2] if start >= 0 else b"") + sse.DONE_EVENT
     return block
+
+
+def _tokens_of(choice: Mapping[str, Any]) -> list[Any]:
+    """The tokens that a choice's log-probabilities are about."""
+    tokens = (choice.get("logprobs") or {}).get("tokens")
+    return tokens if isinstance(tokens, list) else []

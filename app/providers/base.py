@@ -22,21 +22,32 @@ class Batch(NamedTuple):
     broken: UpstreamError | None = None
 
 
-class Call:
+class Aside:
+    """A call to an upstream for the gateway's own purposes.
+
+    ``waited`` is seconds spent waiting for the upstream; ``attempts`` counts requests sent to it.
+    """
+
+    __slots__ = ("attempts", "headers", "model", "waited")
+
+    def __init__(self, model: str, headers: HeaderList | None = None) -> None:
+        self.model = model
+        self.headers = headers or []
+        self.attempts = 0
+        self.waited = 0.0
+
+
+class Call(Aside):
     """One completions call to one target, and what became of it so far.
 
-    ``waited`` is seconds spent waiting for the upstream; ``attempts`` counts requests sent to it;
     ``usage`` is what is known to be used even if the call fails later.
     """
 
-    __slots__ = ("attempts", "headers", "model", "request", "usage", "waited")
+    __slots__ = ("request", "usage")
 
     def __init__(self, request: CompletionRequest, model: str, headers: HeaderList) -> None:
+        super().__init__(model, headers)
         self.request = request
-        self.model = model
-        self.headers = headers
-        self.attempts = 0
-        self.waited = 0.0
         self.usage: Usage | None = None
 
 

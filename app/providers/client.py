@@ -21,7 +21,7 @@ from app.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from app.providers.base import Call
+from app.providers.base import Aside
 from app.providers.failures import refusal
 from app.providers.http1 import Http1Transport, ResponseTooLarge
 from app.settings import OpenAIProvider
@@ -91,7 +91,7 @@ class Client:
         }
         self._max_bytes = int(settings.max_response_bytes)
 
-    async def post(self, path: str, body: bytes, call: Call, accept: bytes) -> httpx.Response:
+    async def post(self, path: str, body: bytes, call: Aside, accept: bytes) -> httpx.Response:
         """The upstream's 200, its body not yet read.
 
         Raises UpstreamError for anything else, and for a body in a coding that we did not ask for.
@@ -134,7 +134,7 @@ class Client:
             )
         return response
 
-    async def read(self, response: httpx.Response, call: Call) -> bytes:
+    async def read(self, response: httpx.Response, call: Aside) -> bytes:
         """The whole body, bounded."""
         began = perf_counter()
         parts: list[bytes] = []
@@ -152,7 +152,7 @@ class Client:
             call.waited += perf_counter() - began
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def chunks(self, response: httpx.Response, call: Call) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, response: httpx.Response, call: Aside) -> AsyncGenerator[bytes, None]:
         """The body as it comes, bounded."""
         size = 0
         began = perf_counter()

@@ -14,7 +14,7 @@ from app.core import sse
 from app.core.completion_answer import Answer, read_answer
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
-from app.providers.base import Batch, Call
+from app.providers.base import Aside, Batch, Call
 from app.providers.client import Client, header
 from app.settings import OpenAIProvider as Settings
 
@@ -60,6 +60,17 @@ class OpenAIProvider:
         if not isinstance(document, dict):
             raise UpstreamInvalid("The upstream's answer is not a chat completion.")
         return document
+
+    async def embed(self, text: str, model: str) -> Any:
+        """What the embeddings endpoint answers for one text. Raises UpstreamError."""
+        call = Aside(model)
+        body = orjson.dumps({"model": model, "input": text, "encoding_format": "float"})
+        response = await self._client.post("/embeddings", body, call, _JSON)
+        data = await self._client.read(response, call)
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            raise UpstreamInvalid("The upstream's answer is not valid JSON.") from None
 
     def stream_chat(self, call: Call, body: bytes) -> AsyncIterator[Batch]:
         return self._events("/chat/completions", body, call)

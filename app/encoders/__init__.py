@@ -1,0 +1,1 @@
+"""How a text becomes a vector: in this process, or by asking a provider."""

@@ -1,0 +1,558 @@
+"""Flights across workers: two relays, two mailboxes and one real server, in one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.usage import Usage
+from cache import flight_relay, names
+from cache.connection import open_store
+from cache.flight_relay import SILENCE_SECONDS, WELCOME_SECONDS, Relay
+from cache.flights import Failure, Flight, Flights, Landed, Reader, SharedError
+from cache.mailbox import Mailbox
+from cache.redis_urls import finder_for
+from cache.responses import FLIGHT_LEASE_MS
+from tests.cache.stores import settled, until
+from tests.redis_server import RedisServer
+
+DIGEST = b"d" * 32
+USAGE = Usage(11, 22, estimated=True)
+ERROR = SharedError(503, "upstream_overloaded", b'{"error":{}}', ((b"retry-after", b"1"),))
+TAKEN_OVER = 2.0  # seconds after which somebody must have noticed that another is gone
+
+
+class Worker:
+    """What a worker has of all this. ``lose`` says which messages get lost on their way to it."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self.store = open_store(url, 2.0)
+        self.flights = Flights(name)
+        self.relay = Relay(self.store, self.flights)
+        self.mailbox = Mailbox(finder_for(url), names.mailbox(name), self._received)
+        self.lose: Callable[[bytes], bool] = lambda _: False
+        self.lost = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self.store.start()
+        self._tasks = [
+            asyncio.create_task(self.mailbox.keep_listening()),
+            asyncio.create_task(self.relay.keep_beating()),
+        ]
+
+    async def die(self) -> None:
+        """Neither speak nor hear any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        await self.die()
+        await self.store.aclose()
+
+    def leads(self, digest: bytes = DIGEST) -> Flight:
+        """A flight of its own, under way."""
+        flight = self.flights.begin(self.flights.new_id(), digest, "acme")
+        self.relay.lead(flight)
+        return flight
+
+    async def joins(self, flight: Flight) -> Flight:
+        mirror = await self.relay.join(flight.id, flight.digest, flight.tenant)
+        assert mirror is not None
+        return mirror
+
+    def _received(self, data: bytes) -> None:
+        if self.lose(data):
+            self.lost += 1
+        else:
+            self.relay.received(data)
+
+
+@asynccontextmanager
+async def at_work(url: str, count: int = 2) -> AsyncIterator[list[Worker]]:
+    workers = [Worker(f"{number}-w", url) for number in range(count)]
+    try:
+        for worker in workers:
+            worker.start()
+        await until(lambda: all(worker.mailbox.open for worker in workers))
+        yield workers
+    finally:
+        for worker in workers:
+            await worker.aclose()
+
+
+def with_workers(server: RedisServer, body: Callable[..., Awaitable[Any]], count: int = 2) -> Any:
+    """What ``body`` returns, given workers on one server."""
+
+    async def run() -> Any:
+        async with asyncio.timeout(10), at_work(server.url, count) as workers:
+            return await body(*workers)
+
+    return asyncio.run(run())
+
+
+async def everything(reader: Reader) -> bytes:
+    got = []
+    while blocks := await reader.next():
+        got += blocks
+    return b"".join(got)
+
+
+async def over(flight: Flight) -> float:
+    """Seconds until it is."""
+    began = time.monotonic()
+    await until(lambda: flight.over)
+    return time.monotonic() - began
+
+
+def block(number: int) -> bytes:
+    return b"data: %d\n\n" % number
+
+
+# Following
+
+
+def test_a_late_follower_gets_everything_from_the_beginning_in_order(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        flight.named("up", "m", streamed=True)
+        for number in range(10):
+            flight.publish(block(number))
+        mirror = await follower.joins(flight)
+        reading = asyncio.create_task(everything(mirror.reader()))
+        for number in range(10, 300):
+            flight.publish(block(number))
+            await asyncio.sleep(0)
+        flight.land(None, USAGE, 7)
+        return await reading, mirror
+
+    got, mirror = with_workers(server, body)
+    assert got == b"".join(map(block, range(300)))
+    assert (mirror.provider, mirror.model, mirror.streamed) == ("up", "m", True)
+    assert mirror.landed == Landed(None, USAGE, 7)
+
+
+def test_every_worker_gets_everything(server: RedisServer) -> None:
+    async def body(leader: Worker, *followers: Worker) -> Any:
+        flight = leader.leads()
+        readings = []
+        for number, follower in enumerate(followers):
+            flight.publish(block(number))
+            mirror = await follower.joins(flight)
+            readings.append(asyncio.create_task(everything(mirror.reader())))
+        flight.land(None, USAGE, 7)
+        return set(await asyncio.gather(*readings))
+
+    assert with_workers(server, body, 5) == {b"".join(map(block, range(4)))}
+
+
+def test_a_plain_answer_comes_whole(server: RedisServer) -> None:
+    whole = bytes(range(256)) * 4096
+
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        flight.land(whole, USAGE, 7)
+        await over(mirror)
+        return mirror.landed
+
+    assert with_workers(server, body) == Landed(whole, USAGE, 7)
+
+
+def test_a_flight_that_has_landed_can_still_be_joined(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        flight.publish(block(0))
+        flight.land(None, USAGE, 7)
+        mirror = await follower.joins(flight)
+        return await everything(mirror.reader()), mirror.landed
+
+    assert with_workers(server, body) == (block(0), Landed(None, USAGE, 7))
+
+
+def test_others_in_the_worker_find_the_mirror(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> bool:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        return follower.flights.find(DIGEST) is mirror is follower.flights.by_id(flight.id)
+
+    assert with_workers(server, body)
+
+
+def test_two_flights_do_not_mix(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flights = [leader.leads(b"1" * 32), leader.leads(b"2" * 32)]
+        mirrors = [await follower.joins(flight) for flight in flights]
+        readings = [asyncio.create_task(everything(mirror.reader())) for mirror in mirrors]
+        for number in range(50):
+            flights[number % 2].publish(block(number))
+        for flight in flights:
+            flight.land(None, USAGE, 0)
+        return await asyncio.gather(*readings)
+
+    evens, odds = with_workers(server, body)
+    assert evens == b"".join(map(block, range(0, 50, 2)))
+    assert odds == b"".join(map(block, range(1, 50, 2)))
+
+
+def test_rubbish_in_the_mail_harms_nobody(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        for rubbish in ("", "rubbish", "\x91\x01", "\x95"):
+            for worker in (leader, follower):
+                channel = names.mailbox(worker.flights.worker)
+                await asyncio.to_thread(server.cli, "PUBLISH", channel, rubbish)
+        flight.publish(block(0))
+        flight.land(None, USAGE, 0)
+        return await everything(mirror.reader())
+
+    assert with_workers(server, body) == block(0)
+
+
+@given(st.binary(max_size=60))
+def test_no_message_is_too_strange(data: bytes) -> None:
+    Relay(open_store("memory://", 1), Flights("w")).received(data)
+
+
+@given(st.data())
+def test_no_message_is_too_spoilt(data: st.DataObject) -> None:
+    messages = [
+        flight_relay._Join("w.1", "other"),
+        flight_relay._Block("x.1", 3, b"data"),
+        flight_relay._Landed("x.1", 3, b"{}", 1, 2, False, 3),
+        flight_relay._Failed("x.1", 503, "code", b"{}", [(b"a", b"b")]),
+    ]
+    whole = flight_relay._encode(data.draw(st.sampled_from(messages)))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    spoilt = whole[:place] + data.draw(st.binary(max_size=2)) + whole[place + 1 :]
+    Relay(open_store("memory://", 1), Flights("w")).received(spoilt)
+
+
+# Failing
+
+
+@pytest.mark.parametrize("error", [ERROR, None, ERROR._replace(code=None, headers=())])
+def test_a_failure_comes_with_what_may_be_shared_of_it(
+    server: RedisServer, error: SharedError | None
+) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        flight.publish(block(0))
+        mirror = await follower.joins(flight)
+        flight.fail(error)
+        return await everything(mirror.reader()), mirror.failure
+
+    assert with_workers(server, body) == (block(0), Failure(error))
+
+
+def test_a_flight_that_nobody_knows_cannot_be_joined(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        began = time.monotonic()
+        mirror = await follower.relay.join(f"{leader.flights.worker}.9", DIGEST, "acme")
+        return mirror, time.monotonic() - began < WELCOME_SECONDS, follower.flights.all()
+
+    assert with_workers(server, body) == (None, True, [])
+
+
+def test_a_flight_whose_beginning_is_gone_cannot_be_joined(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        for _ in range(10):
+            flight.publish(b"x" * (1 << 20))
+        return await follower.relay.join(flight.id, DIGEST, "acme"), flight.followers
+
+    assert with_workers(server, body) == (None, 0)
+
+
+def test_a_mirror_is_nobodys_to_join(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker, third: Worker) -> Any:
+        mirror = await follower.joins(leader.leads())
+        assert not follower.flights.leads(mirror)
+        join = flight_relay._Join(mirror.id, third.flights.worker)
+        follower.relay.received(flight_relay._encode(join))
+        return mirror.followers, mirror.remotes
+
+    assert with_workers(server, body, 3) == (1, 0)
+
+
+def test_a_worker_that_is_gone_does_not_keep_anybody_waiting(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        await leader.die()
+        began = time.monotonic()
+        mirror = await follower.relay.join(flight.id, DIGEST, "acme")
+        return mirror, time.monotonic() - began, follower.flights.all()
+
+    mirror, seconds, left = with_workers(server, body)
+    assert (mirror, left) == (None, [])
+    assert seconds < WELCOME_SECONDS + 0.3
+
+
+def test_the_death_of_a_leader_is_noticed(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        mirror = await follower.joins(leader.leads())
+        await leader.die()
+        return await over(mirror), mirror.failure
+
+    seconds, failure = with_workers(server, body)
+    assert failure == Failure(None)
+    assert seconds < TAKEN_OVER
+
+
+def test_the_death_of_a_follower_is_noticed(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        await follower.joins(flight)
+        await follower.die()
+        began = time.monotonic()
+        await flight.unfollowed()
+        return time.monotonic() - began, flight.over, flight.remotes
+
+    seconds, is_over, remotes = with_workers(server, body)
+    assert (is_over, remotes) == (False, 0)
+    assert seconds < TAKEN_OVER
+
+
+def test_a_flight_in_which_nothing_happens_is_not_taken_for_dead(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        began = time.monotonic()
+        # No race is won here: what is asked is that nothing happens.
+        await until(lambda: mirror.over or time.monotonic() - began > SILENCE_SECONDS + 0.8)
+        return mirror.over, flight.followers
+
+    assert with_workers(server, body) == (False, 1)
+
+
+# Leaving
+
+
+def test_the_last_follower_that_leaves_lets_the_leader_go(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        mirror.follow()
+        staying = asyncio.create_task(flight.unfollowed())
+        mirror.leave()
+        await settled(follower.store)
+        assert not staying.done()
+        began = time.monotonic()
+        mirror.leave()
+        await staying
+        return time.monotonic() - began < 0.4, follower.flights.all(), flight.remotes
+
+    assert with_workers(server, body) == (True, [], 0)
+
+
+def test_who_gives_up_while_joining_leaves_too(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        follower.lose = lambda _: True
+        joining = asyncio.create_task(follower.relay.join(flight.id, DIGEST, "acme"))
+        await until(lambda: flight.followers == 1)
+        joining.cancel()
+        await flight.unfollowed()
+        return follower.flights.all()
+
+    assert with_workers(server, body) == []
+
+
+def test_who_left_can_come_back_and_begins_anew(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        flight.publish(block(0))
+        mirror = await follower.joins(flight)
+        await mirror.reader().next()
+        mirror.leave()
+        await flight.unfollowed()
+        flight.publish(block(1))
+        again = await follower.joins(flight)
+        flight.land(None, USAGE, 0)
+        return await everything(again.reader())
+
+    assert with_workers(server, body) == block(0) + block(1)
+
+
+def test_who_leaves_and_comes_back_at_once_begins_anew(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        flight.publish(block(0))
+        mirror = await follower.joins(flight)
+        mirror.leave()
+        again = await follower.joins(flight)
+        flight.land(None, USAGE, 0)
+        return await everything(again.reader()), again.failure
+
+    assert with_workers(server, body) == (block(0), None)
+
+
+# Losing messages
+
+
+@pytest.mark.parametrize("lost", [0, 1, 4])
+def test_a_lost_message_is_noticed_and_never_left_out(server: RedisServer, lost: int) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        follower.lose = lambda data: block(lost) in data
+        reading = asyncio.create_task(everything(mirror.reader()))
+        for number in range(5):
+            flight.publish(block(number))
+            await settled(leader.store)
+        flight.land(None, USAGE, 0)
+        return await reading, mirror.landed, mirror.failure, follower.lost
+
+    got, landed, failure, count = with_workers(server, body)
+    assert count == 1
+    assert got == b"".join(map(block, range(lost)))
+    assert (landed, failure) == (None, Failure(None))
+
+
+def test_a_lost_end_is_noticed(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        flight.publish(block(0))
+        await mirror.reader().next()
+        follower.lose = lambda _: True
+        flight.land(None, USAGE, 0)
+        leader.flights.end(flight)
+        return await over(mirror), mirror.failure
+
+    seconds, failure = with_workers(server, body)
+    assert failure == Failure(None)
+    assert seconds < TAKEN_OVER
+
+
+def test_after_a_lost_message_the_flight_can_be_joined_from_its_beginning(
+    server: RedisServer,
+) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        follower.lose = lambda data: block(0) in data and not follower.lost
+        flight.publish(block(0))
+        await until(lambda: follower.lost == 1)
+        flight.publish(block(1))
+        await over(mirror)
+        again = await follower.joins(flight)
+        flight.publish(block(2))
+        flight.land(None, USAGE, 0)
+        return await everything(again.reader()), again.failure
+
+    assert with_workers(server, body) == (b"".join(map(block, range(3))), None)
+
+
+def test_a_mailbox_that_was_cut_off_never_gives_half_an_answer(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        flight.publish(block(0))
+        await mirror.reader().next()
+        await asyncio.to_thread(server.cli, "CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: not follower.mailbox.open)
+        flight.publish(block(1))
+        await settled(leader.store)
+        await until(lambda: leader.mailbox.open and follower.mailbox.open)
+        flight.publish(block(2))
+        flight.land(None, USAGE, 0)
+        await over(mirror)
+        return await everything(mirror.reader()), mirror.landed
+
+    got, landed = with_workers(server, body)
+    assert (got, landed) == (block(0), None)
+
+
+# Leases
+
+
+def test_whoever_leads_holds_the_lease(server: RedisServer) -> None:
+    async def body(leader: Worker, _: Worker) -> Any:
+        flight = leader.leads()
+        key = names.flight("acme", DIGEST.hex())
+        leader.relay.beat()
+        await settled(leader.store)
+        holder = await leader.store.command("GET", key)
+        return holder == flight.id.encode(), await leader.store.command("PTTL", key)
+
+    held, left = with_workers(server, body)
+    assert held
+    assert 0 < left <= FLIGHT_LEASE_MS
+
+
+def test_nobody_takes_the_lease_of_another(server: RedisServer) -> None:
+    async def body(leader: Worker, _: Worker) -> Any:
+        leader.leads()
+        key = names.flight("acme", DIGEST.hex())
+        await leader.store.command("SET", key, "other.1", "PX", 300)
+        leader.relay.beat()
+        await settled(leader.store)
+        return (
+            await leader.store.command("GET", key),
+            await leader.store.command("PTTL", key) <= 300,
+        )
+
+    assert with_workers(server, body) == (b"other.1", True)
+
+
+def test_a_mirror_holds_no_lease(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        await follower.joins(leader.leads())
+        await leader.die()
+        await leader.store.command("DEL", names.flight("acme", DIGEST.hex()))
+        follower.relay.beat()
+        await settled(follower.store)
+        return await follower.store.command("EXISTS", names.flight("acme", DIGEST.hex()))
+
+    assert with_workers(server, body) == 0
+
+
+# What stays
+
+
+@pytest.mark.parametrize("end", ["land", "fail", "leave"])
+def test_nothing_is_remembered_of_what_is_over(server: RedisServer, end: str) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        if end == "land":
+            flight.land(b"{}", USAGE, 0)
+        elif end == "fail":
+            flight.fail(ERROR)
+        else:
+            mirror.leave()
+            await flight.unfollowed()
+            flight.fail()
+        await over(mirror)
+        leader.flights.end(flight)
+        both = (leader.relay, follower.relay)
+        return [
+            *(state for r in both for state in (r._remotes, r._heard, r._expected)),
+            leader.flights.all(),
+            follower.flights.all(),
+        ]
+
+    assert not any(with_workers(server, body))
+
+
+def test_a_follower_who_is_heard_after_the_end_is_not_remembered(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        await follower.joins(flight)
+        flight.land(b"{}", USAGE, 0)
+        here = flight_relay._Here(flight.id, follower.flights.worker)
+        leader.relay.received(flight_relay._encode(here))
+        leader.flights.end(flight)
+        return leader.relay._remotes
+
+    assert with_workers(server, body) == {}

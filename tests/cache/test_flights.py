@@ -1,0 +1,356 @@
+"""Answers under way: everybody reads them from the beginning, and nobody is kept waiting for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from app.core.usage import Usage
+from cache.flights import (
+    AHEAD_BYTES,
+    MAX_BYTES,
+    Cut,
+    Failure,
+    Flight,
+    Flights,
+    Landed,
+    Reader,
+    SharedError,
+    worker_name,
+    worker_of,
+)
+
+DIGEST = b"d" * 32
+USAGE = Usage(1, 2)
+ERROR = SharedError(503, "upstream_overloaded", b"{}", ((b"retry-after", b"1"),))
+MEGABYTE = b"x" * (1 << 20)
+
+
+def in_loop(body: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def bounded() -> Any:
+        async with asyncio.timeout(2):
+            return await body()
+
+    return asyncio.run(bounded())
+
+
+def a_flight() -> Flight:
+    return Flight("w.1", DIGEST, "acme")
+
+
+async def everything(reader: Reader) -> bytes:
+    """What a reader gets until the flight is over."""
+    got = []
+    while blocks := await reader.next():
+        got += blocks
+    return b"".join(got)
+
+
+async def turns(count: int = 5) -> None:
+    """Let everybody go as far as they can."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# Reading
+
+
+def test_everybody_gets_everything_from_the_beginning_in_order() -> None:
+    async def body() -> Any:
+        flight = a_flight()
+        readers = []
+        for number in range(20):
+            readers.append(asyncio.create_task(everything(flight.reader())))
+            await asyncio.sleep(0)
+            flight.publish(b"%d," % number)
+        flight.land(None, USAGE, 3)
+        readers.append(asyncio.create_task(everything(flight.reader())))
+        return set(await asyncio.gather(*readers))
+
+    assert in_loop(body) == {b"".join(b"%d," % number for number in range(20))}
+
+
+def test_a_reader_gets_a_block_as_it_comes() -> None:
+    async def body() -> Any:
+        flight = a_flight()
+        reader = flight.reader()
+        waiting = asyncio.create_task(reader.next())
+        await turns()
+        flight.publish(b"a")
+        return await waiting, flight.over
+
+    assert in_loop(body) == ([b"a"], False)
+
+
+def test_what_was_said_before_a_failure_is_read_before_it() -> None:
+    async def body() -> Any:
+        flight = a_flight()
+        flight.publish(b"a")
+        flight.fail(ERROR)
+        reader = flight.reader()
+        return await reader.next(), await reader.next(), flight.failure
+
+    assert in_loop(body) == ([b"a"], [], Failure(ERROR))
+
+
+def test_what_happened_first_counts() -> None:
+    async def body() -> Any:
+        landed, failed = a_flight(), a_flight()
+        landed.land(b"{}", USAGE, 3)
+        landed.fail(ERROR)
+        failed.fail()
+        failed.land(b"{}", USAGE, 3)
+        return (landed.landed, landed.failure), (failed.landed, failed.failure)
+
+    first, second = in_loop(body)
+    assert first == (Landed(b"{}", USAGE, 3), None)
+    assert second == (None, Failure(None))
+
+
+def test_one_who_stops_waiting_harms_nobody_else() -> None:
+    async def body() -> Any:
+        flight = a_flight()
+        gone = asyncio.create_task(flight.reader().next())
+        stays = asyncio.create_task(flight.reader().next())
+        await turns()
+        gone.cancel()
+        await turns()
+        flight.publish(b"a")
+        return await stays
+
+    assert in_loop(body) == [b"a"]
+
+
+# Room
+
+
+async def ran_ahead(flight: Flight) -> bool:
+    """Whether the upstream may go on now."""
+    going = asyncio.create_task(flight.room())
+    await turns()
+    done = going.done()
+    going.cancel()
+    return done
+
+
+def test_a_stream_waits_for_its_fastest_reader() -> None:
+    async def body() -> Any:
+        flight = a_flight()
+        reader = flight.reader()
+        seen = [await ran_ahead(flight)]
+        flight.publish(b"x" * (AHEAD_BYTES - 1))
+        seen.append(await ran_ahead(flight))
+        flight.publish(b"x")
+        seen.append(await ran_ahead(flight))
+        slow = flight.reader()
+        await reader.next()
+        return [*seen, await ran_ahead(flight), slow.bytes_behind]
+
+    assert in_loop(body) == [True, True, False, True, AHEAD_BYTES]
+
+
+@pytest.mark.parametrize("what", ["leave", "fail", "land", "remote"])
+def test_whoever_waits_for_room_goes_on_when_there_is_reason(what: str) -> None:
+    async def body() -> None:
+        flight = a_flight()
+        slow, reader = flight.reader(), flight.reader()
+        flight.publish(b"x" * AHEAD_BYTES)
+        going = asyncio.create_task(flight.room())
+        await turns()
+        assert not going.done()
+        if what == "leave":
+            slow.done()
+            reader.done()
+        elif what == "fail":
+            flight.fail()
+        elif what == "land":
+            flight.land(None, USAGE, 0)
+        else:
+            flight.remotes += 1
+            flight.follow()
+            flight.wake()
+        await going
+
+    in_loop(body)
+
+
+def test_reading_alone_makes_room() -> None:
+    async def body() -> None:
+        flight = a_flight()
+        reader = flight.reader()
+        flight.publish(b"x" * AHEAD_BYTES)
+        going = asyncio.create_task(flight.room())
+        await turns()
+        await reader.next()
+        await going
+
+    in_loop(body)
+
+
+def test_a_stream_that_nobody_reads_goes_on() -> None:
+    async def body() -> bool:
+        flight = a_flight()
+        flight.publish(b"x" * AHEAD_BYTES)
+        return await ran_ahead(flight)
+
+    assert in_loop(body)
+
+
+def test_a_reader_that_is_far_behind_is_cut_and_the_fast_one_is_not() -> None:
+    async def body() -> Any:
+        flight = a_flight()
+        slow, fast = flight.reader(), flight.reader()
+        got = 0
+        for _ in range(12):
+            flight.publish(MEGABYTE)
+            got += sum(map(len, await fast.next()))
+        with pytest.raises(Cut):
+            await slow.next()
+        return got, flight.joinable
+
+    assert in_loop(body) == (12 << 20, False)
+
+
+def test_a_reader_that_was_cut_holds_nobody_up_and_is_nobodys_excuse() -> None:
+    async def body() -> bool:
+        flight = a_flight()
+        flight.reader()
+        fast = flight.reader()
+        for _ in range(9):
+            flight.publish(MEGABYTE)
+            await fast.next()
+        for _ in range(AHEAD_BYTES // 1024 + 1):
+            flight.publish(b"x" * 1024)
+        return await ran_ahead(flight)
+
+    assert not in_loop(body)
+
+
+def test_no_more_is_kept_than_may_be_whoever_reads() -> None:
+    # Nothing holds back what comes from another worker, or what another worker follows too.
+    async def body() -> int:
+        flight = a_flight()
+        reader = flight.reader()
+        flight.remotes = 1
+        for _ in range(20):
+            flight.publish(MEGABYTE)
+            await flight.room()
+        return reader.bytes_behind
+
+    assert in_loop(body) <= MAX_BYTES
+
+
+def test_the_only_reader_of_a_mirror_is_cut_when_it_is_too_slow() -> None:
+    async def body() -> None:
+        mirror = a_flight()
+        reader = mirror.reader()
+        for _ in range(20):
+            mirror.publish(MEGABYTE)
+        with pytest.raises(Cut):
+            await reader.next()
+
+    in_loop(body)
+
+
+def test_a_stream_that_nobody_reads_keeps_little() -> None:
+    async def body() -> Any:
+        flight = a_flight()
+        for _ in range(20):
+            flight.publish(MEGABYTE)
+        return sum(map(len, flight.blocks(flight._first))), flight.end
+
+    kept, end = in_loop(body)
+    assert kept <= MAX_BYTES
+    assert end == 20
+
+
+# Following
+
+
+def test_a_flight_is_unfollowed_when_the_last_one_leaves() -> None:
+    async def body() -> None:
+        flight = a_flight()
+        flight.follow()
+        flight.follow()
+        stays = asyncio.create_task(flight.unfollowed())
+        flight.leave()
+        await turns()
+        assert not stays.done()
+        flight.leave()
+        await stays
+
+    in_loop(body)
+
+
+@pytest.mark.parametrize("end", [lambda f: f.fail(), lambda f: f.land(None, USAGE, 0)])
+def test_nobody_waits_for_the_followers_of_what_is_over(end: Callable[[Flight], None]) -> None:
+    async def body() -> None:
+        flight = a_flight()
+        flight.follow()
+        stays = asyncio.create_task(flight.unfollowed())
+        await turns()
+        end(flight)
+        await stays
+
+    in_loop(body)
+
+
+def test_a_flight_without_followers_is_unfollowed() -> None:
+    in_loop(a_flight().unfollowed)
+
+
+# Finding
+
+
+def test_a_flight_is_found_by_what_was_asked_and_by_its_name() -> None:
+    flights = Flights("w")
+    flight = flights.begin("w.1", DIGEST, "acme")
+    assert flights.find(DIGEST) is flight is flights.by_id("w.1")
+    assert flights.find(b"other") is flights.by_id("w.2") is None
+
+
+def test_a_flight_that_failed_is_not_found() -> None:
+    flights = Flights("w")
+    flights.begin("w.1", DIGEST, "acme").fail()
+    assert flights.find(DIGEST) is None
+
+
+def test_a_flight_that_landed_is_found_until_it_ends() -> None:
+    flights = Flights("w")
+    flight = flights.begin("w.1", DIGEST, "acme")
+    flight.land(b"{}", USAGE, 0)
+    assert flights.find(DIGEST) is flight
+    flights.end(flight)
+    assert flights.find(DIGEST) is flights.by_id("w.1") is None
+
+
+def test_a_flight_whose_beginning_is_gone_is_not_found() -> None:
+    flights = Flights("w")
+    flight = flights.begin("w.1", DIGEST, "acme")
+    for _ in range(12):
+        flight.publish(MEGABYTE)
+    assert flights.find(DIGEST) is None
+
+
+def test_the_end_of_an_old_flight_does_not_hide_a_new_one() -> None:
+    flights = Flights("w")
+    old, new = (flights.begin(name, DIGEST, "acme") for name in ("w.1", "w.2"))
+    flights.end(old)
+    assert flights.find(DIGEST) is new
+    assert flights.all() == [new]
+
+
+def test_names_say_who_leads() -> None:
+    flights = Flights(worker_name(42))
+    first, second = flights.new_id(), flights.new_id()
+    assert first != second
+    assert worker_of(first) == flights.worker
+    assert flights.leads(flights.begin(first, DIGEST, ""))
+    assert not flights.leads(flights.begin("other.1", DIGEST, ""))
+
+
+def test_no_two_workers_have_one_name() -> None:
+    assert len({worker_name(7) for _ in range(1000)}) == 1000

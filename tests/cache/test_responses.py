@@ -1,0 +1,518 @@
+"""The answers that replicas keep for each other, over every kind of store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from app.core.stored_answer import Stored, encode
+from app.core.usage import Usage
+from cache import names
+from cache.connection import Store
+from cache.responses import ENTRIES_AT_ONCE, FLIGHT_LEASE_MS, Place, Responses
+from tests.cache.stores import on, server_of, settled
+
+MINUTE = 60_000
+PLACE = Place.of("acme", "house", "")
+A, B = b"a" * 32, b"b" * 32
+
+Body = Callable[[Store, Responses, int], Awaitable[Any]]
+
+
+def on_empty(url: str, body: Body, size: int = 1 << 30) -> Any:
+    """What ``body`` returns, given the answers of an empty store and the store's time."""
+
+    async def run(store: Store) -> Any:
+        responses = Responses(store, size)
+        now = (await responses.look_up(PLACE, [])).now
+        return await body(store, responses, now)
+
+    return on(url, run)
+
+
+def answer(now: int, text: str = "t", **times: int) -> Stored:
+    """Asked for a second ago, fresh for a minute, of use for two."""
+    moments = {
+        "asked": now - 1000,
+        "stored": now - 500,
+        "fresh": now + MINUTE,
+        "revalidate": now + 2 * MINUTE,
+        "on_error": now + 2 * MINUTE,
+    }
+    body = b'{"text":"%s"}' % text.encode()
+    return Stored(body, "up", "m", Usage(1, 2), 7, **(moments | times))
+
+
+def stale(now: int) -> Stored:
+    return answer(now, stored=now - 5000, fresh=now - 1000)
+
+
+async def kept(store: Store, responses: Responses, *entries: tuple[bytes, Stored]) -> None:
+    responses.keep(PLACE, entries)
+    await settled(store)
+
+
+async def holder(responses: Responses, flight: str, digests: list[bytes], **asked: Any) -> Any:
+    found = await responses.look_up(PLACE, digests, flight=flight, flight_digest=A, **asked)
+    return found.holder
+
+
+# Looking up
+
+
+def test_what_was_kept_is_found_and_nothing_else(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        mine = answer(now)
+        await kept(store, responses, (A, mine))
+        return mine, (await responses.look_up(PLACE, [B, A, b"c" * 32])).entries
+
+    mine, entries = on_empty(url, body)
+    assert entries == [None, mine, None]
+
+
+def test_nothing_is_found_in_an_empty_store(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        return (await responses.look_up(PLACE, [A, B])).entries
+
+    assert on_empty(url, body) == [None, None]
+
+
+def test_the_time_is_the_stores(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        seconds, micros = await store.command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000 - now
+
+    assert 0 <= on_empty(url, body) < 2000
+
+
+def test_a_stale_answer_is_found_too(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await kept(store, responses, (A, stale(now)))
+        return stale(now), (await responses.look_up(PLACE, [A])).entries
+
+    mine, entries = on_empty(url, body)
+    assert entries == [mine]
+
+
+def test_a_large_answer_comes_back(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        mine = answer(now, "x" * 100_000)
+        await kept(store, responses, (A, mine))
+        return mine, (await responses.look_up(PLACE, [A])).entries
+
+    mine, entries = on_empty(url, body)
+    assert entries == [mine]
+
+
+def test_who_does_not_want_to_read_finds_nothing(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await kept(store, responses, (A, answer(now)))
+        return (await responses.look_up(PLACE, [A, B], read=False)).entries
+
+    assert on_empty(url, body) == [None, None]
+
+
+@pytest.mark.parametrize("count", [ENTRIES_AT_ONCE, ENTRIES_AT_ONCE + 1, 3 * ENTRIES_AT_ONCE + 5])
+def test_any_number_of_prompts_is_found_in_order(url: str, count: int) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        digests = [b"%032d" % number for number in range(count)]
+        mine = [(digest, answer(now, digest.decode())) for digest in digests[::2]]
+        await kept(store, responses, *mine)
+        found = await responses.look_up(PLACE, digests)
+        return [entry and entry.body for entry in found.entries], [e.body for _, e in mine]
+
+    entries, bodies = on_empty(url, body)
+    assert len(entries) == count
+    assert entries[::2] == bodies
+    assert set(entries[1::2]) <= {None}
+
+
+def test_tenants_do_not_see_each_other(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await kept(store, responses, (A, answer(now)))
+        others = [Place.of(tenant, "house", "") for tenant in ("other", "", "~x", "acme2")]
+        return [(await responses.look_up(place, [A])).entries for place in others]
+
+    assert on_empty(url, body) == [[None]] * 4
+
+
+def test_an_entry_goes_when_nothing_can_be_done_with_it_any_more(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await kept(store, responses, (A, answer(now, stored=now)))
+        return await store.command("PTTL", names.answer("acme", A.hex()))
+
+    assert 2 * MINUTE - 5000 < on_empty(url, body) <= 2 * MINUTE
+
+
+# Entries that nobody can read
+
+
+def _spoilt(now: int) -> dict[str, bytes]:
+    whole = encode(answer(now, "x" * 200))
+    return {
+        "garbage": b"garbage",
+        "empty": b"",
+        "cut": whole[:-1],
+        "flipped": whole[:-1] + bytes([whole[-1] ^ 1]),
+        "head-only": whole.split(b"\n")[0],
+        "not-utf-8": b"\xff\xfe\x00",
+        "numbers": b"[1,2,3]",
+        "numbers-of-now": b"[%d,%d,%d,0]" % (now, now, now + MINUTE),
+        "huge-numbers": b"[%b,%b,%b," % ((b"9" * 400,) * 3),
+    }
+
+
+@pytest.mark.parametrize("kind", _spoilt(0))
+def test_an_entry_that_cannot_be_read_is_a_miss_dropped_and_counted(url: str, kind: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        key = names.answer("acme", A.hex())
+        await store.command("SET", key, _spoilt(now)[kind])
+        await kept(store, responses, (B, answer(now)))
+        found = await responses.look_up(PLACE, [A, B])
+        await settled(store)
+        missing = [entry is None for entry in found.entries]
+        return missing, responses.undecodable, await store.command("EXISTS", key)
+
+    assert on_empty(url, body) == ([True, False], 1, 0)
+
+
+@pytest.mark.parametrize("command", ["RPUSH", "SADD"])
+def test_an_entry_of_another_type_is_a_miss_dropped_and_counted(url: str, command: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        key = names.answer("acme", A.hex())
+        await store.command(command, key, "x")
+        await kept(store, responses, (B, answer(now)))
+        found = await responses.look_up(PLACE, [A, B])
+        await settled(store)
+        missing = [entry is None for entry in found.entries]
+        return missing, responses.undecodable, await store.command("EXISTS", key)
+
+    assert on_empty(url, body) == ([True, False], 1, 0)
+
+
+def test_who_cannot_read_an_entry_may_ask_the_upstream(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await store.command("SET", names.answer("acme", A.hex()), "garbage")
+        return await holder(responses, "w.1", [A])
+
+    assert on_empty(url, body) == "w.1"
+
+
+def test_an_entry_whose_head_says_fresh_but_cannot_be_read_does_not_bar_the_upstream(
+    url: str,
+) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        whole = encode(answer(now))
+        await store.command("SET", names.answer("acme", A.hex()), whole[:-1])
+        found = await responses.look_up(PLACE, [A], flight="w.1", flight_digest=A)
+        await settled(store)
+        again = await responses.look_up(PLACE, [A], flight="w.2", flight_digest=A)
+        return found.entries, again.holder
+
+    assert on_empty(url, body) == ([None], "w.2")
+
+
+# Purging
+
+WHERE = [
+    (tenant, alias, namespace)
+    for tenant in ("acme", "other", "")
+    for alias in ("a", "b", "a/b", "namespace=x", "*")
+    for namespace in ("", "x", "y")
+]
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        ("acme", None, None),
+        ("acme", "a", None),
+        ("acme", None, "x"),
+        ("acme", None, ""),
+        ("acme", "a", "x"),
+        ("acme", "a", ""),
+        ("acme", "a/b", None),
+        ("acme", "namespace=x", None),
+        ("acme", "*", None),
+        ("", None, None),
+        ("", "b", "y"),
+        ("nobody", None, None),
+    ],
+    ids=repr,
+)
+def test_a_purge_covers_what_it_names_and_nothing_else(url: str, scope: Any) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        # One digest a place: what is kept under several would overwrite each other.
+        gone = []
+        for number, where in enumerate(WHERE):
+            responses.keep(Place.of(*where), [(b"%032d" % number, answer(now))])
+        await settled(store)
+        await responses.purge(*scope)
+        for number, where in enumerate(WHERE):
+            found = await responses.look_up(Place.of(*where), [b"%032d" % number])
+            if found.entries == [None]:
+                gone.append(where)
+        return gone
+
+    tenant, alias, namespace = scope
+    expected = [
+        where
+        for where in WHERE
+        if where[0] == tenant and alias in (None, where[1]) and namespace in (None, where[2])
+    ]
+    assert on_empty(url, body) == expected
+
+
+def test_a_purge_covers_an_answer_that_was_under_way(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await responses.purge("acme", None, None)
+        await kept(store, responses, (A, answer(now, asked=now, stored=now + 50)))
+        return (await responses.look_up(PLACE, [A])).entries
+
+    assert on_empty(url, body) == [None]
+
+
+def test_what_is_asked_for_after_a_purge_counts(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await responses.purge("acme", "house", "")
+        at = int(await store.command("HGET", names.purged("acme"), PLACE.fields[3]))
+        await kept(store, responses, (A, answer(now, asked=at + 1)), (B, answer(now, asked=at)))
+        return [entry is None for entry in (await responses.look_up(PLACE, [A, B])).entries]
+
+    assert on_empty(url, body) == [False, True]
+
+
+def test_the_widest_of_several_purges_does_not_undo_a_later_one(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await responses.purge("acme", "house", None)
+        await store.command("HSET", names.purged("acme"), "*", now - 10 * MINUTE)
+        await kept(store, responses, (A, answer(now)))
+        return (await responses.look_up(PLACE, [A])).entries
+
+    assert on_empty(url, body) == [None]
+
+
+def test_more_prompts_than_fit_one_trip_are_purged_too(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        digests = [b"%032d" % number for number in range(2 * ENTRIES_AT_ONCE)]
+        await kept(store, responses, *((digest, answer(now)) for digest in digests))
+        await responses.purge("acme", None, None)
+        return set((await responses.look_up(PLACE, digests)).entries)
+
+    assert on_empty(url, body) == {None}
+
+
+def test_who_finds_only_purged_answers_may_ask_the_upstream(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await kept(store, responses, (A, answer(now)))
+        await responses.purge("acme", None, None)
+        return await holder(responses, "w.1", [A])
+
+    assert on_empty(url, body) == "w.1"
+
+
+def test_those_who_keep_copies_can_tell_that_something_was_purged(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        before = await store.command("GET", names.PURGES)
+        await responses.purges_done()
+        return before, await store.command("GET", names.PURGES)
+
+    before, after = on_empty(url, body)
+    assert before != after
+
+
+# Who asks the upstream
+
+
+def test_one_of_many_leads(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        asked = (holder(responses, f"w.{number}", [A]) for number in range(200))
+        return await asyncio.gather(*asked)
+
+    holders = on_empty(url, body)
+    assert len(set(holders)) == 1
+    assert holders[0] in {f"w.{number}" for number in range(200)}
+
+
+def test_nobody_leads_where_everything_is_fresh(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await kept(store, responses, (A, answer(now)), (B, answer(now)))
+        asked = await holder(responses, "w.1", [A, B])
+        return asked, await store.command("EXISTS", names.flight("acme", A.hex()))
+
+    assert on_empty(url, body) == (None, 0)
+
+
+def test_who_does_not_want_to_lead_learns_nothing_and_holds_nothing(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        found = await responses.look_up(PLACE, [A])
+        return found.holder, await store.command("EXISTS", names.flight("acme", ""))
+
+    assert on_empty(url, body) == (None, 0)
+
+
+@pytest.mark.parametrize("what", ["missing", "stale", "too-old", "unread", "one-of-two"])
+def test_whoever_misses_something_leads(url: str, what: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        entry = stale(now) if what == "stale" else answer(now, stored=now - 3000)
+        if what != "missing":
+            await kept(store, responses, (A, entry))
+        asked: dict[str, Any] = {"too-old": {"max_age": 1}, "unread": {"read": False}}.get(what, {})
+        return await holder(responses, "w.1", [A, B] if what == "one-of-two" else [A], **asked)
+
+    assert on_empty(url, body) == "w.1"
+
+
+def test_an_age_that_is_not_passed_keeps_the_answer_fresh(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await kept(store, responses, (A, answer(now, stored=now - 3000)))
+        return await holder(responses, "w.1", [A], max_age=60)
+
+    assert on_empty(url, body) is None
+
+
+def test_a_lease_runs_out(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await holder(responses, "w.1", [A])
+        await holder(responses, "w.2", [A])
+        return await store.command("PTTL", names.flight("acme", A.hex()))
+
+    assert 0 < on_empty(url, body) <= FLIGHT_LEASE_MS
+
+
+def test_keeping_an_answer_ends_its_flight(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await holder(responses, "w.1", [A])
+        responses.keep(PLACE, [(A, stale(now))], "w.1", A)
+        await settled(store)
+        return await holder(responses, "w.2", [A])
+
+    assert on_empty(url, body) == "w.2"
+
+
+def test_a_flight_ends_without_an_answer_too(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await holder(responses, "w.1", [A])
+        responses.keep(PLACE, (), "w.1", A)
+        await settled(store)
+        return await holder(responses, "w.2", [A])
+
+    assert on_empty(url, body) == "w.2"
+
+
+@pytest.mark.parametrize("flight", ["w.2", "w.11", ""])
+def test_nobody_ends_the_flight_of_another(url: str, flight: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await holder(responses, "w.1", [A])
+        responses.keep(PLACE, [(B, answer(now))], flight, A)
+        await settled(store)
+        return await holder(responses, "w.3", [A])
+
+    assert on_empty(url, body) == "w.1"
+
+
+def test_a_flight_of_one_question_bars_no_other(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await holder(responses, "w.1", [A])
+        return (await responses.look_up(PLACE, [B], flight="w.2", flight_digest=B)).holder
+
+    assert on_empty(url, body) == "w.2"
+
+
+def test_a_flight_lasts_until_the_last_of_its_answers_is_kept(url: str) -> None:
+    # A batch takes several trips to keep: who asks in between must not ask the upstream again.
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await holder(responses, "w.1", [A])
+        told: list[Any] = []
+        tell = store.tell
+        store.tell = lambda script, keys, args, *_: told.append((script, keys, args))  # type: ignore[method-assign]
+        digests = [b"%032d" % number for number in range(ENTRIES_AT_ONCE + 5)]
+        responses.keep(PLACE, [(digest, answer(now)) for digest in digests], "w.1", A)
+        tell(*told[0])
+        await settled(store)
+        return await holder(responses, "w.2", digests[-1:])
+
+    assert on_empty(url, body) == "w.1"
+
+
+def test_what_counts_for_no_time_harms_nothing_that_is_kept_with_it(url: str) -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        await holder(responses, "w.1", [A])
+        gone = answer(now, stored=now, fresh=now, revalidate=now, on_error=now)
+        responses.keep(PLACE, [(A, gone), (B, answer(now))], "w.1", A)
+        await settled(store)
+        found = await responses.look_up(PLACE, [A, B])
+        return [e is None for e in found.entries], await holder(responses, "w.2", [A])
+
+    assert on_empty(url, body) == ([True, False], "w.2")
+
+
+# Room
+
+
+def test_an_embedded_store_stays_under_its_bound() -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        for number in range(300):
+            responses.keep(PLACE, [(b"%032d" % number, answer(now, "x" * 1000))])
+        kept_keys = await store.command("KEYS", "*:answer:*")
+        return sum([await store.command("STRLEN", key) for key in kept_keys])
+
+    assert 15_000 < on_empty("memory://", body, size=20_000) <= 20_000
+
+
+def test_an_embedded_store_gives_up_the_oldest_first() -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        digests = [b"%032d" % number for number in range(50)]
+        for digest in digests:
+            responses.keep(PLACE, [(digest, answer(now, "x" * 1000))])
+        found = await responses.look_up(PLACE, digests)
+        return [entry is not None for entry in found.entries]
+
+    there = on_empty("memory://", body, size=20_000)
+    assert there == sorted(there)
+    assert there[-1]
+
+
+def test_an_answer_kept_again_and_again_counts_once() -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        responses.keep(PLACE, [(A, answer(now))])
+        for _ in range(100):
+            responses.keep(PLACE, [(B, answer(now, "x" * 1000))])
+        return [e is not None for e in (await responses.look_up(PLACE, [A, B])).entries]
+
+    assert on_empty("memory://", body, size=20_000) == [True, True]
+
+
+def test_an_answer_larger_than_an_embedded_store_is_not_kept() -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        large = answer(now)._replace(body=bytes(range(256)) * 15)
+        responses.keep(PLACE, [(A, large)])
+        return (await responses.look_up(PLACE, [A])).entries
+
+    assert on_empty("memory://", body, size=2000) == [None]
+
+
+def test_a_batch_is_bounded_too() -> None:
+    async def body(store: Store, responses: Responses, now: int) -> Any:
+        entries = [(b"%032d" % number, answer(now, "x" * 1000)) for number in range(50)]
+        responses.keep(PLACE, entries)
+        kept_keys = await store.command("KEYS", "*:answer:*")
+        return sum([await store.command("STRLEN", key) for key in kept_keys])
+
+    assert on_empty("memory://", body, size=20_000) <= 20_000
+
+
+def test_a_store_that_is_out_is_known_to_be() -> None:
+    with server_of("7") as server:
+
+        async def body(store: Store) -> tuple[bool, bool]:
+            responses = Responses(store, 0)
+            await responses.look_up(PLACE, [A])
+            before = responses.out
+            store.breaker.failed("gone", at_once=True)
+            return before, responses.out
+
+        assert on(server.url, body) == (False, True)
