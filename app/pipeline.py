@@ -125,13 +125,14 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             bound_of=targets.cost_bound,
             on_outage=settings.store.on_outage.budgets,
         ),
-        _layer(Errors),
     ]
     beside = [_layer(Protocol, method="GET")]
     litestar = Litestar(
         route_handlers=[
             _route(
-                "/v1/completions", completions_app(targets, float(server.send_timeout)), completions
+                "/v1/completions",
+                Errors(completions_app(targets, float(server.send_timeout))),
+                completions,
             ),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
             _route(

@@ -93,9 +93,21 @@ class ExactCache(_Section, frozen=True):
     max_entry: Size = Size(1 << 20)
 
 
+class Verification(_Section, frozen=True):
+    tier1: Rate = 0.02
+    tier2: Rate = 0.05
+    control: Rate = 0.02
+    max_error: Rate = 0.01
+    usd_per_day: Dollars = 1
+
+
 class SemanticCache(_Section, frozen=True):
     enabled: bool = False
+    dry_run: bool = False
+    encoder: str | None = None
     threshold: Rate = 0.9
+    sampled: Literal["exact", "reuse"] = "exact"
+    verify: Verification = Verification()
 
 
 class Cache(_Section, frozen=True):
@@ -119,6 +131,16 @@ class Caching(_Section, frozen=True):
     shelf_size: Size = Size(16 << 20)
     shelf_ttl: Duration = Duration(10)
     embedded_size: Size = Size(64 << 20)
+
+
+class LocalEncoder(_Section, frozen=True, tag_field="kind", tag="local"):
+    pass
+
+
+class RemoteEncoder(_Section, frozen=True, tag_field="kind", tag="openai"):
+    provider: str
+    model: Annotated[str, Meta(min_length=1)]
+    timeout: Duration = Duration(0.2)
 
 
 class LimitPolicy(_Section, frozen=True):
@@ -172,6 +194,7 @@ class Settings(_Section, frozen=True):
     cache: Caching = Caching()
     log: Log = Log()
     providers: dict[str, OpenAIProvider | SimulatorProvider] = {}
+    encoders: dict[str, LocalEncoder | RemoteEncoder] = {}
     models: dict[str, Model] = {}
     limits: dict[str, LimitPolicy] = {}
     budgets: dict[str, BudgetPolicy] = {}

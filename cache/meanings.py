@@ -5,24 +5,22 @@ purges, replaces or ends the entry ends what it answers by meaning too. Vectors 
 sets, one a partition: a filter on one large set measured 9.5 ms and missed neighbours, a set a
 partition 0.3 ms. Elements have no time to live of their own: expiry and caps are here.
 
-Every method that asks raises StoreUnavailable.
+Every method that is waited for raises StoreUnavailable.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from cache import names
-from cache.connection import Store, script
+from cache.connection import Store, StoreUnavailable, script
 
 MAX_NEIGHBOURS = 5
 MAX_VECTORS = 10_000  # in a partition
-KEEP_VERDICTS = 30 * 86400  # seconds for which bans and tallies are kept
-VERDICTS = ("tier1", "tier2", "control")
+KEEP_VERDICTS = 30 * 86400  # seconds for which bans and samples are kept
 
 
 class Near(NamedTuple):
@@ -33,13 +31,23 @@ class Near(NamedTuple):
     similarity: float
 
 
-class Evidence(NamedTuple):
-    """Counts of a partition by name, and the counts of the control arm over its whole model."""
+class Samples(NamedTuple):
+    """What was compared of one tier in one partition, and in the control arm of its model.
 
-    counts: dict[str, int]
+    All but the last two since the tier's last closing or opening; ``base_*`` is where the control
+    arm stood at the last closing.
+    """
 
-    def get(self, name: str) -> int:
-        return self.counts.get(name, 0)
+    looked: int = 0
+    differed: int = 0
+    recent_looked: int = 0
+    recent_differed: int = 0
+    closed: int = 0
+    closures: int = 0
+    base_looked: int = 0
+    base_differed: int = 0
+    control_looked: int = 0
+    control_differed: int = 0
 
 
 class Meanings:
@@ -48,7 +56,8 @@ class Meanings:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._keep = script("keep_meaning")
-        self._count = script("count_evidence")
+        self._sample = script("sample")
+        self._count = script("count_samples")
 
     async def equal(self, tenant: str, key: bytes) -> bytes | None:
         """The fingerprint of the entry that a canonical key points to."""
@@ -68,79 +77,99 @@ class Meanings:
                 await self._store.command("VREM", key, element)
                 continue
             # Redis gives (1 + cosine) / 2.
-            near = Near(bytes.fromhex(element.decode()), said["text"], 2 * float(score) - 1)
-            found.append(near)
+            similarity = 2 * float(score) - 1
+            found.append(Near(bytes.fromhex(element.decode()), said["text"], similarity))
         return found
 
-    def keep(self, tenant: str, key: bytes | None, digest: bytes, milliseconds: int) -> None:
+    def keep(self, tenant: str, key: bytes, digest: bytes, milliseconds: int) -> None:
         """Have a canonical key point to an entry. Not waited for."""
-        if key is not None:
-            names_of = [names.meaning(tenant, key.hex())]
-            self._store.tell(self._keep, names_of, [digest.hex(), milliseconds])
+        named = [names.meaning(tenant, key.hex())]
+        self._store.tell(self._keep, named, [digest.hex(), milliseconds])
 
     async def keep_vector(
-        self, tenant: str, partition: bytes, digest: bytes, text: str, vector: bytes, until: int
+        self, tenant: str, partition: bytes, near: Near, vector: bytes, until: int
     ) -> None:
         """Add a neighbour, until a moment in milliseconds; one goes where there are too many."""
-        key = names.neighbours(tenant, partition.hex())
-        said = orjson.dumps({"text": text, "until": until})
-        run = self._store.command
-        await run("VADD", key, "FP32", vector, digest.hex(), "SETATTR", said)
-        _, count = await asyncio.gather(run("PEXPIREAT", key, until, "GT"), run("VCARD", key))
-        if await run("PTTL", key) < 0:
-            await run("PEXPIREAT", key, until)
+        key, run = names.neighbours(tenant, partition.hex()), self._store.command
+        said = orjson.dumps({"text": near.text, "until": until})
+        await run("VADD", key, "FP32", vector, near.digest.hex(), "SETATTR", said)
+        left, count = await asyncio.gather(run("PTTL", key), run("VCARD", key))
+        await run("PEXPIREAT", key, until, *(("GT",) if int(left) >= 0 else ()))
         if int(count) > MAX_VECTORS:
-            chosen = await run("VRANDMEMBER", key)
-            if chosen is not None and chosen.decode() != digest.hex():
-                await run("VREM", key, chosen)
+            await run("VREM", key, await run("VRANDMEMBER", key))
 
-    async def evidence(self, tenant: str, partition: bytes, model: bytes) -> Evidence:
-        """What verification found here so far."""
-        own, wide = await asyncio.gather(
-            self._store.command("HGETALL", names.evidence(tenant, partition.hex())),
-            self._store.command("HGETALL", names.evidence(tenant, model.hex())),
-        )
-        counts = _counts(own)
-        counts |= {f"model_{name}": count for name, count in _counts(wide).items()}
-        return Evidence(counts)
+    async def samples(self, tenant: str, partition: bytes, model: bytes, tier: int) -> Samples:
+        """What verification found of a tier here so far."""
+        return await self._sampled(tenant, partition, model, tier, 0, 0)
+
+    async def add_sample(
+        self, tenant: str, partition: bytes, model: bytes, tier: int, *, differs: bool, window: int
+    ) -> Samples:
+        """Count one comparison; the recent ones start anew after each ``window`` of them."""
+        return await self._sampled(tenant, partition, model, tier, 1 + int(differs), window)
+
+    async def _sampled(
+        self, tenant: str, partition: bytes, model: bytes, tier: int, what: int, window: int
+    ) -> Samples:
+        keys = [names.evidence(tenant, partition.hex()), names.evidence(tenant, model.hex())]
+        answer = await self._store.run(self._sample, keys, [tier, what, window, KEEP_VERDICTS])
+        return Samples(*map(int, answer))
 
     def count(self, tenant: str, place: bytes, amounts: dict[str, int]) -> None:
-        """Add to the counts of a partition or a model. Not waited for."""
+        """Add to the counts of a model: the control arm's, and what people look at. Not waited for."""
         args: list[Any] = [KEEP_VERDICTS]
         for name, amount in amounts.items():
             args += (name, amount)
         self._store.tell(self._count, [names.evidence(tenant, place.hex())], args)
 
-    async def forget(self, tenant: str, partition: bytes, names_of: Sequence[str]) -> None:
-        """Set counts of a partition back to nothing."""
-        await self._store.command("HDEL", names.evidence(tenant, partition.hex()), *names_of)
+    async def counts(self, tenant: str, place: bytes) -> dict[str, int]:
+        """The counts of a model."""
+        found = await self._store.command("HGETALL", names.evidence(tenant, place.hex()))
+        pairs = (
+            found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
+        )
+        return {name.decode(): int(count) for name, count in pairs}
+
+    async def change(self, tenant: str, partition: bytes, tier: int, samples: Samples) -> None:
+        """Close or open a tier: from here on it counts from what ``samples`` says."""
+        fields: list[Any] = []
+        for name, value in zip(Samples._fields[:8], samples[:8], strict=True):
+            fields += (f"tier{tier}_{name}", value)
+        await self._store.command("HSET", names.evidence(tenant, partition.hex()), *fields)
 
     async def is_banned(self, tenant: str, asked: bytes, served: bytes) -> bool:
-        """Whether one must not be answered by the other any more."""
-        key = names.banned(tenant, asked.hex())
-        return bool(await self._store.command("SISMEMBER", key, served.hex()))
+        """Whether one must not be answered by the other, or by anything, any more."""
+        pair, alone = await asyncio.gather(
+            self._store.command("SISMEMBER", names.banned(tenant, asked.hex()), served.hex()),
+            self._store.command("EXISTS", names.quarantined(tenant, served.hex())),
+        )
+        return bool(pair or alone)
 
-    async def ban(
-        self, tenant: str, partition: bytes | None, key: bytes | None, asked: bytes, served: bytes
-    ) -> None:
-        """Never again, and give up the meaning that led there; the exact entry stays."""
-        run = self._store.command
+    async def ban(self, tenant: str, asked: bytes, served: bytes) -> None:
+        """Never answer the one by the other again."""
         banned = names.banned(tenant, asked.hex())
-        await run("SADD", banned, served.hex())
-        await run("EXPIRE", banned, KEEP_VERDICTS)
-        if key is not None:
-            await run("DEL", names.meaning(tenant, key.hex()))
-        if partition is not None:
-            await run("VREM", names.neighbours(tenant, partition.hex()), served.hex())
+        await self._store.command("SADD", banned, served.hex())
+        await self._store.command("EXPIRE", banned, KEEP_VERDICTS)
+
+    async def quarantine(self, tenant: str, served: bytes) -> None:
+        """Answer nothing but its own prompt by this entry."""
+        name = names.quarantined(tenant, served.hex())
+        await self._store.command("SET", name, "1", "EX", KEEP_VERDICTS)
+
+    async def forget(self, tenant: str, key: bytes, partition: bytes, served: bytes) -> None:
+        """Give up the meanings that lead to an entry; the entry stays for its own prompt."""
+        await self._store.command("DEL", names.meaning(tenant, key.hex()))
+        try:
+            await self._store.command(
+                "VREM", names.neighbours(tenant, partition.hex()), served.hex()
+            )
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # a Redis before 8 has no vectors to give up
+            if "unknown command" not in str(error).lower():
+                raise
 
 
 def _triples(answer: Any) -> list[tuple[bytes, bytes, bytes | None]]:
     items = list(answer or ())
     return list(zip(items[::3], items[1::3], items[2::3], strict=True))
-
-
-def _counts(answer: Any) -> dict[str, int]:
-    flat = (
-        answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
-    )
-    return {name.decode(): int(count) for name, count in flat}

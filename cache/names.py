@@ -86,3 +86,8 @@ def evidence(tenant: str, place: str) -> str:
 def banned(tenant: str, asked: str) -> str:
     """The answers that a question must not get."""
     return f"{VERSION}:{{{everyone(tenant)}}}:banned:{asked}"
+
+
+def quarantined(tenant: str, served: str) -> str:
+    """Stands where an answer must not be served by meaning."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:quarantined:{served}"

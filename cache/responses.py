@@ -126,7 +126,8 @@ class Responses:
             return decode(value)
         except Undecodable:
             self.undecodable += 1
-            self._drop([key])
+            # Only what was read: a good answer may stand there by the time this arrives.
+            self._store.tell(script("drop_bad"), [key], [value])
             return None
 
     def keep(

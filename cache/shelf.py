@@ -39,6 +39,7 @@ class Shelf:
         self._used = 0
         self._purges: object = None
         self._known_at = 0.0
+        self.epoch = 0  # changes when everything is forgotten
 
     def get(self, digest: bytes, max_age: int | None) -> tuple[Stored, int] | None:
         """A fresh answer and the store's time in milliseconds; ``max_age`` in seconds."""
@@ -58,8 +59,13 @@ class Shelf:
         self._items.move_to_end(digest)
         return answer, now
 
-    def put(self, digest: bytes, answer: Stored, now: int) -> None:
-        """Keep a fresh answer; ``now`` is the store's time in milliseconds."""
+    def put(self, digest: bytes, answer: Stored, now: int, epoch: int) -> None:
+        """Keep a fresh answer; ``now`` is the store's time in milliseconds.
+
+        ``epoch`` is that from before it was looked up: what a purge has overtaken is not kept.
+        """
+        if epoch != self.epoch:
+            return
         size = len(answer.body) + OVERHEAD
         self.drop(digest)
         if size > self._size // LARGEST:
@@ -76,6 +82,7 @@ class Shelf:
             self._used -= len(item.answer.body) + OVERHEAD
 
     def clear(self) -> None:
+        self.epoch += 1
         self._items.clear()
         self._used = 0
 

@@ -89,6 +89,7 @@ class ResponseCache:
     def _on_shelf(self, asked: Asked) -> bool:
         if len(asked.digests) > 1 or not asked.wishes.read:
             return False
+        asked.epoch = self._kept.shelf.epoch
         found = self._kept.shelf.get(asked.digests[0], asked.wishes.max_age)
         if found is None:
             return False
@@ -108,7 +109,7 @@ class ResponseCache:
         entries = [entry for entry in asked.entries if entry is not None]
         if len(entries) == 1 and not asked.from_shelf:
             # Before the caller takes its time: a purge meanwhile must find it there.
-            self._kept.shelf.put(asked.digests[0], entries[0], asked.now)
+            self._kept.shelf.put(asked.digests[0], entries[0], asked.now, asked.epoch)
         await deliver_stored(asked, send, entries, "hit")
 
     async def _serve(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,7 +165,7 @@ class ResponseCache:
         listener = Listener(asked, send, None)
         await self._app(scope, receive, listener)
         await conclude(asked, listener, send)
-        self._kept.responses.keep(asked.place, await listener.parts())
+        self._kept.keep(asked.place, await listener.parts())
 
     def _renew(self, asked: Asked, scope: Scope, flight: Flight) -> None:
         """Fetch new answers for stale ones that are served meanwhile."""

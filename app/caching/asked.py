@@ -33,6 +33,7 @@ class Asked:
         self.now = 0
         self.looked_up = False
         self.from_shelf = False
+        self.epoch = 0  # of the shelf, before anything was looked up
         self.entries: Sequence[Stored | None] = ()
         self.digests = []
 

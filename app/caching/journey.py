@@ -11,9 +11,10 @@ from app.caching.call import Listener, mark
 from app.caching.delivery import CannotFollow, Delivery, deliver_stored, send_shared
 from app.caching.seats import Role, Seat, Seats
 from app.core.asgi import ASGIApp, Message, Scope, Send
+from app.core.stored_answer import Stored
 from cache.connection import StoreUnavailable
 from cache.flights import Flight, Flights, SharedError
-from cache.responses import Responses
+from cache.responses import Place, Responses
 from cache.shelf import Shelf
 
 FAILURES_BORNE = 2  # of calls for the same thing, before their error is everybody's
@@ -27,6 +28,18 @@ class Kept(NamedTuple):
     flights: Flights
     seats: Seats
     background: Background
+
+    def keep(
+        self, place: Place, entries: list[tuple[bytes, Stored]], flight: Flight | None = None
+    ) -> None:
+        """Keep new answers, and end the flight that brought them."""
+        for digest, _ in entries:
+            self.shelf.drop(digest)
+        if flight is not None:
+            self.responses.keep(place, entries, flight.id, flight.digest)
+            self.flights.end(flight)
+        elif entries:
+            self.responses.keep(place, entries)
 
 
 class Journey:
@@ -75,22 +88,17 @@ class Journey:
     async def unpack(self) -> None:
         """Keep what was brought, and end the flight that brought it."""
         asked, flight, listener = self._asked, self._led, self._listener
-        kept = []
+        kept: list[tuple[bytes, Stored]] = []
         try:
             if listener is not None:
                 kept = await listener.parts()
         finally:
-            if flight is not None:
-                self._kept.responses.keep(asked.place, kept, flight.id, flight.digest)
-                self._kept.flights.end(flight)
-            elif kept:
-                self._kept.responses.keep(asked.place, kept)
+            self._kept.keep(asked.place, kept, flight)
 
     def refuse(self, flight: Flight) -> None:
         """Do not lead after all."""
         flight.fail()
-        self._kept.responses.keep(self._asked.place, (), flight.id, flight.digest)
-        self._kept.flights.end(flight)
+        self._kept.keep(self._asked.place, [], flight)
 
     async def _lead(self, delivery: Delivery, send: Send, flight: Flight) -> None:
         asked = self._asked

@@ -53,14 +53,16 @@ class Seats:
         if not asked.missing:
             return Seat(Role.KNOWN)
         if not wishes.only_if_cached and self._may_be_stale(asked):
-            return Seat(Role.STALE, await self.lead(asked))
+            return Seat(Role.STALE, await self.lead(asked) if wishes.write else None)
         return Seat(Role.ALONE)
 
     async def find(self, asked: Asked) -> Seat:
         """For a request that shares. A flight to follow is followed already."""
         gives_up = monotonic() + PATIENCE_SECONDS
         while True:
-            seat = self.beside(asked) or await self._in_store(asked)
+            # Where a stale answer may do, nobody waits for the renewal of it.
+            seat = None if asked.plan.revalidate else self.beside(asked)
+            seat = seat or await self._in_store(asked)
             if seat is not None:
                 return seat
             if monotonic() > gives_up:

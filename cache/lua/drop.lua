@@ -1,2 +1,2 @@
--- Drop an entry that nobody can read.   KEYS: the entry.
+-- Drop an entry.   KEYS: the entry.
 return redis.call('DEL', KEYS[1])

@@ -60,7 +60,7 @@ def on_shelf(body: Callable[[Shelf, Store], Awaitable[Any]], size: int = SIZE) -
 
 def test_what_was_put_is_there(clock: Clock) -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(), NOW + 500)
+        shelf.put(A, answer(), NOW + 500, shelf.epoch)
         return shelf.get(A, None), shelf.get(B, None)
 
     assert on_shelf(body) == ((answer(), NOW + 500), None)
@@ -68,7 +68,7 @@ def test_what_was_put_is_there(clock: Clock) -> None:
 
 def test_the_stores_time_goes_on_while_it_is_there(clock: Clock) -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(), NOW + 500)
+        shelf.put(A, answer(), NOW + 500, shelf.epoch)
         clock.now += 0.5
         found = shelf.get(A, None)
         return found and found[1]
@@ -78,7 +78,7 @@ def test_the_stores_time_goes_on_while_it_is_there(clock: Clock) -> None:
 
 def test_nothing_stays_longer_than_its_time(clock: Clock) -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         clock.now += TTL + 0.001
         await shelf.ask()
         return shelf.get(A, None), shelf._used
@@ -88,7 +88,7 @@ def test_nothing_stays_longer_than_its_time(clock: Clock) -> None:
 
 def test_nothing_is_served_that_is_not_fresh(clock: Clock) -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(fresh=NOW + 500), NOW)
+        shelf.put(A, answer(fresh=NOW + 500), NOW, shelf.epoch)
         clock.now += 0.499
         before = shelf.get(A, None)
         clock.now += 0.001
@@ -99,7 +99,7 @@ def test_nothing_is_served_that_is_not_fresh(clock: Clock) -> None:
 
 def test_an_age_holds_here_too(clock: Clock) -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(), NOW + 4500)
+        shelf.put(A, answer(), NOW + 4500, shelf.epoch)
         clock.now += 0.5
         before = shelf.get(A, 5)
         clock.now += 0.001
@@ -115,7 +115,7 @@ def test_a_shelf_stays_under_its_bound() -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
         digests = [b"%032d" % number for number in range(200)]
         for digest in digests:
-            shelf.put(digest, answer(1000), NOW)
+            shelf.put(digest, answer(1000), NOW, shelf.epoch)
         return sum(1 for digest in digests if shelf.get(digest, None)), shelf._used
 
     there, used = on_shelf(body, 20_000)
@@ -125,10 +125,10 @@ def test_a_shelf_stays_under_its_bound() -> None:
 
 def test_what_was_asked_for_last_stays_longest() -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(1000), NOW)
+        shelf.put(A, answer(1000), NOW, shelf.epoch)
         for number in range(100):
             assert shelf.get(A, None)
-            shelf.put(b"%032d" % number, answer(1000), NOW)
+            shelf.put(b"%032d" % number, answer(1000), NOW, shelf.epoch)
         return shelf.get(A, None) is not None, shelf.get(b"%032d" % 0, None)
 
     assert on_shelf(body, 20_000) == (True, None)
@@ -137,7 +137,7 @@ def test_what_was_asked_for_last_stays_longest() -> None:
 def test_an_answer_put_again_counts_once() -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
         for size in (100, 2000, 50):
-            shelf.put(A, answer(size), NOW)
+            shelf.put(A, answer(size), NOW, shelf.epoch)
         return shelf._used
 
     assert on_shelf(body) == 50 + OVERHEAD
@@ -145,8 +145,8 @@ def test_an_answer_put_again_counts_once() -> None:
 
 def test_no_answer_takes_more_than_its_part() -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(SIZE // LARGEST - OVERHEAD), NOW)
-        shelf.put(B, answer(SIZE // LARGEST - OVERHEAD + 1), NOW)
+        shelf.put(A, answer(SIZE // LARGEST - OVERHEAD), NOW, shelf.epoch)
+        shelf.put(B, answer(SIZE // LARGEST - OVERHEAD + 1), NOW, shelf.epoch)
         return shelf.get(A, None) is not None, shelf.get(B, None)
 
     assert on_shelf(body) == (True, None)
@@ -154,8 +154,8 @@ def test_no_answer_takes_more_than_its_part() -> None:
 
 def test_an_answer_that_has_grown_too_large_does_not_leave_the_old_one() -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(), NOW)
-        shelf.put(A, answer(SIZE), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
+        shelf.put(A, answer(SIZE), NOW, shelf.epoch)
         return shelf.get(A, None)
 
     assert on_shelf(body) is None
@@ -163,7 +163,7 @@ def test_an_answer_that_has_grown_too_large_does_not_leave_the_old_one() -> None
 
 def test_a_shelf_without_room_keeps_nothing_and_asks_nothing() -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(0), NOW)
+        shelf.put(A, answer(0), NOW, shelf.epoch)
         await shelf.keep_asking()
         return shelf.get(A, None)
 
@@ -177,7 +177,7 @@ def test_a_purge_empties_it(url: str) -> None:
     async def body(store: Store) -> Any:
         shelf = Shelf(store, SIZE, TTL)
         await shelf.ask()
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         responses = Responses(store, 1 << 20)
         await responses.purge("acme", None, None)
         await responses.purges_done()
@@ -192,7 +192,7 @@ def test_without_a_purge_it_stays_full(url: str) -> None:
         await Responses(store, 0).purges_done()
         shelf = Shelf(store, SIZE, TTL)
         await shelf.ask()
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         await shelf.ask()
         return shelf.get(A, None) is not None
 
@@ -203,7 +203,7 @@ def test_a_purge_holds_within_a_second_by_itself(url: str) -> None:
     async def body(store: Store) -> None:
         shelf = Shelf(store, SIZE, TTL)
         asking = asyncio.create_task(shelf.keep_asking())
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         await until(lambda: shelf.get(A, None) is not None)
         await Responses(store, 0).purges_done()
         await until(lambda: shelf.get(A, None) is None, 1.0)
@@ -215,7 +215,7 @@ def test_a_purge_holds_within_a_second_by_itself(url: str) -> None:
 def test_it_serves_nothing_before_it_has_asked_once(clock: Clock) -> None:
     async def body(store: Store) -> Any:
         shelf = Shelf(store, SIZE, TTL)
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         before = shelf.get(A, None)
         await shelf.ask()
         return before
@@ -225,7 +225,7 @@ def test_it_serves_nothing_before_it_has_asked_once(clock: Clock) -> None:
 
 def test_it_serves_nothing_while_its_knowledge_is_old(clock: Clock) -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         clock.now += KNOWN_FOR + 0.001
         before = shelf.get(A, None)
         await shelf.ask()
@@ -236,7 +236,7 @@ def test_it_serves_nothing_while_its_knowledge_is_old(clock: Clock) -> None:
 
 def test_an_answer_that_came_late_says_what_was_known_when_it_was_asked_for(clock: Clock) -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         ask = store.command
 
         async def slow(*args: Any) -> Any:
@@ -253,7 +253,7 @@ def test_an_answer_that_came_late_says_what_was_known_when_it_was_asked_for(cloc
 
 def test_it_serves_nothing_while_the_store_is_out() -> None:
     async def body(shelf: Shelf, store: Store) -> Any:
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         store.breaker.failed("gone", at_once=True)
         before = shelf.get(A, None)
         store.breaker.close()
@@ -271,7 +271,7 @@ def test_a_store_that_comes_back_without_its_purges_empties_it(server: RedisServ
         await Responses(store, 0).purges_done()
         shelf = Shelf(store, SIZE, TTL)
         await shelf.ask()
-        shelf.put(A, answer(), NOW)
+        shelf.put(A, answer(), NOW, shelf.epoch)
         server.restart()
         await until(lambda: _known_again(shelf))
         return shelf.get(A, None)
