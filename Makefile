@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test test-real lint bench soak lock clean
+.PHONY: help run test test-real lint bench bench-semantic soak lock clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,13 +30,16 @@ test-real: $(STAMP) ## Against real inference servers (gigabytes, ten minutes); 
 bench: $(STAMP) ## CPU per request, throughput, latency, memory, beside nginx; ARGS=--help
 	$(BIN)/python -m bench $(ARGS)
 
+bench-semantic: $(STAMP) ## What the semantic cache would serve of labelled texts; DATA="FILE …"
+	$(BIN)/python -m bench.semantic $(DATA) $(ARGS)
+
 soak: $(STAMP) ## 1,000 streams at once, three rounds: frames, memory, descriptors
 	$(BIN)/python -m bench.soak $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+		--no-annotate --python-version 3.11 --extra dev --extra semantic pyproject.toml -o requirements.lock
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .real .redis build *.egg-info

@@ -1,0 +1,1 @@
+"""How often the semantic cache would hit, and how often it would be right, on labelled texts."""
