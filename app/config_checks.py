@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from app.core.pricing import MAX_DOLLARS
 from app.core.quantities import Secret
 from app.core.store_url import parse_store_url
 from app.prices import price_of
-from app.settings import Cache, CallerKey, Model, OpenAIProvider, Settings
+from app.settings import Cache, CallerKey, Model, OpenAIProvider, RemoteEncoder, Settings
 
 MAX_SECRETS = 2
 MIN_SECRET_LENGTH = 16
@@ -36,6 +37,7 @@ def check_references(
     check = _Check(settings, declared or {})
     check.server()
     check.providers()
+    check.encoders()
     check.models()
     check.tenants()
     check.keys()
@@ -156,8 +158,29 @@ class _Check:
             )
         if cache.exact.ttl > cache.exact.max_ttl:
             self._fault((*path, "exact", "ttl"), "must be at most `max_ttl`")
-        if cache.semantic is not None and cache.semantic.enabled:
-            self._warn((*path, "semantic"), "has no effect yet; this release caches exactly")
+        if cache.semantic is not None:
+            encoder = cache.semantic.encoder
+            self._reference((*path, "semantic", "encoder"), "encoders", encoder)
+            if cache.semantic.enabled and not cache.exact.enabled:
+                self._fault(
+                    (*path, "semantic", "enabled"),
+                    "needs `exact.enabled`: it points to its answers",
+                )
+
+    def encoders(self) -> None:
+        settings = self._settings
+        for name, encoder in settings.encoders.items():
+            path: Path = ("encoders", name)
+            self._name(path, name)
+            if isinstance(encoder, RemoteEncoder):
+                self._reference((*path, "provider"), "providers", encoder.provider)
+                provider = settings.providers.get(encoder.provider)
+                if provider is not None and not isinstance(provider, OpenAIProvider):
+                    self._fault((*path, "provider"), "must be of the kind openai")
+            elif find_spec("wordllama") is None:
+                self._fault(
+                    (*path, "kind"), "local needs an extra: pip install 'headgate[semantic]'"
+                )
 
     def _targets(self, path: Path, model: Model) -> None:
         if not model.targets:

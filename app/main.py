@@ -65,7 +65,11 @@ class Gateway:
         self._load = load
         self._writer = writer
         loaded = load()
-        self._services = Services(loaded.settings.store, loaded.settings.cache)
+        self._services = Services(
+            loaded.settings.store,
+            loaded.settings.cache,
+            wants_vectors=bool(loaded.settings.encoders),
+        )
         self._current = Generation(loaded, self._services.shared)
         self._log = structlog.get_logger("headgate")
         self._reloading: asyncio.Task[bool] | None = None

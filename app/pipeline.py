@@ -38,7 +38,8 @@ from litestar.exceptions import HTTPException
 from litestar.response import Response
 
 from app.caching.journey import Kept
-from app.caching.plans import CachePlans
+from app.caching.plans import CachePlans, places
+from app.caching.verifying import Verifier
 from app.config import Loaded
 from app.config_checks import expiry, key_digests
 from app.core.asgi import ASGIApp, Receive, Scope, Send
@@ -46,12 +47,15 @@ from app.core.completions import parse
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
 from app.core.keys import Key, KeyRing, allowed_models
+from app.encoders.making import make_encoders
 from app.logs import request_log
 from app.policies import Policies
 from app.providers.routing import Router as TargetRouter
 from app.records import Recorder
 from app.routes.completions import completions_app
+from app.routes.feedback import feedback_app
 from app.routes.health import Readiness, live_app, ready_app
+from app.routes.metrics import metrics_app
 from app.routes.models import PREFIX, models_app
 from app.routes.usage import usage_app
 from app.settings import Settings
@@ -102,6 +106,17 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _layer(Auth, keys=keys, capability=capability),
         ]
 
+    route = Errors(completions_app(targets, float(server.send_timeout)))
+    kept = shared.kept
+    plans = CachePlans(settings, make_encoders(settings, targets.provider))
+    verifier = Verifier(
+        route=route,
+        by_meaning=kept.by_meaning,
+        background=kept.background,
+        ledger=shared.ledger,
+        bound_of=targets.cost_bound,
+        recorder=recorder(shared.usage),
+    )
     completions = [
         *metered("POST", "completions", shared.usage),
         _layer(
@@ -113,8 +128,9 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits),
         _layer(
             ResponseCache,
-            kept=shared.kept,
-            plan_of=CachePlans(settings).of,
+            kept=kept,
+            plan_of=plans.of,
+            verifier=verifier,
             recorder=recorder(shared.usage),
             send_timeout=float(server.send_timeout),
         ),
@@ -129,11 +145,13 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     beside = [_layer(Protocol, method="GET")]
     litestar = Litestar(
         route_handlers=[
+            _route("/v1/completions", route, completions),
             _route(
-                "/v1/completions",
-                Errors(completions_app(targets, float(server.send_timeout))),
-                completions,
+                "/v1/cache/feedback",
+                feedback_app(kept.meanings, kept.counters, _shares_with_all(settings)),
+                metered("POST", None),
             ),
+            _route("/metrics", metrics_app(kept.counters, kept.meanings, places(settings)), beside),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
@@ -174,6 +192,10 @@ def key_ring(settings: Settings) -> KeyRing:
         )
         for key in settings.keys
     )
+
+
+def _shares_with_all(settings: Settings) -> bool:
+    return any(m.cache is not None and m.cache.scope == "global" for m in settings.models.values())
 
 
 def _layer(kind: Callable[..., Any], **settings: Any) -> Layer:

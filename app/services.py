@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from os import getpid
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from app.caching.background import Background
+from app.caching.by_meaning import ByMeaning
 from app.caching.journey import Kept
 from app.caching.seats import Seats
 from app.pipeline import Shared
@@ -17,11 +19,13 @@ from app.routes.health import Readiness
 from app.settings import Caching
 from app.settings import Store as StoreSettings
 from cache import names
-from cache.connection import Store, open_store
+from cache.connection import Store, StoreUnavailable, open_store
+from cache.counters import Counters
 from cache.flight_relay import Relay
 from cache.flights import Flights, worker_name
 from cache.ledger import Ledger
 from cache.limiter import Limiter
+from cache.meanings import Meanings
 from cache.replicas import Heartbeat
 from cache.responses import Responses
 from cache.shelf import Shelf
@@ -38,7 +42,10 @@ BACKGROUND_GRACE_SECONDS = 5.0
 class Services:
     """Made before the loop runs, started and closed in it; lives as long as the worker."""
 
-    def __init__(self, settings: StoreSettings, caching: Caching) -> None:
+    def __init__(
+        self, settings: StoreSettings, caching: Caching, *, wants_vectors: bool = False
+    ) -> None:
+        self._wants_vectors = wants_vectors
         url = settings.url.reveal()
         store = open_store(url, float(settings.timeout))
         lease = float(settings.lease)
@@ -62,6 +69,9 @@ class Services:
         self._run(shared.usage.keep_writing)
         self._run(shared.kept.shelf.keep_asking)
         self._run(self._relay.keep_beating)
+        self._run(shared.kept.counters.keep_writing)
+        if self._wants_vectors:
+            self._run(self._ask_for_vectors)
         if self._mailbox is not None:
             self._run(self._mailbox.keep_listening)
         if shared.store.shared:
@@ -77,9 +87,23 @@ class Services:
         self.shared.ledger.settle_owed()
         self.shared.limiter.lay_ghosts()
         await self.shared.usage.flush()
+        with suppress(StoreUnavailable):
+            await self.shared.kept.counters.flush()
         if self.shared.store.shared:
             await self._heartbeat.leave()
         await self.shared.store.aclose()
+
+    async def _ask_for_vectors(self) -> None:
+        """Say at once, and not at the first question, that there will be no second tier."""
+        while True:
+            with suppress(StoreUnavailable):
+                if not await self.shared.kept.meanings.probe():
+                    structlog.get_logger("headgate").error(
+                        "semantic_tier2_refused",
+                        reason="the store has no vector sets; Redis 8 or newer has. Tier 1 works",
+                    )
+                await asyncio.Event().wait()
+            await asyncio.sleep(RESTART_SECONDS)
 
     async def _keep_telling(self) -> None:
         """Log when the store goes and comes back, and what was lost meanwhile."""
@@ -109,7 +133,18 @@ class Services:
 def _kept(store: Store, caching: Caching, flights: Flights, relay: Relay) -> Kept:
     responses = Responses(store, int(caching.embedded_size))
     shelf = Shelf(store, int(caching.shelf_size), float(caching.shelf_ttl))
-    return Kept(responses, shelf, flights, Seats(responses, flights, relay), Background())
+    counters = Counters(store)
+    meanings = Meanings(store)
+    return Kept(
+        responses,
+        shelf,
+        flights,
+        Seats(responses, flights, relay),
+        Background(),
+        ByMeaning(responses, meanings, counters),
+        meanings,
+        counters,
+    )
 
 
 def _mailbox(url: str, flights: Flights, relay: Relay) -> Mailbox:

@@ -25,7 +25,7 @@ class EmbeddedStore:
 
     def __init__(self) -> None:
         self.breaker = Breaker()
-        self._redis = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer(), version=(7,))
+        self._redis = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer(), version=(8,))
         self._known: set[str] = set()
 
     def start(self) -> None:

@@ -58,6 +58,7 @@ class Meanings:
         self._keep = script("keep_meaning")
         self._sample = script("sample")
         self._count = script("count_samples")
+        self.vectors = True  # until the store says that it has none
 
     async def equal(self, tenant: str, key: bytes) -> bytes | None:
         """The fingerprint of the entry that a canonical key points to."""
@@ -67,7 +68,7 @@ class Meanings:
     async def near(self, tenant: str, partition: bytes, vector: bytes, now: int) -> list[Near]:
         """The nearest kept prompts, nearest first; ``now`` in milliseconds."""
         key = names.neighbours(tenant, partition.hex())
-        answer = await self._store.command(
+        answer = await self._of_vectors(
             "VSIM", key, "FP32", vector, "WITHSCORES", "WITHATTRIBS", "COUNT", MAX_NEIGHBOURS
         )
         found = []
@@ -81,6 +82,25 @@ class Meanings:
             found.append(Near(bytes.fromhex(element.decode()), said["text"], similarity))
         return found
 
+    async def probe(self) -> bool:
+        """Whether the store has vector sets; Redis 8 was the first that had."""
+        await self._of_vectors("VCARD", names.PROBE + ":vectors")
+        return self.vectors
+
+    async def _of_vectors(self, *command: Any) -> Any:
+        """A command that an older store does not know; None there, from then on unasked."""
+        if not self.vectors:
+            return None
+        try:
+            return await self._store.command(*command)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # the server's own word for it: there is no type of its own
+            if "unknown command" not in str(error).lower():
+                raise
+            self.vectors = False
+            return None
+
     def keep(self, tenant: str, key: bytes, digest: bytes, milliseconds: int) -> None:
         """Have a canonical key point to an entry. Not waited for."""
         named = [names.meaning(tenant, key.hex())]
@@ -92,7 +112,9 @@ class Meanings:
         """Add a neighbour, until a moment in milliseconds; one goes where there are too many."""
         key, run = names.neighbours(tenant, partition.hex()), self._store.command
         said = orjson.dumps({"text": near.text, "until": until})
-        await run("VADD", key, "FP32", vector, near.digest.hex(), "SETATTR", said)
+        await self._of_vectors("VADD", key, "FP32", vector, near.digest.hex(), "SETATTR", said)
+        if not self.vectors:
+            return
         left, count = await asyncio.gather(run("PTTL", key), run("VCARD", key))
         await run("PEXPIREAT", key, until, *(("GT",) if int(left) >= 0 else ()))
         if int(count) > MAX_VECTORS:
@@ -159,17 +181,11 @@ class Meanings:
     async def forget(self, tenant: str, key: bytes, partition: bytes, served: bytes) -> None:
         """Give up the meanings that lead to an entry; the entry stays for its own prompt."""
         await self._store.command("DEL", names.meaning(tenant, key.hex()))
-        try:
-            await self._store.command(
-                "VREM", names.neighbours(tenant, partition.hex()), served.hex()
-            )
-        except StoreUnavailable:
-            raise
-        except Exception as error:  # a Redis before 8 has no vectors to give up
-            if "unknown command" not in str(error).lower():
-                raise
+        await self._of_vectors("VREM", names.neighbours(tenant, partition.hex()), served.hex())
 
 
 def _triples(answer: Any) -> list[tuple[bytes, bytes, bytes | None]]:
+    if isinstance(answer, dict):  # as redis-py reads it, for the embedded store
+        return [(element, score, said) for element, (score, said) in answer.items()]
     items = list(answer or ())
     return list(zip(items[::3], items[1::3], items[2::3], strict=True))

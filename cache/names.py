@@ -91,3 +91,6 @@ def banned(tenant: str, asked: str) -> str:
 def quarantined(tenant: str, served: str) -> str:
     """Stands where an answer must not be served by meaning."""
     return f"{VERSION}:{{{everyone(tenant)}}}:quarantined:{served}"
+
+
+COUNTERS = f"{VERSION}:counters"

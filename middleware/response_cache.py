@@ -11,7 +11,9 @@ from app.caching.call import Listener, mark
 from app.caching.delivery import deliver_stored
 from app.caching.journey import Journey, Kept, conclude, to_nobody
 from app.caching.plans import CachePlan, is_sampled
+from app.caching.question import match_headers, question_of
 from app.caching.seats import Role, Seat
+from app.caching.verifying import Verifier
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.cache_control import asks_only_cached, read_wishes
 from app.core.errors import GatewayError, InvalidRequest
@@ -44,9 +46,11 @@ class ResponseCache:
         *,
         kept: Kept,
         plan_of: Callable[[Key, str], CachePlan | None],
+        verifier: Verifier,
         recorder: Callable[[Exchange], None],
         send_timeout: float,
     ) -> None:
+        self._verifier = verifier
         self._app = app
         self._kept = kept
         self._plan_of = plan_of
@@ -78,7 +82,7 @@ class ResponseCache:
             return
         asked.digests = where.fingerprints(request)
         if self._on_shelf(asked):
-            await self._answer(asked, send)
+            await self._answer(asked, scope, send)
         elif exchange.store_out or self._kept.responses.out:
             await self._bypass(asked, scope, receive, send)
         elif asked.may_share:
@@ -104,13 +108,33 @@ class ResponseCache:
         mark(asked, "bypass")
         await self._app(scope, receive, send)
 
-    async def _answer(self, asked: Asked, send: Send) -> None:
+    async def _answer(self, asked: Asked, scope: Scope, send: Send) -> None:
         """From what is kept, all of it fresh."""
         entries = [entry for entry in asked.entries if entry is not None]
         if len(entries) == 1 and not asked.from_shelf:
             # Before the caller takes its time: a purge meanwhile must find it there.
             self._kept.shelf.put(asked.digests[0], entries[0], asked.now, asked.epoch)
+        if asked.plan.meaning is not None and len(entries) == 1:
+            self._verifier.control(asked, asked.plan.meaning, entries[0], scope)
         await deliver_stored(asked, send, entries, "hit")
+
+    async def _by_meaning(self, asked: Asked, scope: Scope, send: Send) -> bool:
+        """Whether another prompt's answer did."""
+        plan = asked.plan.meaning
+        if plan is None or not asked.wishes.read or len(asked.digests) > 1:
+            return False
+        asked.question = question = question_of(asked, plan)
+        if question is None:
+            return False
+        try:
+            match = await self._kept.by_meaning.find(question)
+        except StoreUnavailable:
+            return False
+        if match is None:
+            return False
+        self._verifier.match(question, match, scope)
+        await deliver_stored(asked, send, [match.entry], "hit", match_headers(question, match))
+        return True
 
     async def _serve(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
         """For a request that shares with nobody."""
@@ -129,12 +153,16 @@ class ResponseCache:
     async def _from_kept(self, seat: Seat, asked: Asked, scope: Scope, send: Send) -> bool:
         """Whether the answer was there, fresh or stale enough."""
         if seat.role is Role.KNOWN:
-            await self._answer(asked, send)
+            await self._answer(asked, scope, send)
             return True
         if seat.role is Role.STALE:
             if seat.flight is not None:
                 self._renew(asked, scope, seat.flight)
             await deliver_stored(asked, send, asked.all_within(error=False) or [], "stale")
+            return True
+        if seat.role in (Role.LEAD, Role.ALONE) and await self._by_meaning(asked, scope, send):
+            if seat.flight is not None:
+                self._kept.release(asked, seat.flight)
             return True
         return False
 
@@ -165,7 +193,9 @@ class ResponseCache:
         listener = Listener(asked, send, None)
         await self._app(scope, receive, listener)
         await conclude(asked, listener, send)
-        self._kept.keep(asked.place, await listener.parts())
+        kept = await listener.parts()
+        self._kept.keep(asked.place, kept)
+        await self._kept.learn(asked, kept)
 
     def _renew(self, asked: Asked, scope: Scope, flight: Flight) -> None:
         """Fetch new answers for stale ones that are served meanwhile."""
@@ -185,11 +215,11 @@ class ResponseCache:
                 await journey.travel(Seat(Role.LEAD, flight), to_nobody)
             finally:
                 await journey.unpack()
-                exchange.outcome.cache = "renewal"
+                exchange.outcome.cache, exchange.outcome.status = "renewal", journey.status
                 self._recorder(exchange)
 
         if not self._kept.background.start(renew):
-            journey.refuse(flight)
+            self._kept.release(renewal, flight)
 
 
 def _all_lines(scope: Scope, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from app.caching.plans import CachePlan, Where
 from app.core.cache_control import Wishes
@@ -11,6 +12,9 @@ from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError
 from app.core.exchange import Exchange
 from app.core.stored_answer import Stored
+
+if TYPE_CHECKING:
+    from app.caching.question import Question
 
 
 class Asked:
@@ -33,6 +37,7 @@ class Asked:
         self.now = 0
         self.looked_up = False
         self.from_shelf = False
+        self.question: Question | None = None  # what may be answered by meaning
         self.epoch = 0  # of the shelf, before anything was looked up
         self.entries: Sequence[Stored | None] = ()
         self.digests = []
@@ -73,10 +78,11 @@ class Asked:
         self.missing = [
             place
             for place, entry in enumerate(entries)
-            if entry is None or not self._is_fresh(entry)
+            if entry is None or not self.is_fresh(entry)
         ]
 
-    def _is_fresh(self, entry: Stored) -> bool:
+    def is_fresh(self, entry: Stored) -> bool:
+        """Whether an entry may answer this request now."""
         age = self.wishes.max_age
         return self.now < entry.fresh and (age is None or self.now - entry.stored <= age * 1000)
 

@@ -49,8 +49,13 @@ class Listener:
         self._view = new_view(asked) if flight is None else None
 
     @property
+    def status(self) -> int:
+        """What the call was answered with; 0 where it was not."""
+        return int(self._start["status"]) if self._start is not None else 0
+
+    @property
     def _ok(self) -> bool:
-        return self._start is not None and self._start["status"] == 200
+        return self.status == 200
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":

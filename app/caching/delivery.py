@@ -16,11 +16,13 @@ from app.core.asgi import (
     start_message,
 )
 from app.core.cached_parts import merge
-from app.core.errors import UpstreamInvalid
+from app.core.errors import HeaderList, UpstreamInvalid
 from app.core.stored_answer import Stored
 from app.core.stream_replay import replay
 from app.core.stream_view import Diverged, StreamView
 from cache.flights import Cut, Flight, SharedError
+
+_EXACT: HeaderList = [(b"x-headgate-cache-layer", b"exact")]
 
 
 class CannotFollow(Exception):
@@ -35,19 +37,21 @@ def bodies_merged(asked: Asked, entries: Sequence[Stored]) -> bytes:
     return merge(bodies, len(entries), asked.request.n, 0)
 
 
-async def deliver_stored(asked: Asked, send: Send, entries: Sequence[Stored], what: str) -> None:
-    """Send what is kept, in the shape asked for; ``what`` is ``hit`` or ``stale``."""
+async def deliver_stored(
+    asked: Asked, send: Send, entries: Sequence[Stored], what: str, found: HeaderList | None = None
+) -> None:
+    """Send what is kept, in the shape asked for; ``what`` is ``hit`` or ``stale``.
+
+    ``found`` says how it was found, where that was not by its own fingerprint.
+    """
     exchange = asked.exchange
     outcome = exchange.outcome
     outcome.cost, outcome.saved = 0, sum(entry.cost for entry in entries)
     age = (asked.now - min(entry.stored for entry in entries)) // 1000
     _name(asked, entries[0].provider, entries[0].model)
     mark(asked, what)
-    exchange.reply_headers += [
-        (b"x-headgate-cache-layer", b"exact"),
-        (b"age", b"%d" % max(0, age)),
-        (b"x-headgate-cost-usd", b"0"),
-    ]
+    exchange.reply_headers += found or _EXACT
+    exchange.reply_headers += [(b"age", b"%d" % max(0, age)), (b"x-headgate-cost-usd", b"0")]
     body = bodies_merged(asked, entries)
     if outcome.text is not None:
         outcome.text.append(body.decode(errors="replace"))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from app.caching.asked import Asked
 from app.caching.background import Background
+from app.caching.by_meaning import ByMeaning
 from app.caching.call import Listener, mark
 from app.caching.delivery import CannotFollow, Delivery, deliver_stored, send_shared
 from app.caching.seats import Role, Seat, Seats
 from app.core.asgi import ASGIApp, Message, Scope, Send
 from app.core.stored_answer import Stored
 from cache.connection import StoreUnavailable
+from cache.counters import Counters
 from cache.flights import Flight, Flights, SharedError
+from cache.meanings import Meanings
 from cache.responses import Place, Responses
 from cache.shelf import Shelf
 
@@ -28,6 +32,9 @@ class Kept(NamedTuple):
     flights: Flights
     seats: Seats
     background: Background
+    by_meaning: ByMeaning
+    meanings: Meanings
+    counters: Counters
 
     def keep(
         self, place: Place, entries: list[tuple[bytes, Stored]], flight: Flight | None = None
@@ -41,6 +48,17 @@ class Kept(NamedTuple):
         elif entries:
             self.responses.keep(place, entries)
 
+    def release(self, asked: Asked, flight: Flight) -> None:
+        """Do not lead after all."""
+        flight.fail()
+        self.keep(asked.place, [], flight)
+
+    async def learn(self, asked: Asked, entries: list[tuple[bytes, Stored]]) -> None:
+        """Keep what new answers mean."""
+        if asked.question is not None and entries:
+            with suppress(StoreUnavailable):
+                await self.by_meaning.learn(asked.question, entries[0][1])
+
 
 class Journey:
     """``app`` is the rest of the chain."""
@@ -52,6 +70,11 @@ class Journey:
         self._scope = scope
         self._led: Flight | None = None
         self._listener: Listener | None = None
+
+    @property
+    def status(self) -> int:
+        """What our own call was answered with; 0 where there was none."""
+        return self._listener.status if self._listener is not None else 0
 
     async def stay(self) -> None:
         """Wait while others want what we ask for."""
@@ -94,11 +117,7 @@ class Journey:
                 kept = await listener.parts()
         finally:
             self._kept.keep(asked.place, kept, flight)
-
-    def refuse(self, flight: Flight) -> None:
-        """Do not lead after all."""
-        flight.fail()
-        self._kept.keep(self._asked.place, [], flight)
+        await self._kept.learn(asked, kept)
 
     async def _lead(self, delivery: Delivery, send: Send, flight: Flight) -> None:
         asked = self._asked
@@ -116,7 +135,7 @@ class Journey:
 
     async def _call(self, listener: Listener) -> None:
         try:
-            await self._app(self._scope, _never, listener)
+            await self._app(self._scope, never, listener)
         finally:
             listener.over()
 
@@ -139,7 +158,7 @@ class Journey:
             await delivery.give_up()
         elif bypass:
             mark(asked, "bypass")
-            await self._app(self._scope, _never, send)
+            await self._app(self._scope, never, send)
         else:
             asked.ask_for_missing()
             self._listener = listener = Listener(asked, send, None)
@@ -150,7 +169,7 @@ class Journey:
         """Somebody else's answer came home while we were looking for a seat."""
         asked = self._asked
         if seat.flight is not None:
-            self.refuse(seat.flight)
+            self._kept.release(asked, seat.flight)
         entries = [entry for entry in asked.entries if entry is not None]
         if not delivery.started:
             await deliver_stored(asked, send, entries, "stale" if asked.missing else "hit")
@@ -197,6 +216,6 @@ async def to_nobody(_: Message) -> None:
     """A ``send`` for calls that nobody waits for."""
 
 
-async def _never() -> Any:
+async def never() -> Any:
     """A ``receive`` that has nothing to say: somebody else watches over the caller."""
     await asyncio.get_running_loop().create_future()

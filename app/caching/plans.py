@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
 
+from app.caching.meaning_plan import MeaningPlan, model_place
 from app.core.completions import CompletionRequest
 from app.core.fingerprint import Fingerprinter, Scope
 from app.core.keys import Key, digest_of
 from app.core.pricing import Price
+from app.encoders.base import Encoder
 from app.prices import price_of
 from app.settings import Cache, Model, OpenAIProvider, Settings, Target
 from cache.responses import Place
@@ -23,6 +26,7 @@ class Where(NamedTuple):
     """Under what, and where in the store, a request's answers stand."""
 
     fingerprints: Callable[[CompletionRequest], list[bytes]]
+    partition: Callable[[CompletionRequest, str], bytes]
     place: Place
 
 
@@ -33,8 +37,15 @@ class CachePlan:
     """
 
     def __init__(
-        self, key: Key, alias: str, ttl: float | None, model: Model, settings: Settings
+        self,
+        key: Key,
+        alias: str,
+        ttl: float | None,
+        model: Model,
+        settings: Settings,
+        meaning: MeaningPlan | None = None,
     ) -> None:
+        self.meaning = meaning
         cache = model.cache
         assert cache is not None
         exact = cache.exact
@@ -68,7 +79,9 @@ class CachePlan:
                 normalize=self._normalize,
             )
             place = Place.of(self._scope.tenant, self._alias, namespace)
-            found = self._places[namespace] = Where(fingerprinter.of, place)
+            found = self._places[namespace] = Where(
+                fingerprinter.of, fingerprinter.partition, place
+            )
         return found
 
     def may_coalesce(self, request: CompletionRequest) -> bool:
@@ -89,8 +102,13 @@ class CachePlan:
 class CachePlans:
     """Plans by key and alias; there are at most keys x aliases of them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, encoders: Mapping[str, Encoder] = MappingProxyType({})
+    ) -> None:
         self._settings = settings
+        self._meanings = {
+            alias: _meaning(alias, model, encoders) for alias, model in settings.models.items()
+        }
         self._ttls = {key.id: key.cache_ttl for key in settings.keys}
         self._plans: dict[tuple[str, str], CachePlan] = {}
 
@@ -101,9 +119,30 @@ class CachePlans:
             model = self._settings.models.get(alias) if alias in key.models else None
             if model is None or model.cache is None or not model.cache.exact.enabled:
                 return None
-            plan = CachePlan(key, alias, self._ttls[key.id], model, self._settings)
+            ttl, meaning = self._ttls[key.id], self._meanings[alias]
+            plan = CachePlan(key, alias, ttl, model, self._settings, meaning)
             self._plans[key.id, alias] = plan
         return plan
+
+
+def places(settings: Settings) -> list[tuple[str, str, bytes]]:
+    """Tenant, alias and place of the counts of every model with answers by meaning."""
+    found = []
+    for alias, model in settings.models.items():
+        cache = model.cache
+        if cache is None or cache.semantic is None or not cache.semantic.enabled:
+            continue
+        tenants = [""] if cache.scope == "global" else settings.tenants
+        found += [(tenant, alias, model_place(alias)) for tenant in tenants]
+    return found
+
+
+def _meaning(alias: str, model: Model, encoders: Mapping[str, Encoder]) -> MeaningPlan | None:
+    semantic = model.cache.semantic if model.cache is not None else None
+    if semantic is None or not semantic.enabled:
+        return None
+    encoder = encoders[semantic.encoder] if semantic.encoder is not None else None
+    return MeaningPlan.of(alias, semantic, encoder)
 
 
 def is_sampled(request: CompletionRequest) -> bool:

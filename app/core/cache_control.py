@@ -13,9 +13,11 @@ from app.core.errors import InvalidRequest, Problem
 
 TTL_HEADER = b"x-headgate-cache-ttl"
 NAMESPACE_HEADER = b"x-headgate-cache-namespace"
+THRESHOLD_HEADER = b"x-headgate-cache-threshold"
 MAX_SECONDS = 10**9
 
 _NAMESPACE = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
+_SHARE = re.compile(rb"0(?:\.[0-9]{1,9})?|1(?:\.0{1,9})?|\.[0-9]{1,9}").fullmatch
 _WHOLE = re.compile(rb"[0-9]+").fullmatch
 # A name and its argument; a comma inside quotes ends neither.
 _DIRECTIVE = re.compile(rb'([^\s,="]+)\s*(?:=\s*("[^"]*"|[^",]*))?[^,]*').findall
@@ -25,6 +27,7 @@ class Wishes(NamedTuple):
     """``read`` and ``write``: may the cache be looked into, may the answer be kept.
 
     ``max_age`` and ``ttl`` are seconds. ``only_if_cached``: better no answer than a new one.
+    ``threshold`` is the least similarity that will do, where answers are found by it.
     """
 
     read: bool = True
@@ -33,6 +36,7 @@ class Wishes(NamedTuple):
     only_if_cached: bool = False
     ttl: int | None = None
     namespace: str = ""
+    threshold: float | None = None
 
 
 DEFAULT = Wishes()
@@ -47,7 +51,8 @@ def read_wishes(headers: dict[bytes, bytes]) -> Wishes:
     control = headers.get(b"cache-control")
     ttl = headers.get(TTL_HEADER)
     namespace = headers.get(NAMESPACE_HEADER)
-    if control is None and ttl is None and namespace is None:
+    threshold = headers.get(THRESHOLD_HEADER)
+    if control is None and ttl is None and namespace is None and threshold is None:
         return DEFAULT
     problems: list[Problem] = []
     wishes = DEFAULT if control is None else _directives(control, problems)
@@ -62,6 +67,12 @@ def read_wishes(headers: dict[bytes, bytes]) -> Wishes:
             problems.append(Problem(name, f"`{name}` {rule}."))
         else:
             wishes = wishes._replace(namespace=namespace.decode())
+    if threshold is not None:
+        if not _SHARE(threshold):
+            name = THRESHOLD_HEADER.decode()
+            problems.append(Problem(name, f"`{name}` needs a number from 0 to 1."))
+        else:
+            wishes = wishes._replace(threshold=float(threshold))
     if problems:
         raise InvalidRequest.of(problems)
     return wishes

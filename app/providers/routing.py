@@ -42,6 +42,10 @@ class Router:
             alias: self._route(model, settings) for alias, model in settings.models.items()
         }
 
+    def provider(self, name: str) -> Provider:
+        """The provider of this name."""
+        return self._providers[name]
+
     def resolve(self, alias: str, allowed: frozenset[str]) -> Route:
         """Where this alias leads for a key that may use ``allowed``.
 

@@ -1,0 +1,84 @@
+"""GET /metrics: what the replicas counted together, as Prometheus text.
+
+The counts are in the store, so that any replica gives those of all: scrape one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from app.core.asgi import Receive, Scope, Send, body_message, start_message
+from app.core.evidence import Tally, excess
+from app.core.exchange import exchange_of
+from app.core.refusal import refuse, store_unavailable
+from cache.connection import StoreUnavailable
+from cache.counters import Counters
+from cache.meanings import Meanings
+
+_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_ERROR = "headgate_semantic_shadow_error"
+_HELP = {
+    "headgate_semantic_hits_total": "Answers served by meaning.",
+    "headgate_semantic_would_be_hits_total": "Answers found by meaning and not served: dry run, or a closed tier.",
+    "headgate_semantic_refusals_total": "Near prompts that the guard refused.",
+    "headgate_semantic_refusals_compared_total": "Refused neighbours whose answer was compared.",
+    "headgate_semantic_closures_total": "Tiers closed because they erred.",
+    "headgate_semantic_openings_total": "Tiers opened again.",
+    "headgate_semantic_feedback_total": "Verdicts of callers.",
+}
+
+
+def metrics_app(
+    counters: Counters, meanings: Meanings, places: Sequence[tuple[str, str, bytes]]
+) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """``places`` are tenant, alias and place of every model with answers by meaning."""
+
+    async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            lines = [*_counted(await counters.read())]
+            errors = [
+                line
+                for tenant, alias, place in places
+                for line in _errors(tenant, alias, await meanings.counts(tenant, place))
+            ]
+        except StoreUnavailable:
+            await refuse(exchange_of(scope), send, store_unavailable("metrics"))
+            return
+        if errors:
+            lines += [
+                f"# HELP {_ERROR} Error of a tier beyond the model's own variation, with its bounds.",
+                f"# TYPE {_ERROR} gauge",
+                *errors,
+            ]
+        body = "".join(f"{line}\n" for line in lines).encode()
+        await send(start_message(200, [_TYPE, (b"content-length", b"%d" % len(body))]))
+        await send(body_message(body))
+
+    return metrics
+
+
+def _counted(series: dict[str, int]) -> Iterable[str]:
+    known = ""
+    for name in sorted(series):
+        family = name.partition("{")[0]
+        if family != known:
+            known = family
+            if family in _HELP:
+                yield f"# HELP {family} {_HELP[family]}"
+            yield f"# TYPE {family} counter"
+        yield f"{name} {series[name]}"
+
+
+def _errors(tenant: str, alias: str, counts: dict[str, int]) -> Iterable[str]:
+    control = Tally(counts.get("control_looked", 0), counts.get("control_differed", 0))
+    for tier in (1, 2):
+        looked = counts.get(f"tier{tier}_looked", 0)
+        if looked:
+            bounds = excess(Tally(looked, counts.get(f"tier{tier}_differed", 0)), control)
+            for name, value in zip(("estimate", "low", "high"), bounds, strict=True):
+                labels = f'bound="{name}",model="{_quoted(alias)}",tenant="{tenant}",tier="{tier}"'
+                yield f"{_ERROR}{{{labels}}} {value:.6f}"
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
