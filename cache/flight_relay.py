@@ -150,7 +150,8 @@ class Relay:
         now = monotonic()
         for flight in self._flights.all():
             if self._flights.leads(flight):
-                self._hold_on(flight, now)
+                if not flight.over:
+                    self._hold_on(flight, now)
             elif now - self._heard.get(flight.id, now) > SILENCE_SECONDS and self._heard[flight.id]:
                 flight.fail()
             elif flight.followers:

@@ -60,6 +60,7 @@ class Flight:
         self.failure: Failure | None = None
         self.followers = 0
         self.remotes = 0  # how many of them are other workers
+        self.waiting_for_all = 0  # and how many want nothing before the end
         self.on_change: Callable[[Flight], None] | None = None  # whoever carries it elsewhere
         self._blocks: list[bytes] = []
         self._first = 0  # number of the first block that is still kept
@@ -100,7 +101,7 @@ class Flight:
 
     async def room(self) -> None:
         """Wait while nobody reads as fast as the upstream speaks."""
-        while not self.over and not self.remotes:
+        while not (self.over or self.remotes or self.waiting_for_all):
             readers = [reader for reader in self._readers if reader.position >= self._first]
             if not readers or min(reader.bytes_behind for reader in readers) < AHEAD_BYTES:
                 return

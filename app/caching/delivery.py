@@ -155,8 +155,13 @@ class Delivery:
         return self._view
 
     async def _plain(self, flight: Flight) -> bool:
-        while not flight.over:
-            await flight.change()
+        flight.waiting_for_all += 1
+        flight.tell()
+        try:
+            while not flight.over:
+                await flight.change()
+        finally:
+            flight.waiting_for_all -= 1
         if flight.landed is None:
             return False
         body = flight.landed.body

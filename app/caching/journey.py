@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
 from app.caching.asked import Asked
@@ -11,7 +12,7 @@ from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.call import Listener, mark
 from app.caching.delivery import CannotFollow, Delivery, deliver_stored, send_shared
-from app.caching.seats import Role, Seat, Seats
+from app.caching.seats import PATIENCE_SECONDS, Role, Seat, Seats
 from app.core.asgi import ASGIApp, Message, Scope, Send
 from app.core.stored_answer import Stored
 from cache.connection import StoreUnavailable
@@ -21,6 +22,7 @@ from cache.meanings import Meanings
 from cache.responses import Place, Responses
 from cache.shelf import Shelf
 
+LIVED_SECONDS = 1.5  # a flight that went on for so long was one; others are only waited for
 FAILURES_BORNE = 2  # of calls for the same thing, before their error is everybody's
 
 
@@ -70,6 +72,7 @@ class Journey:
         self._scope = scope
         self._led: Flight | None = None
         self._listener: Listener | None = None
+        self._unpacked = False
 
     @property
     def status(self) -> int:
@@ -85,8 +88,9 @@ class Journey:
         """Follow until there is an answer, or until it is ours to ask."""
         delivery = Delivery(self._asked, send)
         failures = 0
+        gives_up = 0.0
         while seat.role is Role.FOLLOW and seat.flight is not None:
-            flight = seat.flight
+            flight, since = seat.flight, monotonic()
             try:
                 if await delivery.follow(flight):
                     return
@@ -100,7 +104,9 @@ class Journey:
             if error is not None and failures >= FAILURES_BORNE:
                 await self._share_failure(delivery, send, error)
                 return
-            seat = await self._kept.seats.find(self._asked)
+            if monotonic() - since > LIVED_SECONDS or not gives_up:
+                gives_up = monotonic() + PATIENCE_SECONDS
+            seat = await self._kept.seats.find(self._asked, gives_up)
         if seat.role is Role.LEAD and seat.flight is not None:
             await self._lead(delivery, send, seat.flight)
         elif seat.role is Role.ALONE or seat.role is Role.OUT:
@@ -109,7 +115,10 @@ class Journey:
             await self._from_kept(delivery, send, seat)
 
     async def unpack(self) -> None:
-        """Keep what was brought, and end the flight that brought it."""
+        """Keep what was brought, and end the flight that brought it; once."""
+        if self._unpacked:
+            return
+        self._unpacked = True
         asked, flight, listener = self._asked, self._led, self._listener
         kept: list[tuple[bytes, Stored]] = []
         try:
@@ -138,6 +147,8 @@ class Journey:
             await self._app(self._scope, never, listener)
         finally:
             listener.over()
+            # Now, and not when a slow caller has read it all: others want it, or want to take over.
+            await self.unpack()
 
     async def _stream(self, listener: Listener, delivery: Delivery, flight: Flight) -> None:
         """The call by itself, so that a slow caller of ours does not hold up those who follow."""

@@ -56,9 +56,13 @@ class Seats:
             return Seat(Role.STALE, await self.lead(asked) if wishes.write else None)
         return Seat(Role.ALONE)
 
-    async def find(self, asked: Asked) -> Seat:
-        """For a request that shares. A flight to follow is followed already."""
-        gives_up = monotonic() + PATIENCE_SECONDS
+    async def find(self, asked: Asked, gives_up: float | None = None) -> Seat:
+        """For a request that shares. A flight to follow is followed already.
+
+        ``gives_up`` is when (monotonic seconds) it no longer waits for a leader that is not there.
+        """
+        if gives_up is None:
+            gives_up = monotonic() + PATIENCE_SECONDS
         while True:
             # Where a stale answer may do, nobody waits for the renewal of it.
             seat = None if asked.plan.revalidate else self.beside(asked)

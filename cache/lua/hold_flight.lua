@@ -1,6 +1,4 @@
 -- Hold on to a flight that is still ours. Times in milliseconds.
--- KEYS: the flight.   ARGV: its id, lease.   Returns 1 where it was ours or nobody's.
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+-- KEYS: the flight.   ARGV: its id, lease.
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0

@@ -480,6 +480,7 @@ def test_whoever_leads_holds_the_lease(server: RedisServer) -> None:
     async def body(leader: Worker, _: Worker) -> Any:
         flight = leader.leads()
         key = names.flight("acme", DIGEST.hex())
+        await leader.store.command("SET", key, flight.id, "PX", FLIGHT_LEASE_MS // 2)
         leader.relay.beat()
         await settled(leader.store)
         holder = await leader.store.command("GET", key)
@@ -487,7 +488,17 @@ def test_whoever_leads_holds_the_lease(server: RedisServer) -> None:
 
     held, left = with_workers(server, body)
     assert held
-    assert 0 < left <= FLIGHT_LEASE_MS
+    assert FLIGHT_LEASE_MS // 2 < left <= FLIGHT_LEASE_MS
+
+
+def test_a_lease_that_was_given_back_stays_so(server: RedisServer) -> None:
+    async def body(leader: Worker, _: Worker) -> Any:
+        leader.leads()
+        leader.relay.beat()
+        await settled(leader.store)
+        return await leader.store.command("EXISTS", names.flight("acme", DIGEST.hex()))
+
+    assert not with_workers(server, body)
 
 
 def test_nobody_takes_the_lease_of_another(server: RedisServer) -> None:
