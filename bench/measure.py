@@ -108,7 +108,7 @@ def _target(
 
 
 def _plain(step: Step, load: PlainLoad, plan: Plan, child: Child) -> dict[str, Measure]:
-    status, answer = post(child.port, PATH, load.body, headers(load.key))
+    status, answer = post(child.port, PATH, load.first_body, headers(load.key))
     wanted = b'"choices"' if load.status == OK else b'"error"'
     if status != load.status or wanted not in answer:
         raise BenchFailureError(f"answered {status}, expected {load.status}: {answer[:300]!r}")

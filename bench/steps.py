@@ -13,16 +13,22 @@ Target = Literal["direct", "nginx", "asgi", "headgate"]
 class PlainLoad:
     """POSTs of one body; every answer must have `status`.
 
-    `prompt` may hold `{n}`, which becomes a number used once: a load of cache misses.
+    `prompt` may hold `{n}`, which becomes a number used once: a load of cache misses. `first` is
+    asked once before the load, so that a cache has its answer.
     """
 
     status: int = 200
     key: str = KEY
     prompt: str = PROMPT
+    first: str | None = None
 
     @property
     def body(self) -> bytes:
         return plain_body(self.prompt)
+
+    @property
+    def first_body(self) -> bytes:
+        return plain_body(self.first or self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,9 @@ _EVERYTHING = {
     "tenants": {"bench": {"limits": "wide", "budget": "wide"}},
     "models": {MODEL: {**_COSTS, **_KEEPS}},
 }
+_SERVES = {"enabled": True, "verify": {"tier1": 0, "tier2": 0, "control": 0}}
+KEPT = "What is the capital of France?"
+ASKED_OTHERWISE = "Please tell me what the capital of France is."
 _NEW_EACH_TIME = PlainLoad(prompt="Once upon a time, {n} of them")
 
 STEPS: tuple[Step, ...] = (
@@ -147,6 +156,14 @@ STEPS: tuple[Step, ...] = (
         "a hit from the worker's shelf (no limits)",
         "headgate",
         overlay=_CACHE,
+        redis=True,
+    ),
+    Step(
+        "headgate-hit-semantic",
+        "a hit by the canonical key (tier 1), from Redis (no limits)",
+        "headgate",
+        PlainLoad(prompt=ASKED_OTHERWISE, first=KEPT),
+        overlay={"models": {MODEL: {"cache": {"semantic": _SERVES}}}} | _NO_SHELF,
         redis=True,
     ),
     Step(

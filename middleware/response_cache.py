@@ -160,14 +160,19 @@ class ResponseCache:
                 self._renew(asked, scope, seat.flight)
             await deliver_stored(asked, send, asked.all_within(error=False) or [], "stale")
             return True
-        if seat.role in (Role.LEAD, Role.ALONE) and await self._by_meaning(asked, scope, send):
-            if seat.flight is not None:
-                self._kept.release(asked, seat.flight)
-            return True
-        return False
+        return seat.role is Role.ALONE and await self._by_meaning(asked, scope, send)
 
     async def _share(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
         """For a request that asks, or waits, together with others."""
+        if asked.plan.meaning is not None:
+            # Before there is a lead to hold: those who follow should not wait for our reading.
+            try:
+                seat = await self._kept.seats.look(asked)
+            except StoreUnavailable:
+                await self._bypass(asked, scope, receive, send)
+                return
+            if await self._from_kept(seat, asked, scope, send):
+                return
         seat = await self._kept.seats.find(asked)
         if await self._from_kept(seat, asked, scope, send):
             return
