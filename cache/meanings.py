@@ -17,6 +17,7 @@ import orjson
 
 from cache import names
 from cache.connection import Store, StoreUnavailable, script
+from cache.responses import Place
 
 MAX_NEIGHBOURS = 5
 MAX_VECTORS = 10_000  # in a partition
@@ -29,6 +30,14 @@ class Near(NamedTuple):
     digest: bytes
     text: str
     similarity: float
+
+
+class Equal(NamedTuple):
+    """An entry of the same canonical key, as it is kept; and whether the tier is closed here."""
+
+    digest: bytes
+    entry: bytes
+    closed: bool
 
 
 class Samples(NamedTuple):
@@ -56,14 +65,26 @@ class Meanings:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._keep = script("keep_meaning")
+        self._equal = script("equal_meaning")
         self._sample = script("sample")
         self._count = script("count_samples")
         self.vectors = True  # until the store says that it has none
 
-    async def equal(self, tenant: str, key: bytes) -> bytes | None:
-        """The fingerprint of the entry that a canonical key points to."""
-        found = await self._store.command("GET", names.meaning(tenant, key.hex()))
-        return bytes.fromhex(found.decode()) if found is not None else None
+    async def equal(self, place: Place, key: bytes, asked: bytes, partition: bytes) -> Equal | None:
+        """The entry that a canonical key points to, if it may answer what was asked."""
+        tenant = place.tenant
+        keys = [
+            names.meaning(tenant, key.hex()),
+            names.banned(tenant, asked.hex()),
+            names.evidence(tenant, partition.hex()),
+            names.purged(tenant),
+        ]
+        prefixes = (names.answer(tenant, ""), names.quarantined(tenant, ""))
+        args = [asked.hex(), *prefixes, "tier1_closed", *place.fields]
+        digest, entry, closed = await self._store.run(self._equal, keys, args)
+        if digest is None or entry is None:
+            return None
+        return Equal(bytes.fromhex(digest.decode()), entry, bool(closed))
 
     async def near(self, tenant: str, partition: bytes, vector: bytes, now: int) -> list[Near]:
         """The nearest kept prompts, nearest first; ``now`` in milliseconds."""

@@ -115,11 +115,12 @@ class Responses:
         answer = await self._store.run(self._lookup, keys, args)
         # Lua drops what is nil at the end of a list.
         values = [*answer[2:], *[None] * (len(keys) - len(answer))]
-        entries = [self._decoded(key, value) for key, value in zip(keys[2:], values, strict=True)]
+        entries = [self.decoded(key, value) for key, value in zip(keys[2:], values, strict=True)]
         holder = answer[1]
         return Found(int(answer[0]), entries, holder.decode() if holder else None)
 
-    def _decoded(self, key: str, value: bytes | None) -> Stored | None:
+    def decoded(self, key: str, value: bytes | None) -> Stored | None:
+        """The entry in these bytes; one that cannot be read is dropped and counted."""
         if value is None:
             return None
         try:

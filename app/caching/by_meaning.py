@@ -15,6 +15,7 @@ from app.core.canonical import Form, canonical
 from app.core.evidence import History, Tally, agrees, may_open, should_close
 from app.core.guard import veto
 from app.core.stored_answer import Stored
+from cache import names
 from cache.counters import Counters
 from cache.meanings import Meanings, Near, Samples
 from cache.responses import Responses
@@ -30,25 +31,32 @@ class ByMeaning:
 
     async def find(self, question: Question) -> Match | None:
         """An answer that may be served; what may not is noted in the question."""
-        match = await self._equal(question)
+        match, closed = await self._equal(question)
         if match is None and question.plan.encoder is not None and self._meanings.vectors:
             match = await self._near(question)
+            closed = match is not None and bool((await self._samples(question, 2)).closed)
         if match is None:
             return None
-        samples = await self._samples(question, match.tier)
-        if question.plan.dry_run or samples.closed:
+        if question.plan.dry_run or closed:
             question.would_be = match
             self._add(question, "would_be_hits", tier=str(match.tier))
             return None
         self._add(question, "hits", tier=str(match.tier))
         return match
 
-    async def _equal(self, question: Question) -> Match | None:
-        digest = await self._meanings.equal(question.tenant, question.key)
-        if digest is None or digest == question.digest:
-            return None
-        entry = await self._entry(question, digest)
-        return Match(1, entry, digest) if entry is not None else None
+    async def _equal(self, question: Question) -> tuple[Match | None, bool]:
+        """A match of tier 1, and whether the tier is closed."""
+        asked = question.asked
+        found = await self._meanings.equal(
+            asked.place, question.key, question.digest, question.partition
+        )
+        if found is None:
+            return None, False
+        key = names.answer(question.tenant, found.digest.hex())
+        entry = self._responses.decoded(key, found.entry)
+        if entry is None or not asked.is_fresh(entry):
+            return None, False
+        return Match(1, entry, found.digest), found.closed
 
     async def _near(self, question: Question) -> Match | None:
         plan, asked = question.plan, question.asked
