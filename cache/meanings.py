@@ -11,6 +11,7 @@ Every method that is waited for raises StoreUnavailable.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 import orjson
@@ -66,9 +67,11 @@ class Meanings:
         self._store = store
         self._keep = script("keep_meaning")
         self._equal = script("equal_meaning")
+        self._near = script("near_meaning")
         self._sample = script("sample")
         self._count = script("count_samples")
         self.vectors = True  # until the store says that it has none
+        self.refused = 0  # commands about vectors that the store would not do
 
     async def equal(self, place: Place, key: bytes, asked: bytes, partition: bytes) -> Equal | None:
         """The entry that a canonical key points to, if it may answer what was asked."""
@@ -89,37 +92,34 @@ class Meanings:
     async def near(self, tenant: str, partition: bytes, vector: bytes, now: int) -> list[Near]:
         """The nearest kept prompts, nearest first; ``now`` in milliseconds."""
         key = names.neighbours(tenant, partition.hex())
-        answer = await self._of_vectors(
-            "VSIM", key, "FP32", vector, "WITHSCORES", "WITHATTRIBS", "COUNT", MAX_NEIGHBOURS
-        )
+        args = [vector, MAX_NEIGHBOURS, now]
+        answer = await self._of_vectors(self._store.run(self._near, [key], args))
         found = []
-        for element, score, attributes in _triples(answer):
-            said = orjson.loads(attributes) if attributes else {}
-            if said.get("until", 0) <= now:
-                await self._store.command("VREM", key, element)
-                continue
+        for element, score, attributes in answer or ():
+            text = orjson.loads(attributes)["text"]
             # Redis gives (1 + cosine) / 2.
-            similarity = 2 * float(score) - 1
-            found.append(Near(bytes.fromhex(element.decode()), said["text"], similarity))
+            found.append(Near(bytes.fromhex(element.decode()), text, 2 * float(score) - 1))
         return found
 
     async def probe(self) -> bool:
         """Whether the store has vector sets; Redis 8 was the first that had."""
-        await self._of_vectors("VCARD", names.PROBE + ":vectors")
+        await self._of_vectors(self._store.command("VCARD", names.PROBE + ":vectors"))
         return self.vectors
 
-    async def _of_vectors(self, *command: Any) -> Any:
-        """A command that an older store does not know; None there, from then on unasked."""
-        if not self.vectors:
-            return None
+    async def _of_vectors(self, asked: Awaitable[Any]) -> Any:
+        """The answer to a command about vectors; None where the store refuses it.
+
+        One that does not know such commands is not asked again.
+        """
         try:
-            return await self._store.command(*command)
+            return await asked
         except StoreUnavailable:
             raise
-        except Exception as error:  # the server's own word for it: there is no type of its own
-            if "unknown command" not in str(error).lower():
-                raise
-            self.vectors = False
+        except Exception as error:  # noqa: BLE001 - what a client raises for a server's refusal
+            # The server's own word: it has no type for it. Not logged, because it repeats arguments.
+            if "unknown" in str(error).lower():
+                self.vectors = False
+            self.refused += 1
             return None
 
     def keep(self, tenant: str, key: bytes, digest: bytes, milliseconds: int) -> None:
@@ -133,8 +133,10 @@ class Meanings:
         """Add a neighbour, until a moment in milliseconds; one goes where there are too many."""
         key, run = names.neighbours(tenant, partition.hex()), self._store.command
         said = orjson.dumps({"text": near.text, "until": until})
-        await self._of_vectors("VADD", key, "FP32", vector, near.digest.hex(), "SETATTR", said)
-        if not self.vectors:
+        added = await self._of_vectors(
+            run("VADD", key, "FP32", vector, near.digest.hex(), "SETATTR", said)
+        )
+        if added is None:
             return
         left, count = await asyncio.gather(run("PTTL", key), run("VCARD", key))
         await run("PEXPIREAT", key, until, *(("GT",) if int(left) >= 0 else ()))
@@ -202,11 +204,6 @@ class Meanings:
     async def forget(self, tenant: str, key: bytes, partition: bytes, served: bytes) -> None:
         """Give up the meanings that lead to an entry; the entry stays for its own prompt."""
         await self._store.command("DEL", names.meaning(tenant, key.hex()))
-        await self._of_vectors("VREM", names.neighbours(tenant, partition.hex()), served.hex())
-
-
-def _triples(answer: Any) -> list[tuple[bytes, bytes, bytes | None]]:
-    if isinstance(answer, dict):  # as redis-py reads it, for the embedded store
-        return [(element, score, said) for element, (score, said) in answer.items()]
-    items = list(answer or ())
-    return list(zip(items[::3], items[1::3], items[2::3], strict=True))
+        if self.vectors:
+            neighbours = names.neighbours(tenant, partition.hex())
+            await self._of_vectors(self._store.command("VREM", neighbours, served.hex()))
