@@ -138,6 +138,8 @@ class Meanings:
         )
         if added is None:
             return
+        if not added:  # it was there; what is said of it may be old
+            await run("VSETATTR", key, near.digest.hex(), said)
         left, count = await asyncio.gather(run("PTTL", key), run("VCARD", key))
         await run("PEXPIREAT", key, until, *(("GT",) if int(left) >= 0 else ()))
         if int(count) > MAX_VECTORS:

@@ -32,7 +32,7 @@ class ByMeaning:
     async def find(self, question: Question) -> Match | None:
         """An answer that may be served; what may not is noted in the question."""
         match, closed = await self._equal(question)
-        if match is None and question.plan.encoder is not None and self._meanings.vectors:
+        if match is None:
             match = await self._near(question)
             closed = match is not None and bool((await self._samples(question, 2)).closed)
         if match is None:
@@ -60,10 +60,7 @@ class ByMeaning:
 
     async def _near(self, question: Question) -> Match | None:
         plan, asked = question.plan, question.asked
-        assert plan.encoder is not None
-        if question.form.words > TIER_2_WORDS:
-            return None
-        question.vector = vector = await plan.encoder.vector(question.text)
+        question.vector = vector = await self._vector(question)
         if vector is None:
             return None
         threshold = max(plan.threshold, asked.wishes.threshold or 0)
@@ -83,6 +80,13 @@ class ByMeaning:
                     question.refused = (entry, one.digest, reason)
         return None
 
+    async def _vector(self, question: Question) -> bytes | None:
+        """The vector of what was asked, where there is a second tier for it."""
+        encoder = question.plan.encoder
+        if encoder is None or not self._meanings.vectors or question.form.words > TIER_2_WORDS:
+            return None
+        return await encoder.vector(question.text)
+
     async def _entry(self, question: Question, digest: bytes) -> Stored | None:
         """The fresh entry of a fingerprint, unless it is banned here."""
         asked = question.asked
@@ -98,11 +102,10 @@ class ByMeaning:
         """Our own answer arrived: keep what it means, and compare what was not served."""
         tenant, until = question.tenant, answer.fresh
         self._meanings.keep(tenant, question.key, question.digest, until - answer.stored)
-        if question.vector is not None:
+        vector = question.vector or await self._vector(question)
+        if vector is not None:
             near = Near(question.digest, question.text, 1.0)
-            await self._meanings.keep_vector(
-                tenant, question.partition, near, question.vector, until
-            )
+            await self._meanings.keep_vector(tenant, question.partition, near, vector, until)
         fresh = text_of(answer.body)
         if question.would_be is not None:
             await self.verdict(question, question.would_be, fresh)

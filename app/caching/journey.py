@@ -12,6 +12,7 @@ from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.call import Listener, mark
 from app.caching.delivery import CannotFollow, Delivery, deliver_stored, send_shared
+from app.caching.question import question_of
 from app.caching.seats import PATIENCE_SECONDS, Role, Seat, Seats
 from app.core.asgi import ASGIApp, Message, Scope, Send
 from app.core.stored_answer import Stored
@@ -57,9 +58,12 @@ class Kept(NamedTuple):
 
     async def learn(self, asked: Asked, entries: list[tuple[bytes, Stored]]) -> None:
         """Keep what new answers mean."""
-        if asked.question is not None and entries:
+        if asked.plan.meaning is None or len(asked.digests) > 1 or not entries:
+            return
+        question = asked.question or question_of(asked, asked.plan.meaning)
+        if question is not None:
             with suppress(StoreUnavailable):
-                await self.by_meaning.learn(asked.question, entries[0][1])
+                await self.by_meaning.learn(question, entries[0][1])
 
 
 class Journey:

@@ -35,6 +35,10 @@ _LONG_ROW = re.compile(r"[^\w\s]{64,}")  # 4 x 16; no combining mark is a word's
 _PLAIN_EXPONENT = 18  # digits; Python refuses to read thousands, and reads many slowly
 
 
+# Members of vLLM's by which an answer tells of its prompt, as `echo` does.
+SHOWS_PROMPT = frozenset({"prompt_logprobs", "return_token_ids"})
+
+
 class Scope(NamedTuple):
     """Who shares answers. ``tenant`` and ``key`` are empty where the kind does not name them."""
 
@@ -104,6 +108,8 @@ class Fingerprinter:
     def _applied(self, request: CompletionRequest) -> Level:
         """``none`` where nothing is normalised: the prompt is no text, or is part of the answer."""
         if request.echo or request.logprobs is not None or request.messages is not None:
+            return "none"
+        if not SHOWS_PROMPT.isdisjoint(request.document):
             return "none"
         return self._level if type(request.prompts[0]) is str else "none"
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.core.completions import CompletionRequest
+from app.core.fingerprint import SHOWS_PROMPT
 
-_TOOLS = frozenset({"tools", "functions", "tool_choice", "function_call"})
+_NEVER = SHOWS_PROMPT | {"tools", "functions", "tool_choice", "function_call"}
 
 
 def fuzzy_text(request: CompletionRequest) -> str | None:
@@ -18,7 +19,7 @@ def fuzzy_text(request: CompletionRequest) -> str | None:
     document = request.document
     if request.n != 1 or request.best_of != 1 or request.logprobs is not None or request.echo:
         return None
-    if "suffix" in document or not _TOOLS.isdisjoint(document):
+    if "suffix" in document or not _NEVER.isdisjoint(document):
         return None
     if request.messages is not None:
         return _last_words(request.messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 from typing import Literal
@@ -10,7 +11,7 @@ import msgspec
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
-from app.core.errors import GatewayError, InvalidRequest
+from app.core.errors import GatewayError, InvalidRequest, Refused
 from app.core.exchange import exchange_of
 from app.core.refusal import refuse, store_unavailable
 from cache.connection import StoreUnavailable
@@ -19,6 +20,7 @@ from cache.meanings import Meanings
 
 MAX_BODY = 4096
 _DIGEST = 32
+_ID = re.compile(r"[A-Za-z0-9_-]{86}").fullmatch  # two digests
 
 
 class _Feedback(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,7 +68,9 @@ async def _body(receive: Receive) -> bytes:
             raise InvalidRequest("The body was cut off.")
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
-            raise InvalidRequest(f"The body is larger than {MAX_BODY} bytes.")
+            raise Refused(
+                f"The body is larger than {MAX_BODY} bytes.", status=413, code="request_too_large"
+            )
         if not message.get("more_body"):
             return body
 
@@ -82,10 +86,7 @@ def _read(body: bytes) -> _Feedback:
 
 def _pair(text: str) -> tuple[bytes, bytes]:
     """The fingerprints of what was asked and of what was served."""
-    try:
-        both = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        both = b""
-    if len(both) != 2 * _DIGEST:
+    if not _ID(text):
         raise InvalidRequest("`id` is not the x-headgate-cache-id of an answer.", param="id")
+    both = urlsafe_b64decode(text + "==")
     return both[:_DIGEST], both[_DIGEST:]

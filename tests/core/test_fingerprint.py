@@ -140,6 +140,7 @@ def meaning(place: dict[str, Any], body: bytes) -> list[Any]:
     members = defaults | members
     prompt = read.get("prompt")
     as_it_is = members["echo"] or members["logprobs"] is not None
+    as_it_is = as_it_is or "prompt_logprobs" in members or "return_token_ids" in members
     if prompt is None:
         inputs = [("none", "messages", value_of(read["messages"]))]
     elif isinstance(prompt, str) or isinstance(prompt[0], Fraction):
