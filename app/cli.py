@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from app import __version__
 from app.config import ConfigError, Loaded, config_file_from_environment, json_schema, load, read
-from app.core.keys import digest_of, new_secret
+from app.core.keys import GATEWAY, digest_of, new_secret
 from app.core.quantities import Duration
 from cache.connection import StoreUnavailable
 
@@ -126,7 +126,7 @@ def usage(
         span = timedelta(seconds=Duration.parse(since))
     except (ValueError, OverflowError) as error:
         _fail([f"--since: {error}"])
-    tenants = [tenant] if tenant is not None else sorted(settings.tenants)
+    tenants = [tenant] if tenant is not None else [*sorted(settings.tenants), GATEWAY]
 
     from app.usage_report import collect, table  # noqa: PLC0415 - needs redis, the others do not
 

@@ -23,12 +23,10 @@ from app.core.asgi import ASGIApp, Scope
 from app.core.budgets import Budget
 from app.core.completions import CompletionRequest
 from app.core.exchange import Exchange
-from app.core.keys import Key
+from app.core.keys import GATEWAY, Key
 from app.core.stored_answer import Stored
 from cache.connection import StoreUnavailable
 from cache.ledger import BudgetPlan, Ledger, Refusal
-
-GATEWAY = "~headgate"  # no tenant of a configuration can have this name
 
 
 class Verifier:

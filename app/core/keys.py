@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 SECRET_BYTES = 24  # 192 bits
 
+# Under whose name the gateway books its own calls; no tenant of a configuration can have it.
+GATEWAY = "~headgate"
+
 
 class Key(NamedTuple):
     """One caller. ``expires`` is in unix seconds; ``models`` are the aliases it may use."""

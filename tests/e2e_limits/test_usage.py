@@ -238,7 +238,7 @@ def test_the_table(
 def test_the_table_says_what_it_cost(counted: Path) -> None:
     done = command(counted, "--since", "1h", "--tenant", "firm-b")
     row = re.split(r"\s{2,}", done.stdout.splitlines()[1])
-    assert row == ["firm-b", "c", "sim", "5", "0", "50", "50", "0.1"]
+    assert row == ["firm-b", "c", "sim", "5", "0", "50", "50", "0.1", "0"]
 
 
 @pytest.mark.parametrize("args", [["--tenant", "nobody"], ["--since", "soon"]])
