@@ -66,6 +66,7 @@ class Meanings:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._keep = script("keep_meaning")
+        self._keep_vector = script("keep_vector")
         self._equal = script("equal_meaning")
         self._near = script("near_meaning")
         self._sample = script("sample")
@@ -131,19 +132,10 @@ class Meanings:
         self, tenant: str, partition: bytes, near: Near, vector: bytes, until: int
     ) -> None:
         """Add a neighbour, until a moment in milliseconds; one goes where there are too many."""
-        key, run = names.neighbours(tenant, partition.hex()), self._store.command
         said = orjson.dumps({"text": near.text, "until": until})
-        added = await self._of_vectors(
-            run("VADD", key, "FP32", vector, near.digest.hex(), "SETATTR", said)
-        )
-        if added is None:
-            return
-        if not added:  # it was there; what is said of it may be old
-            await run("VSETATTR", key, near.digest.hex(), said)
-        left, count = await asyncio.gather(run("PTTL", key), run("VCARD", key))
-        await run("PEXPIREAT", key, until, *(("GT",) if int(left) >= 0 else ()))
-        if int(count) > MAX_VECTORS:
-            await run("VREM", key, await run("VRANDMEMBER", key))
+        keys = [names.neighbours(tenant, partition.hex())]
+        args = [vector, near.digest.hex(), said, until, MAX_VECTORS]
+        await self._of_vectors(self._store.run(self._keep_vector, keys, args))
 
     async def samples(self, tenant: str, partition: bytes, model: bytes, tier: int) -> Samples:
         """What verification found of a tier here so far."""
