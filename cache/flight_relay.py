@@ -158,9 +158,8 @@ class Relay:
                 self._say(worker_of(flight.id), _Here(flight.id, self._flights.worker))
 
     def _hold_on(self, flight: Flight, now: float) -> None:
-        if self._store.shared:
-            key = names.flight(flight.tenant, flight.digest.hex())
-            self._store.tell(self._hold, [key], [flight.id, FLIGHT_LEASE_MS])
+        key = names.flight(flight.tenant, flight.digest.hex())
+        self._store.tell(self._hold, [key], [flight.id, FLIGHT_LEASE_MS])
         for worker, remote in list(self._remotes.get(flight.id, {}).items()):
             if now - remote.heard > SILENCE_SECONDS:
                 self._gone(flight, worker)
@@ -169,7 +168,8 @@ class Relay:
 
     def _from_follower(self, message: _Join | _Here | _Left, flight: Flight | None) -> None:
         worker = message.worker
-        if flight is None or not flight.joinable or not self._flights.leads(flight):
+        joins = isinstance(message, _Join)
+        if flight is None or not self._flights.leads(flight) or (joins and not flight.joinable):
             if isinstance(message, _Join):
                 self._say(worker, _Failed(message.flight))
             return

@@ -65,6 +65,7 @@ class Flight:
         self._blocks: list[bytes] = []
         self._first = 0  # number of the first block that is still kept
         self._bytes = 0
+        self._said = 0  # bytes, ever
         self._readers: list[Reader] = []
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -95,6 +96,7 @@ class Flight:
         """Whole events of the answer."""
         self._blocks.append(block)
         self._bytes += len(block)
+        self._said += len(block)
         self.wake()
         if self._bytes > MAX_BYTES:
             self._trim()
@@ -164,9 +166,14 @@ class Flight:
     def _trim(self) -> None:
         """Too much to keep: give up those who are behind the fastest, then whoever is."""
         keep = max((reader.position for reader in self._readers), default=self.end)
-        while self._blocks and (self._first < keep or self._bytes > MAX_BYTES):
-            self._bytes -= len(self._blocks.pop(0))
-            self._first += 1
+        gone = 0  # one cut and not a pop each: a list moves all that follows
+        for block in self._blocks:
+            if self._first + gone >= keep and self._bytes <= MAX_BYTES:
+                break
+            self._bytes -= len(block)
+            gone += 1
+        del self._blocks[:gone]
+        self._first += gone
 
 
 class Reader:
@@ -175,10 +182,12 @@ class Reader:
     def __init__(self, flight: Flight) -> None:
         self._flight = flight
         self.position = 0
+        self._read = 0  # bytes
 
     @property
     def bytes_behind(self) -> int:
-        return sum(map(len, self._flight.blocks(self.position)))
+        flight = self._flight
+        return min(flight._bytes, flight._said - self._read)  # noqa: SLF001 - one thing in two classes
 
     async def next(self) -> list[bytes]:
         """The blocks since the last time; none where the flight is over. Raises Cut."""
@@ -189,6 +198,7 @@ class Reader:
             blocks = flight.blocks(self.position)
             if blocks:
                 self.position += len(blocks)
+                self._read += sum(map(len, blocks))
                 flight.tell()  # whoever waits for room
                 return blocks
             if flight.over:

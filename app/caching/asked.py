@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from app.caching.question import Question
 
 
+def is_outage(status: int) -> bool:
+    """Whether an upstream's failure is its own, so that an old answer is better."""
+    return status >= 500 or status == 429
+
+
 class Asked:
     """What was asked and what was found. Times are the store's, in milliseconds.
 
@@ -111,7 +116,7 @@ class Asked:
 
     def stale_for(self, error: object) -> list[Stored] | None:
         """Stale answers that are better than this failure of the upstream."""
-        if isinstance(error, UpstreamError) and (error.status >= 500 or error.status == 429):
+        if isinstance(error, UpstreamError) and is_outage(error.status):
             return self.all_within(error=True)
         return None
 

@@ -54,6 +54,11 @@ class Listener:
         return int(self._start["status"]) if self._start is not None else 0
 
     @property
+    def led_stream(self) -> bool:
+        """Whether somebody else than this listener sends the answer to its caller."""
+        return self._flight is not None and self.streamed
+
+    @property
     def _ok(self) -> bool:
         return self.status == 200
 

@@ -20,7 +20,7 @@ from app.core.errors import HeaderList, UpstreamInvalid
 from app.core.stored_answer import Stored
 from app.core.stream_replay import replay
 from app.core.stream_view import Diverged, StreamView
-from cache.flights import Cut, Flight, SharedError
+from cache.flights import MAX_BYTES, Cut, Flight, SharedError
 
 _EXACT: HeaderList = [(b"x-headgate-cache-layer", b"exact")]
 
@@ -85,7 +85,9 @@ class Delivery:
         self._send = send
         self._view: StreamView | None = None
         self._places: list[int] = []
-        self._sent: list[bytes] = []
+        self._sent: list[bytes] | None = []  # None: more than can be kept to go on from
+        self._size = 0
+        self._taken_over = False  # from then on the view knows by itself what was sent
         self.started = False
 
     async def follow(self, flight: Flight) -> bool:
@@ -108,7 +110,7 @@ class Delivery:
         reader = flight.reader()
         try:
             while blocks := await reader.next():
-                self._sent += blocks
+                self._remember(blocks)
                 data = b"".join(map(view.take, blocks))
                 await self._write(data, flight, coalesced, done=blocks[-1].endswith(sse.DONE_EVENT))
                 if blocks[-1].endswith(sse.DONE_EVENT):
@@ -142,16 +144,26 @@ class Delivery:
         outcome.error_code, outcome.failure = error.code, error
         await self.fail(error.body())
 
+    def _remember(self, blocks: list[bytes]) -> None:
+        if self._taken_over:
+            return
+        self._size += sum(map(len, blocks))
+        if self._size > MAX_BYTES:
+            self._sent = None
+        elif self._sent is not None:
+            self._sent += blocks
+
     def _resumed(self) -> StreamView:
         if self._view is None:
             self._view = new_view(self._asked)
             self._places = self._asked.missing
-        elif self._asked.missing and self._asked.missing != self._places:
+        elif self._sent is None or (self._asked.missing and self._asked.missing != self._places):
             raise CannotFollow
         elif self._sent:
             if not self._asked.missing and len(self._places) < len(self._asked.digests):
                 raise CannotFollow
             self._view.taken_over(self._sent)
+            self._taken_over = True
         return self._view
 
     async def _plain(self, flight: Flight) -> bool:

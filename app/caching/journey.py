@@ -7,7 +7,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
 
-from app.caching.asked import Asked
+from app.caching.asked import Asked, is_outage
 from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.call import Listener, mark
@@ -77,6 +77,7 @@ class Journey:
         self._led: Flight | None = None
         self._listener: Listener | None = None
         self._unpacked = False
+        self._delivered = False  # our caller has all of it: what is left is keeping it
 
     @property
     def status(self) -> int:
@@ -87,6 +88,8 @@ class Journey:
         """Wait while others want what we ask for."""
         if self._led is not None:
             await self._led.unfollowed()
+        if self._delivered:
+            await never()  # servers say that a caller is gone when it has all of its answer, too
 
     async def travel(self, seat: Seat, send: Send) -> None:
         """Follow until there is an answer, or until it is ours to ask."""
@@ -149,6 +152,7 @@ class Journey:
     async def _call(self, listener: Listener) -> None:
         try:
             await self._app(self._scope, never, listener)
+            self._delivered = self._delivered or not listener.led_stream
         finally:
             listener.over()
             # Now, and not when a slow caller has read it all: others want it, or want to take over.
@@ -158,11 +162,12 @@ class Journey:
         """The call by itself, so that a slow caller of ours does not hold up those who follow."""
         call = asyncio.get_running_loop().create_task(self._call(listener))
         try:
-            await delivery.stream(flight)
+            self._delivered = await delivery.stream(flight)
         except CannotFollow:
             await delivery.give_up()
         except BaseException:
-            call.cancel()
+            if not listener.whole:
+                call.cancel()
             await asyncio.gather(call, return_exceptions=True)
             raise
         await call
@@ -198,7 +203,7 @@ class Journey:
         asked = self._asked
         if delivery.started:
             await delivery.fail(error.body)
-        elif error.status >= 500 and (stale := await self._stale()):
+        elif is_outage(error.status) and (stale := await self._stale()):
             await deliver_stored(asked, send, stale, "stale")
         else:
             await send_shared(error, send)
