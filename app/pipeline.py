@@ -6,7 +6,7 @@
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
 | request_id      | RequestId             | Metering, route (forwarded), errors     |
-| headers         | RequestId             | Protocol, Auth, Body, route             |
+| headers         | RequestId             | Protocol, Auth, Body, ResponseCache, route |
 | started         | RequestId             | Metering                                |
 | key             | Auth                  | RateLimit … route, Metering             |
 | body            | Body                  | Metering                                |
@@ -15,10 +15,11 @@
 | reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
 | outcome.status, .first_byte | RequestId | Metering                                |
 | outcome.error_code | whoever refuses    | Metering                                |
-| outcome.alias   | Body                  | Metering                                |
-| outcome.usage   | route                 | RateLimit (settles), Metering           |
-| outcome.cost    | route                 | Budget (settles), Metering              |
-| outcome.provider, .model, .attempts, .upstream_time, .text | route | ResponseCache, Metering |
+| outcome.alias   | Body                  | ResponseCache, Metering                 |
+| outcome.usage   | route                 | ResponseCache, RateLimit (settles), Metering |
+| outcome.cost    | route, ResponseCache (0 on a hit) | Budget (settles), Metering  |
+| outcome.provider, .model, .text | route, ResponseCache | ResponseCache, Metering  |
+| outcome.attempts, .upstream_time | route | Metering                                |
 | outcome.target  | route                 | ResponseCache (keeps only what the key names) |
 | outcome.failure | Errors, route         | ResponseCache (stale on error, followers) |
 | outcome.cache, .saved | ResponseCache   | Metering                                |

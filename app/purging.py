@@ -22,8 +22,10 @@ async def purge(
     store = open_store(settings.url.reveal(), PATIENCE)
     try:
         responses = Responses(store, 0)
-        for tenant in tenants:
-            await responses.purge(tenant, alias, namespace)
-        await responses.purges_done()
+        try:
+            for tenant in tenants:
+                await responses.purge(tenant, alias, namespace)
+        finally:
+            await responses.purges_done()  # also for those before one that failed
     finally:
         await store.aclose()

@@ -18,6 +18,7 @@ from cache.connection import Store, script
 
 FLIGHT_LEASE_MS = 1500
 ENTRIES_AT_ONCE = 64
+BYTES_AT_ONCE = 512 << 10
 EVERYTHING = "*"
 
 
@@ -146,15 +147,13 @@ class Responses:
             pairs = [pair for pair in pairs if self._bound.fits(pair[1])]
             for key, value, _ in pairs:
                 given_up += self._bound.add(key, len(value))
-        for start in range(0, max(1, len(pairs)), ENTRIES_AT_ONCE):
-            some = pairs[start : start + ENTRIES_AT_ONCE]
-            last = start + ENTRIES_AT_ONCE >= len(pairs)
-            if some or flight:
-                keys = [names.flight(tenant, flight_digest.hex()), *(key for key, _, _ in some)]
-                args: list[str | bytes | int] = [flight if last else ""]
-                for _, value, milliseconds in some:
-                    args += (value, milliseconds)
-                self._store.tell(self._keep, keys, args)
+        loads = list(_in_loads(pairs)) or ([[]] if flight else [])
+        for load in loads:
+            keys = [names.flight(tenant, flight_digest.hex()), *(key for key, _, _ in load)]
+            args: list[str | bytes | int] = [flight if load is loads[-1] else ""]
+            for _, value, milliseconds in load:
+                args += (value, milliseconds)
+            self._store.tell(self._keep, keys, args)
         self._drop(given_up)
 
     async def purge(self, tenant: str, alias: str | None, namespace: str | None) -> None:
@@ -177,6 +176,22 @@ def _kept(tenant: str, entries: Iterable[tuple[bytes, Stored]]) -> Iterator[tupl
         milliseconds = answer.kept_until - answer.stored
         if milliseconds > 0:
             yield names.answer(tenant, digest.hex()), encode(answer), milliseconds
+
+
+def _in_loads(
+    pairs: Iterable[tuple[str, bytes, int]],
+) -> Iterator[list[tuple[str, bytes, int]]]:
+    """What is kept, in loads that hold up nobody else's commands."""
+    load: list[tuple[str, bytes, int]] = []
+    size = 0
+    for pair in pairs:
+        if load and (len(load) == ENTRIES_AT_ONCE or size + len(pair[1]) > BYTES_AT_ONCE):
+            yield load
+            load, size = [], 0
+        load.append(pair)
+        size += len(pair[1])
+    if load:
+        yield load
 
 
 class _Bound:

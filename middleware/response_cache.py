@@ -197,7 +197,7 @@ class ResponseCache:
         asked.ask_for_missing()
         listener = Listener(asked, send, None)
         await self._app(scope, receive, listener)
-        await conclude(asked, listener, send)
+        await conclude(asked, listener, send, self._kept.seats)
         kept = await listener.parts()
         self._kept.keep(asked.place, kept)
         await self._kept.learn(asked, kept)

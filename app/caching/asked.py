@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.caching.plans import CachePlan, Where
@@ -40,7 +41,7 @@ class Asked:
         self.include_usage = request.include_usage
         self.continuous_usage = request.stream_options.get("continuous_usage_stats") is True
         self.now = 0
-        self.looked_up = False
+        self.looked_at = 0.0  # monotonic seconds of the last lookup
         self.from_shelf = False
         self.question: Question | None = None  # what may be answered by meaning
         self.epoch = 0  # of the shelf, before anything was looked up
@@ -56,6 +57,12 @@ class Asked:
     def digests(self, digests: list[bytes]) -> None:
         self._digests = digests
         self.missing = list(range(len(digests)))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a new answer may be kept at all: if not, nobody should fetch one to renew it."""
+        ttl = self.wishes.ttl
+        return self.wishes.write and ttl != 0 and (ttl is not None or bool(self.plan.ttl))
 
     @property
     def may_share(self) -> bool:
@@ -79,7 +86,7 @@ class Asked:
 
     def found(self, now: int, entries: Sequence[Stored | None]) -> None:
         """Take the outcome of a lookup."""
-        self.now, self.entries, self.looked_up = now, entries, True
+        self.now, self.entries, self.looked_at = now, entries, monotonic()
         self.missing = [
             place
             for place, entry in enumerate(entries)
@@ -128,8 +135,4 @@ class Asked:
         assert request is not None
         request.bind_max_tokens = True  # what the fingerprint says must be what is asked
         if request.stream and not self.continuous_usage:
-            request.stream_options = {"include_usage": True}
-
-    def as_asked(self) -> None:
-        """Undo that: somebody else asks."""
-        self.exchange.request = self.request
+            request.stream_options = {**request.stream_options, "include_usage": True}

@@ -150,10 +150,9 @@ class Listener:
         """What may be kept of the answer, under its fingerprints; yields to others on the way."""
         asked, plan = self._asked, self._asked.plan
         outcome, usage = asked.exchange.outcome, asked.exchange.outcome.usage
-        ttl = asked.wishes.ttl
-        if not (self.whole and asked.wishes.write and usage is not None):
+        if not (self.whole and asked.keeps and usage is not None):
             return []
-        if ttl == 0 or (ttl is None and not plan.ttl) or outcome.target != plan.target:
+        if outcome.target != plan.target:
             return []
         if self.body is None:
             self.body = await assembled(self.blocks) if self.blocks else None
@@ -163,7 +162,7 @@ class Listener:
         if self.body is None or not is_clean(self.body, choices):
             return []
         now = asked.now + int((monotonic() - self._began) * 1000)
-        fresh, revalidate, on_error = plan.lifetimes(ttl, now)
+        fresh, revalidate, on_error = plan.lifetimes(asked.wishes.ttl, now)
         kept = []
         for place, part in zip(
             asked.missing, split(self.body, usage, request.prompts, request.n), strict=True

@@ -137,8 +137,8 @@ class Journey:
 
     async def _lead(self, delivery: Delivery, send: Send, flight: Flight) -> None:
         asked = self._asked
-        asked.ask_for_missing()
         self._led = flight
+        asked.ask_for_missing()
         self._listener = listener = Listener(asked, send, flight)
         if asked.request.stream:
             await self._stream(listener, delivery, flight)
@@ -147,7 +147,7 @@ class Journey:
         if delivery.started and listener.refusal is not None:
             await delivery.fail(listener.refusal[1]["body"])
         else:
-            await conclude(asked, listener, send)
+            await conclude(asked, listener, send, self._kept.seats)
 
     async def _call(self, listener: Listener) -> None:
         try:
@@ -183,7 +183,7 @@ class Journey:
             asked.ask_for_missing()
             self._listener = listener = Listener(asked, send, None)
             await self._call(listener)
-            await conclude(asked, listener, send)
+            await conclude(asked, listener, send, self._kept.seats)
 
     async def _from_kept(self, delivery: Delivery, send: Send, seat: Seat) -> None:
         """Somebody else's answer came home while we were looking for a seat."""
@@ -211,21 +211,20 @@ class Journey:
 
     async def _stale(self) -> list[Any] | None:
         asked = self._asked
-        if not asked.looked_up:
-            try:
-                await self._kept.seats.look(asked)
-            except StoreUnavailable:
-                return None
+        await self._kept.seats.again(asked)
         return asked.all_within(error=True)
 
 
-async def conclude(asked: Asked, listener: Listener, send: Send) -> None:
+async def conclude(asked: Asked, listener: Listener, send: Send, seats: Seats) -> None:
     """Pass on what a call ended with instead of an answer, or something better."""
     if listener.refusal is not None:
-        stale = asked.stale_for(asked.exchange.outcome.failure)
-        if stale is not None:
-            await deliver_stored(asked, send, stale, "stale")
-            return
+        failure = asked.exchange.outcome.failure
+        if asked.stale_for(failure) is not None:
+            await seats.again(asked)
+            stale = asked.stale_for(failure)
+            if stale is not None:
+                await deliver_stored(asked, send, stale, "stale")
+                return
         for message in listener.refusal:
             await send(message)
     elif listener.last_words is not None:

@@ -53,8 +53,21 @@ class Seats:
         if not asked.missing:
             return Seat(Role.KNOWN)
         if not wishes.only_if_cached and self._may_be_stale(asked):
-            return Seat(Role.STALE, await self.lead(asked) if wishes.write else None)
+            return Seat(Role.STALE, await self.lead(asked) if asked.keeps else None)
         return Seat(Role.ALONE)
+
+    async def again(self, asked: Asked) -> None:
+        """What counts now, before something old is served: time has passed, and perhaps a purge."""
+        if not asked.wishes.read:
+            return
+        try:
+            found = await self._responses.look_up(
+                asked.place, asked.digests, max_age=asked.wishes.max_age
+            )
+        except StoreUnavailable:
+            asked.now += int((monotonic() - asked.looked_at) * 1000)
+        else:
+            asked.found(found.now, found.entries)
 
     async def find(self, asked: Asked, gives_up: float | None = None) -> Seat:
         """For a request that shares. A flight to follow is followed already.
@@ -100,6 +113,9 @@ class Seats:
         if not asked.missing:
             return Seat(Role.KNOWN)
         if self._may_be_stale(asked):
+            if leading and not asked.keeps:
+                self._responses.keep(asked.place, (), flight_id, asked.flight_digest)
+                leading = False
             return Seat(Role.STALE, self._begun(asked, flight_id) if leading else None)
         if leading:
             return Seat(Role.LEAD, self._begun(asked, flight_id))
