@@ -24,7 +24,7 @@ columns:
 {LEGEND}
 
 examples:
-  python -m bench                          everything, about two minutes
+  python -m bench                          everything, about five minutes
   python -m bench --only headgate-proxy    one step and its floor
   python -m bench --only headgate --seconds 5 --json bench.json
   python -m bench.soak                     1,000 streams at once: do they all end well?
