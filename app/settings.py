@@ -90,7 +90,7 @@ class ExactCache(_Section, frozen=True):
     max_ttl: Duration = Duration(30 * 86400)
     stale_while_revalidate: Duration = Duration(0)
     stale_if_error: Duration = Duration(3600)
-    max_entry: Size = Size(512 << 10)
+    max_entry: Size = Size(1 << 20)
 
 
 class Verification(_Section, frozen=True):

@@ -16,6 +16,7 @@ from app.core.usage import Usage
 
 COMPRESSED_FROM = 4096  # bytes; below, zlib costs more time than the bytes cost room
 MAX_BODY = 1 << 30
+LARGE = 128 << 10  # from here on, packing takes more than a millisecond
 _LEVEL = 1
 _CHECKSUM = 9  # eight digits and the line's end
 _Count = Annotated[int, msgspec.Meta(ge=0)]
