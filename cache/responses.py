@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from app.core.stored_answer import Stored, Undecodable, decode, encode
@@ -138,10 +139,14 @@ class Responses:
         entries: Iterable[tuple[bytes, Stored]],
         flight: str = "",
         flight_digest: bytes = b"",
+        packed: Mapping[bytes, bytes] = MappingProxyType({}),
     ) -> None:
-        """Keep answers under their fingerprints, and end a flight. Not waited for, never raises."""
+        """Keep answers under their fingerprints, and end a flight. Not waited for, never raises.
+
+        ``packed`` holds the bytes of those that were encoded already.
+        """
         tenant = place.tenant
-        pairs = list(_kept(tenant, entries))
+        pairs = list(_kept(tenant, entries, packed))
         given_up: list[str] = []
         if self._bound is not None:
             pairs = [pair for pair in pairs if self._bound.fits(pair[1])]
@@ -170,12 +175,15 @@ class Responses:
             self._store.tell(script("drop"), [key], [])
 
 
-def _kept(tenant: str, entries: Iterable[tuple[bytes, Stored]]) -> Iterator[tuple[str, bytes, int]]:
+def _kept(
+    tenant: str, entries: Iterable[tuple[bytes, Stored]], packed: Mapping[bytes, bytes]
+) -> Iterator[tuple[str, bytes, int]]:
     """Name, bytes and milliseconds to live of what can be kept."""
     for digest, answer in entries:
         milliseconds = answer.kept_until - answer.stored
         if milliseconds > 0:
-            yield names.answer(tenant, digest.hex()), encode(answer), milliseconds
+            value = packed.get(digest) or encode(answer)
+            yield names.answer(tenant, digest.hex()), value, milliseconds
 
 
 def _in_loads(

@@ -10,7 +10,7 @@ from time import perf_counter
 from app.caching.asked import Asked
 from app.caching.call import Listener, mark
 from app.caching.delivery import deliver_stored
-from app.caching.journey import Journey, Kept, conclude, to_nobody
+from app.caching.journey import Journey, Kept, conclude, pack_large, to_nobody
 from app.caching.plans import CachePlan, is_sampled
 from app.caching.question import match_headers, question_of
 from app.caching.seats import Role, Seat
@@ -205,7 +205,7 @@ class ResponseCache:
         await self._app(scope, receive, listener)
         await conclude(asked, listener, send, self._kept.seats)
         kept = await listener.parts()
-        self._kept.keep(asked.place, kept)
+        self._kept.keep(asked.place, kept, packed=await pack_large(kept))
         await self._kept.learn(asked, kept)
 
     def _renew(self, asked: Asked, scope: Scope, flight: Flight) -> None:

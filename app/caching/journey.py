@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from app.caching.asked import Asked, is_outage
@@ -15,7 +17,7 @@ from app.caching.delivery import CannotFollow, Delivery, deliver_stored, send_sh
 from app.caching.question import question_of
 from app.caching.seats import PATIENCE_SECONDS, Role, Seat, Seats
 from app.core.asgi import ASGIApp, Message, Scope, Send
-from app.core.stored_answer import Stored
+from app.core.stored_answer import LARGE, Stored, encode
 from cache.connection import StoreUnavailable
 from cache.counters import Counters
 from cache.flights import Flight, Flights, SharedError
@@ -40,16 +42,20 @@ class Kept(NamedTuple):
     counters: Counters
 
     def keep(
-        self, place: Place, entries: list[tuple[bytes, Stored]], flight: Flight | None = None
+        self,
+        place: Place,
+        entries: list[tuple[bytes, Stored]],
+        flight: Flight | None = None,
+        packed: Mapping[bytes, bytes] = MappingProxyType({}),
     ) -> None:
         """Keep new answers, and end the flight that brought them."""
         for digest, _ in entries:
             self.shelf.drop(digest)
         if flight is not None:
-            self.responses.keep(place, entries, flight.id, flight.digest)
+            self.responses.keep(place, entries, flight.id, flight.digest, packed)
             self.flights.end(flight)
         elif entries:
-            self.responses.keep(place, entries)
+            self.responses.keep(place, entries, packed=packed)
 
     def release(self, asked: Asked, flight: Flight) -> None:
         """Do not lead after all."""
@@ -128,11 +134,13 @@ class Journey:
         self._unpacked = True
         asked, flight, listener = self._asked, self._led, self._listener
         kept: list[tuple[bytes, Stored]] = []
+        packed: dict[bytes, bytes] = {}
         try:
             if listener is not None:
                 kept = await listener.parts()
+                packed = await pack_large(kept)
         finally:
-            self._kept.keep(asked.place, kept, flight)
+            self._kept.keep(asked.place, kept, flight, packed)
         await self._kept.learn(asked, kept)
 
     async def _lead(self, delivery: Delivery, send: Send, flight: Flight) -> None:
@@ -229,6 +237,12 @@ async def conclude(asked: Asked, listener: Listener, send: Send, seats: Seats) -
             await send(message)
     elif listener.last_words is not None:
         await send(listener.last_words)
+
+
+async def pack_large(entries: list[tuple[bytes, Stored]]) -> dict[bytes, bytes]:
+    """The large ones as they are kept, packed in a thread: the loop goes on meanwhile."""
+    large = [(digest, answer) for digest, answer in entries if len(answer.body) >= LARGE]
+    return {digest: await asyncio.to_thread(encode, answer) for digest, answer in large}
 
 
 async def to_nobody(_: Message) -> None:
