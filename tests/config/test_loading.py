@@ -143,7 +143,7 @@ keys:
 
 
 def test_the_designs_example_loads() -> None:
-    result = loaded(EXAMPLE.replace("    cache:", "    # cache:"), ACME_WEB_KEY=SECRET)
+    result = loaded(EXAMPLE, ACME_WEB_KEY=SECRET)
     assert result.warnings == ()
     assert set(result.settings.models) == {"demo", "text-prod", "chatty", "house"}
 
