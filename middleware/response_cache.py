@@ -144,17 +144,21 @@ class ResponseCache:
 
     async def _serve(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
         """For a request that shares with nobody."""
-        try:
-            seat = await self._kept.seats.look(asked)
-        except StoreUnavailable:
-            await self._bypass(asked, scope, receive, send)
-            return
-        if await self._from_kept(seat, asked, scope, send):
+        if await self._looked(asked, scope, receive, send):
             return
         if asked.wishes.only_if_cached:
             await refuse(asked.exchange, send, _not_cached())
             return
         await self._ask(asked, scope, receive, send)
+
+    async def _looked(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Whether a look into the store was enough to answer; also where it cannot be looked into."""
+        try:
+            seat = await self._kept.seats.look(asked)
+        except StoreUnavailable:
+            await self._bypass(asked, scope, receive, send)
+            return True
+        return await self._from_kept(seat, asked, scope, send)
 
     async def _from_kept(self, seat: Seat, asked: Asked, scope: Scope, send: Send) -> bool:
         """Whether the answer was there, fresh or stale enough."""
@@ -170,15 +174,9 @@ class ResponseCache:
 
     async def _share(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
         """For a request that asks, or waits, together with others."""
-        if asked.plan.meaning is not None:
-            # Before there is a lead to hold: those who follow should not wait for our reading.
-            try:
-                seat = await self._kept.seats.look(asked)
-            except StoreUnavailable:
-                await self._bypass(asked, scope, receive, send)
-                return
-            if await self._from_kept(seat, asked, scope, send):
-                return
+        # Before there is a lead to hold: those who follow should not wait for our reading.
+        if asked.plan.meaning is not None and await self._looked(asked, scope, receive, send):
+            return
         seat = await self._kept.seats.find(asked)
         if await self._from_kept(seat, asked, scope, send):
             return
