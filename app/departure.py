@@ -1,13 +1,13 @@
-"""When the caller goes away, what is done for it stops."""
+"""When the caller disconnects, what is done for it stops."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-from app.core.asgi import Receive, Send
+from app.core.asgi import Receive
+from app.core.call import Caller
 from app.patience import Patience
 
 # Most calls to a fast upstream end sooner and then cost no watcher; the promise is 100 ms.
@@ -18,35 +18,33 @@ class CallerGone(Exception):
     """The caller closed its connection before the answer was whole."""
 
 
-class Departure:
-    """Cancels the work of the current task when the caller leaves; ``with`` raises CallerGone.
+class DisconnectGuard:
+    """Cancels the current task when the caller disconnects; ``with`` raises CallerGone.
 
-    Not before ``stay`` returns: others may want the work too.
+    If the call says so (``caller.linger``), cancellation waits until that returns, because others
+    may still be reading what this call brings.
     """
 
     __slots__ = (
+        "_answered",
         "_begin",
+        "_caller",
         "_gone",
         "_leaver",
         "_patience",
         "_receive",
-        "_stay",
         "_task",
         "_watcher",
         "give_up",
     )
 
-    def __init__(
-        self,
-        receive: Receive,
-        patience: Patience,
-        stay: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        self._stay = stay
+    def __init__(self, receive: Receive, patience: Patience, caller: Caller) -> None:
+        self._caller = caller
         self._leaver: asyncio.Task[None] | None = None
         self._receive = receive
         self._patience = patience
         self._gone = False
+        self._answered = False
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -74,23 +72,32 @@ class Departure:
             self._task.uncancel()
             raise CallerGone from None
 
+    def answered(self) -> None:
+        """The caller is being sent the last of its answer.
+
+        From now on a disconnect is no reason to stop, because servers report one too when they
+        have sent everything.
+        """
+        self._answered = True
+
     def _watch_from_now(self) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        await self._leave_when_free()
+        if not self._answered:
+            await self._leave_when_free()
 
     def _give_up(self) -> None:
-        if self._stay is None:
+        if self._caller.linger is None:
             self._leave()
         elif self._leaver is None:
             self._leaver = asyncio.get_running_loop().create_task(self._leave_when_free())
 
     async def _leave_when_free(self) -> None:
-        if self._stay is not None:
-            await self._stay()
+        if self._caller.linger is not None:
+            await self._caller.linger()
         self._leave()
 
     def _leave(self) -> None:
@@ -98,17 +105,3 @@ class Departure:
         if not self._gone:
             self._gone = True
             self._task.cancel()
-
-
-def patiently(send: Send, departure: Departure, stall: Patience) -> Send:
-    """A ``send`` that gives up a caller who does not read for longer than ``stall`` waits."""
-
-    async def send_in_time(message: Any) -> None:
-        give_up = departure.give_up
-        stall.begin(give_up)
-        try:
-            await send(message)
-        finally:
-            stall.end(give_up)
-
-    return send_in_time

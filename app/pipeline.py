@@ -1,27 +1,28 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(ResponseCache(Budget(Errors(
-        route))))))))))
+    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(Http(
+        RateLimit(ResponseCache(Budget(Upstream)))))))))
+
+Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on they are handlers: a
+``Call`` goes in, an answer goes to a ``ReplyWriter``, and a refusal is raised.
 
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
-| request_id      | RequestId             | Metering, route (forwarded), errors     |
-| headers         | RequestId             | Protocol, Auth, Body, ResponseCache, route |
+| request_id      | RequestId             | Metering, Upstream (forwarded), errors  |
+| headers         | RequestId             | Protocol, Auth, Body, ResponseCache, Upstream |
 | started         | RequestId             | Metering                                |
-| key             | Auth                  | RateLimit … route, Metering             |
-| body            | Body                  | Metering                                |
-| request         | Body, ResponseCache (part of a batch) | RateLimit … route       |
-| store_out       | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
-| reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
-| outcome.status, .first_byte | RequestId | Metering                                |
+| key             | Auth                  | Http (into the call)                    |
+| body, request   | Body                  | Http (into the call), Metering          |
+| reply_headers   | RateLimit, ResponseCache, Http | RequestId, when the answer starts |
+| call.store_out  | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
+| outcome.status, .first_byte | RequestId, Http (499) | Metering                    |
 | outcome.error_code | whoever refuses    | Metering                                |
-| outcome.alias   | Body                  | ResponseCache, Metering                 |
-| outcome.usage   | route                 | ResponseCache, RateLimit (settles), Metering |
-| outcome.cost    | route, ResponseCache (0 on a hit) | Budget (settles), Metering  |
-| outcome.provider, .model, .text | route, ResponseCache | ResponseCache, Metering  |
-| outcome.attempts, .upstream_time | route | Metering                                |
-| outcome.target  | route                 | ResponseCache (keeps only what the key names) |
-| outcome.failure | Errors, route         | ResponseCache (stale on error, followers) |
+| outcome.alias   | Body                  | Metering                                |
+| outcome.usage   | Upstream              | RateLimit (settles), Metering           |
+| outcome.cost    | Upstream, ResponseCache (0 on a hit) | Http, Budget (settles), Metering |
+| outcome.provider, .model | Upstream, Http | Metering                              |
+| outcome.text    | Metering, Http        | Metering                                |
+| outcome.attempts, .upstream_time | Upstream | Http, Metering                      |
 | outcome.cache, .saved | ResponseCache   | Metering                                |
 
 A place that is kept for what comes: Guardrails between Body and RateLimit.
@@ -38,9 +39,9 @@ from litestar import Litestar, Request, Router, asgi
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
-from app.caching.journey import Kept
+from app.caching.coalesced import CacheServices
 from app.caching.plans import CachePlans, places
-from app.caching.verifying import Verifier
+from app.caching.verifier import Verifier
 from app.config import Loaded
 from app.config_checks import expiry, key_digests
 from app.core.asgi import ASGIApp, Receive, Scope, Send
@@ -52,8 +53,8 @@ from app.encoders.making import make_encoders
 from app.logs import request_log
 from app.policies import Policies
 from app.providers.routing import Router as TargetRouter
+from app.providers.upstream import Upstream
 from app.records import Recorder
-from app.routes.completions import completions_app
 from app.routes.feedback import feedback_app
 from app.routes.health import Readiness, live_app, ready_app
 from app.routes.metrics import metrics_app
@@ -67,7 +68,7 @@ from cache.usage import UsageLog
 from middleware.auth import Auth
 from middleware.body import Body
 from middleware.budget import Budget
-from middleware.errors import Errors
+from middleware.http import Http
 from middleware.metering import Metering
 from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
@@ -86,7 +87,7 @@ class Shared(NamedTuple):
     ledger: Ledger
     usage: UsageLog
     readiness: Readiness
-    kept: Kept
+    kept: CacheServices
 
 
 def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
@@ -107,17 +108,33 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _layer(Auth, keys=keys, capability=capability),
         ]
 
-    route = Errors(completions_app(targets, float(server.send_timeout)))
     kept = shared.kept
     plans = CachePlans(settings, make_encoders(settings, targets.provider))
+    upstream = Upstream(targets)
     verifier = Verifier(
-        route=route,
+        upstream=upstream,
         by_meaning=kept.by_meaning,
         background=kept.background,
         ledger=shared.ledger,
         bound_of=targets.cost_bound,
         recorder=recorder(shared.usage),
     )
+    budget = Budget(
+        upstream,
+        ledger=shared.ledger,
+        plan_of=policies.budgets,
+        bound_of=targets.cost_bound,
+        on_outage=settings.store.on_outage.budgets,
+    )
+    cache = ResponseCache(
+        budget,
+        services=kept,
+        plan_of=plans.of,
+        verifier=verifier,
+        recorder=recorder(shared.usage),
+    )
+    limits = RateLimit(cache, limiter=shared.limiter, plan_of=policies.limits)
+    door = Http(limits, send_timeout=float(server.send_timeout))
     completions = [
         *metered("POST", "completions", shared.usage),
         _layer(
@@ -126,27 +143,11 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         ),
-        _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits),
-        _layer(
-            ResponseCache,
-            kept=kept,
-            plan_of=plans.of,
-            verifier=verifier,
-            recorder=recorder(shared.usage),
-            send_timeout=float(server.send_timeout),
-        ),
-        _layer(
-            Budget,
-            ledger=shared.ledger,
-            plan_of=policies.budgets,
-            bound_of=targets.cost_bound,
-            on_outage=settings.store.on_outage.budgets,
-        ),
     ]
     beside = [_layer(Protocol, method="GET")]
     litestar = Litestar(
         route_handlers=[
-            _route("/v1/completions", route, completions),
+            _route("/v1/completions", door, completions),
             _route(
                 "/v1/cache/feedback",
                 feedback_app(kept.meanings, kept.counters, _shares_with_all(settings)),

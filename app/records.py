@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter, time
 from typing import Any, Protocol
 
+from app.core.call import Call
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange
 from app.core.pricing import dollars_text
 from cache.usage import UsageLog
@@ -29,7 +30,7 @@ class Recorder:
         self._usage = usage
         self.log_prompts = log_prompts
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: Exchange | Call) -> None:
         """Record an exchange that is over."""
         facts = record(exchange, perf_counter() - exchange.started)
         outcome = exchange.outcome
@@ -41,7 +42,7 @@ class Recorder:
         self._log("request", **facts)
 
 
-def record(exchange: Exchange, total: float) -> dict[str, Any]:
+def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
     """The facts of a finished exchange; times in milliseconds, ``total`` in seconds."""
     outcome, key, usage = exchange.outcome, exchange.key, exchange.outcome.usage
     return {
@@ -71,7 +72,7 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _texts(exchange: Exchange) -> dict[str, Any]:
+def _texts(exchange: Exchange | Call) -> dict[str, Any]:
     return {
         "prompt": exchange.body.decode(errors="replace"),
         "completion": "".join(exchange.outcome.text or ()),

@@ -12,8 +12,8 @@ import structlog
 
 from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
-from app.caching.journey import Kept
-from app.caching.seats import Seats
+from app.caching.coalesced import CacheServices
+from app.caching.resolution import Resolver
 from app.pipeline import Shared
 from app.routes.health import Readiness
 from app.settings import Caching
@@ -130,16 +130,16 @@ class Services:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
 
 
-def _kept(store: Store, caching: Caching, flights: Flights, relay: Relay) -> Kept:
+def _kept(store: Store, caching: Caching, flights: Flights, relay: Relay) -> CacheServices:
     responses = Responses(store, int(caching.embedded_size))
     shelf = Shelf(store, int(caching.shelf_size), float(caching.shelf_ttl))
     counters = Counters(store)
     meanings = Meanings(store)
-    return Kept(
+    return CacheServices(
         responses,
         shelf,
         flights,
-        Seats(responses, flights, relay),
+        Resolver(responses, flights, relay),
         Background(),
         ByMeaning(responses, meanings, counters),
         meanings,

@@ -1,7 +1,7 @@
 """Flights across processes: a worker that wants what another one is asking mirrors its flight.
 
 The two speak through mailboxes, worker to worker, and only where somebody follows: a flight that
-nobody else wants costs the store nothing but its lease. Blocks are numbered, so that a lost message
+nobody else wants costs the store nothing but its lease. Chunks are numbered, so that a lost message
 is noticed; both sides say every quarter of a second that they are still there, so that the death of one is
 noticed before the lease runs out.
 """
@@ -13,7 +13,9 @@ from collections.abc import Callable
 from time import monotonic
 
 import msgspec
+import orjson
 
+from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage
 from cache import names
 from cache.connection import Store, script
@@ -53,18 +55,23 @@ class _Named(_Message):
     streamed: bool
 
 
-class _Block(_Message):
+class _Chunks(_Message):
+    """Chunks of a stream, one payload a line."""
+
     number: int
-    data: bytes
+    lines: bytes
 
 
-class _Landed(_Message):
+class _Completed(_Message):
+    """``end`` is the JSON of what the usage event of a stream says; empty for a plain answer."""
+
     number: int
     body: bytes | None
     prompt_tokens: int
     completion_tokens: int
     estimated: bool
     cost: int
+    end: bytes
 
 
 class _Failed(_Message):
@@ -75,7 +82,7 @@ class _Failed(_Message):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_Any = _Join | _Here | _Left | _Alive | _Named | _Block | _Landed | _Failed
+_Any = _Join | _Here | _Left | _Alive | _Named | _Chunks | _Completed | _Failed
 _decode: Callable[[bytes], _Any] = msgspec.msgpack.Decoder(_Any).decode
 
 
@@ -83,7 +90,7 @@ class _Remote:
     """A worker that mirrors a flight of ours: what it was sent, when it was heard of."""
 
     def __init__(self) -> None:
-        self.blocks = 0
+        self.chunks = 0
         self.messages = 0
         self.named = False
         self.heard = monotonic()
@@ -111,7 +118,7 @@ class Relay:
         try:
             async with asyncio.timeout(WELCOME_SECONDS):
                 while not self._heard.get(flight_id) and not mirror.over:
-                    await mirror.change()
+                    await mirror.wait_changed()
         except TimeoutError:
             mirror.fail()
         except asyncio.CancelledError:
@@ -202,40 +209,48 @@ class Relay:
                 remote.named = True
                 named = _Named(flight.id, flight.provider, flight.model, flight.streamed)
                 self._say(worker, named)
-            if remote.blocks < flight.end:
-                data = b"".join(flight.blocks(remote.blocks))
-                self._say(worker, _Block(flight.id, remote.messages, data))
-                remote.blocks = flight.end
+            if remote.chunks < flight.end:
+                lines = b"\n".join([chunk.payload for chunk in flight.chunks(remote.chunks)])
+                self._say(worker, _Chunks(flight.id, remote.messages, lines))
+                remote.chunks = flight.end
                 remote.messages += 1
-            if flight.landed is not None and len(flight.landed.body or b"") > MAX_BYTES:
+            completed = flight.completed
+            if completed is not None and len(completed.body or b"") > MAX_BYTES:
                 self._say(worker, _Failed(flight.id))  # too much for a message
-            elif flight.landed is not None:
-                body, usage, cost = flight.landed
-                self._say(worker, _Landed(flight.id, remote.messages, body, *usage, cost))
+            elif completed is not None:
+                body, usage, cost, end = completed
+                said = orjson.dumps(end.members) if end is not None else b""
+                self._say(worker, _Completed(flight.id, remote.messages, body, *usage, cost, said))
             elif flight.failure is not None:
                 error = flight.failure.error
                 known = () if error is None else (*error[:3], list(error.headers))
                 self._say(worker, _Failed(flight.id, *known))
 
     def _from_leader(
-        self, message: _Alive | _Named | _Block | _Landed | _Failed, flight: Flight
+        self, message: _Alive | _Named | _Chunks | _Completed | _Failed, flight: Flight
     ) -> None:
         if isinstance(message, _Named):
-            flight.named(message.provider, message.model, streamed=message.streamed)
-        elif isinstance(message, _Block | _Landed) and message.number != self._expected[flight.id]:
+            flight.set_origin(
+                message.provider or "", message.model or "", streamed=message.streamed
+            )
+        elif (
+            isinstance(message, _Chunks | _Completed)
+            and message.number != self._expected[flight.id]
+        ):
             flight.fail()  # something was lost
-        elif isinstance(message, _Block):
+        elif isinstance(message, _Chunks):
             self._expected[flight.id] += 1
-            flight.publish(message.data)
-        elif isinstance(message, _Landed):
+            flight.publish([Chunk(line) for line in message.lines.split(b"\n")])
+        elif isinstance(message, _Completed):
             usage = Usage(message.prompt_tokens, message.completion_tokens, message.estimated)
-            flight.land(message.body, usage, message.cost)
+            end = StreamEnd(usage, orjson.loads(message.end)) if message.end else None
+            flight.complete(message.body, usage, message.cost, end)
         elif isinstance(message, _Failed):
             headers = tuple((bytes(name), bytes(value)) for name, value in message.headers)
             known = SharedError(message.status, message.code, message.body, headers)
             flight.fail(known if message.status else None)
         else:
-            flight.wake()
+            flight.notify_all()
 
     def _look_after(self, mirror: Flight) -> None:
         """A mirror that is over, or that nobody follows, is given up."""
@@ -244,7 +259,7 @@ class Relay:
             self._heard.pop(mirror.id, None)
             self._expected.pop(mirror.id, None)
             self._flights.end(mirror)
-            if mirror.landed is None:
+            if mirror.completed is None:
                 self._say(worker_of(mirror.id), _Left(mirror.id, self._flights.worker))
             mirror.fail()
 

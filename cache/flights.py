@@ -1,4 +1,4 @@
-"""Answers under way: whoever asks the same thing meanwhile follows instead of asking again.
+"""Answers under way (singleflight): who asks the same thing meanwhile follows instead of asking again.
 
 One worker leads a flight: it holds a lease in the store, and everything its upstream says goes
 through here. Followers read from the beginning, as it comes. ``cache.flight_relay`` carries a flight
@@ -8,10 +8,11 @@ to the workers of other processes, where it is mirrored as a flight of the same 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import getrandbits
 from typing import NamedTuple
 
+from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage
 
 MAX_BYTES = 8 << 20  # of a stream that are kept for those who come later or read slowly
@@ -34,15 +35,19 @@ class SharedError(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...]
 
 
-class Landed(NamedTuple):
-    """A whole answer: plain (``body``) or by its events; what it used, and nano-dollars."""
+class Completed(NamedTuple):
+    """A whole answer: a plain one by its ``body``, a stream by its chunks and its ``end``.
+
+    ``cost`` is nano-dollars.
+    """
 
     body: bytes | None
     usage: Usage
     cost: int
+    end: StreamEnd | None = None
 
 
-class Cut(Exception):
+class Lagged(Exception):
     """A reader was too slow for what a flight can keep."""
 
 
@@ -56,14 +61,14 @@ class Flight:
         self.provider: str | None = None
         self.model: str | None = None
         self.streamed = False
-        self.landed: Landed | None = None
+        self.completed: Completed | None = None
         self.failure: Failure | None = None
         self.followers = 0
         self.remotes = 0  # how many of them are other workers
         self.waiting_for_all = 0  # and how many want nothing before the end
         self.on_change: Callable[[Flight], None] | None = None  # whoever carries it elsewhere
-        self._blocks: list[bytes] = []
-        self._first = 0  # number of the first block that is still kept
+        self._chunks: list[Chunk] = []
+        self._first = 0  # number of the first chunk that is still kept
         self._bytes = 0
         self._said = 0  # bytes, ever
         self._readers: list[Reader] = []
@@ -71,7 +76,7 @@ class Flight:
 
     @property
     def over(self) -> bool:
-        return self.landed is not None or self.failure is not None
+        return self.completed is not None or self.failure is not None
 
     @property
     def joinable(self) -> bool:
@@ -80,60 +85,63 @@ class Flight:
 
     @property
     def end(self) -> int:
-        """How many blocks there were so far."""
-        return self._first + len(self._blocks)
+        """How many chunks there were so far."""
+        return self._first + len(self._chunks)
 
-    def blocks(self, start: int = 0) -> list[bytes]:
-        """The blocks from number ``start`` on, as far as they are still here."""
-        return self._blocks[max(0, start - self._first) :]
+    def chunks(self, start: int = 0) -> list[Chunk]:
+        """The chunks from number ``start`` on, as far as they are still here."""
+        return self._chunks[max(0, start - self._first) :]
 
-    def named(self, provider: str | None, model: str | None, *, streamed: bool) -> None:
+    def set_origin(self, provider: str, model: str, *, streamed: bool) -> None:
         """The upstream has begun to answer."""
         self.provider, self.model, self.streamed = provider, model, streamed
-        self.wake()
+        self.notify_all()
 
-    def publish(self, block: bytes) -> None:
-        """Whole events of the answer."""
-        self._blocks.append(block)
-        self._bytes += len(block)
-        self._said += len(block)
-        self.wake()
+    def publish(self, chunks: Sequence[Chunk]) -> None:
+        """More of a streamed answer."""
+        size = sum(map(len, chunks))
+        self._chunks += chunks
+        self._bytes += size
+        self._said += size
+        self.notify_all()
         if self._bytes > MAX_BYTES:
             self._trim()
 
-    async def room(self) -> None:
+    async def wait_for_readers(self) -> None:
         """Wait while nobody reads as fast as the upstream speaks."""
         while not (self.over or self.remotes or self.waiting_for_all):
             readers = [reader for reader in self._readers if reader.position >= self._first]
             if not readers or min(reader.bytes_behind for reader in readers) < AHEAD_BYTES:
                 return
-            await self.change()
+            await self.wait_changed()
 
-    def land(self, body: bytes | None, usage: Usage, cost: int) -> None:
-        """The answer is whole."""
+    def complete(
+        self, body: bytes | None, usage: Usage, cost: int, end: StreamEnd | None = None
+    ) -> None:
+        """The answer is whole; ``cost`` is nano-dollars."""
         if not self.over:
-            self.landed = Landed(body, usage, cost)
-            self.wake()
+            self.completed = Completed(body, usage, cost, end)
+            self.notify_all()
 
     def fail(self, error: SharedError | None = None) -> None:
         """There will be no answer from this call; nothing where it is over already."""
         if not self.over:
             self.failure = Failure(error)
-            self.wake()
+            self.notify_all()
 
     def follow(self) -> None:
         self.followers += 1
 
     def leave(self) -> None:
         self.followers -= 1
-        self.wake()
+        self.notify_all()
 
     async def unfollowed(self) -> None:
         """Wait until nobody follows or it is over."""
         while self.followers and not self.over:
-            await self.change()
+            await self.wait_changed()
 
-    async def change(self) -> None:
+    async def wait_changed(self) -> None:
         """Wait for whatever happens next."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
@@ -148,16 +156,16 @@ class Flight:
     def forget(self, reader: Reader) -> None:
         if reader in self._readers:
             self._readers.remove(reader)
-            self.wake()
+            self.notify_all()
 
-    def wake(self) -> None:
-        """Something happened."""
-        self.tell()
+    def notify_all(self) -> None:
+        """Wake who waits in this worker, and whoever carries the flight to others."""
+        self.notify_local()
         if self.on_change is not None:
             self.on_change(self)
 
-    def tell(self) -> None:
-        """Wake those who wait here."""
+    def notify_local(self) -> None:
+        """Wake who waits in this worker for the flight to change."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():
@@ -167,12 +175,12 @@ class Flight:
         """Too much to keep: give up those who are behind the fastest, then whoever is."""
         keep = max((reader.position for reader in self._readers), default=self.end)
         gone = 0  # one cut and not a pop each: a list moves all that follows
-        for block in self._blocks:
+        for chunk in self._chunks:
             if self._first + gone >= keep and self._bytes <= MAX_BYTES:
                 break
-            self._bytes -= len(block)
+            self._bytes -= len(chunk)
             gone += 1
-        del self._blocks[:gone]
+        del self._chunks[:gone]
         self._first += gone
 
 
@@ -189,21 +197,21 @@ class Reader:
         flight = self._flight
         return min(flight._bytes, flight._said - self._read)  # noqa: SLF001 - one thing in two classes
 
-    async def next(self) -> list[bytes]:
-        """The blocks since the last time; none where the flight is over. Raises Cut."""
+    async def next(self) -> list[Chunk]:
+        """The chunks since the last time; none where the flight is over. Raises Lagged."""
         flight = self._flight
         while True:
             if self.position < flight._first:  # noqa: SLF001 - one thing in two classes
-                raise Cut
-            blocks = flight.blocks(self.position)
-            if blocks:
-                self.position += len(blocks)
-                self._read += sum(map(len, blocks))
-                flight.tell()  # whoever waits for room
-                return blocks
+                raise Lagged
+            chunks = flight.chunks(self.position)
+            if chunks:
+                self.position += len(chunks)
+                self._read += sum(map(len, chunks))
+                flight.notify_local()  # whoever waits for room
+                return chunks
             if flight.over:
                 return []
-            await flight.change()
+            await flight.wait_changed()
 
     def done(self) -> None:
         self._flight.forget(self)

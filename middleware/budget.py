@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.call import Call
 from app.core.completions import CompletionRequest
 from app.core.errors import GatewayError
-from app.core.exchange import exchange_of
 from app.core.keys import Key
 from app.core.pricing import dollars_text
-from app.core.refusal import owner_of, refuse, store_unavailable
+from app.core.refusal import owner_of, store_unavailable
+from app.core.reply import Handler, ReplyWriter
 from cache.connection import StoreUnavailable
 from cache.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
 
@@ -32,41 +32,39 @@ class Budget:
 
     def __init__(
         self,
-        app: ASGIApp,
+        inner: Handler,
         *,
         ledger: Ledger,
         plan_of: Callable[[Key, str], BudgetPlan | None],
         bound_of: Callable[[CompletionRequest], int | None],
         on_outage: Literal["refuse", "allow"],
     ) -> None:
-        self._app = app
+        self._inner = inner
         self._ledger = ledger
         self._plan_of = plan_of
         self._bound_of = bound_of
         self._on_outage = on_outage
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = exchange_of(scope)
-        key, request = exchange.key, exchange.request
-        assert key is not None
-        assert request is not None
-        plan = self._plan_of(key, request.model)
+    async def __call__(self, call: Call, reply: ReplyWriter) -> None:
+        request = call.request
+        plan = self._plan_of(call.key, request.model)
         bound = self._bound_of(request) if plan is not None else None
         if plan is None or bound is None:
-            await self._app(scope, receive, send)
+            await self._inner(call, reply)
             return
         # A request that has waited for the store once does not wait again.
-        held = None if exchange.store_out else await self._reserve(plan, bound)
+        held = None if call.store_out else await self._reserve(plan, bound)
         if held is None:
             if self._on_outage == "refuse":
-                await refuse(exchange, send, store_unavailable("budgets"))
-                return
+                raise store_unavailable("budgets")
             held = self._ledger.unheld(plan)
         if isinstance(held, Refusal):
-            await refuse(exchange, send, _refusal(held.account))
-            return
-        request.bind_max_tokens = True  # what was held must be what can be used
-        await self._call(scope, receive, send, held)
+            raise _refusal(held.account)
+        try:
+            # What was held must be what can be used.
+            await self._inner(call.with_request(request.bound()), reply)
+        finally:
+            self._ledger.settle(held, call.outcome.cost or 0)
 
     async def _reserve(self, plan: BudgetPlan, bound: int) -> Hold | Refusal | None:
         """None while the store is out."""
@@ -74,13 +72,6 @@ class Budget:
             return await self._ledger.reserve(plan, bound)
         except StoreUnavailable:
             return None
-
-    async def _call(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
-        outcome = exchange_of(scope).outcome
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._ledger.settle(hold, outcome.cost or 0)
 
 
 def _refusal(account: Account) -> GatewayError:

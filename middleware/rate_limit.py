@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.call import Call
 from app.core.completions import CompletionRequest
 from app.core.errors import GatewayError, HeaderList
-from app.core.exchange import exchange_of
 from app.core.keys import Key
 from app.core.limits import Decision, limit_headers, retry_headers
 from app.core.pricing import output_bound
-from app.core.refusal import SOON, owner_of, refuse, store_unavailable
+from app.core.refusal import SOON, owner_of, store_unavailable
+from app.core.reply import Handler, ReplyWriter
 from app.core.usage import estimate_prompts, estimate_text
 from cache.connection import StoreUnavailable
 from cache.limiter import Limiter, LimitPlan
@@ -27,36 +27,30 @@ class RateLimit:
     """Asks the limiter for the plan that ``plan_of`` gives a key and an alias."""
 
     def __init__(
-        self, app: ASGIApp, *, limiter: Limiter, plan_of: Callable[[Key, str], LimitPlan | None]
+        self, inner: Handler, *, limiter: Limiter, plan_of: Callable[[Key, str], LimitPlan | None]
     ) -> None:
-        self._app = app
+        self._inner = inner
         self._limiter = limiter
         self._plan_of = plan_of
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = exchange_of(scope)
-        key, request = exchange.key, exchange.request
-        assert key is not None
-        assert request is not None
-        plan = self._plan_of(key, request.model)
+    async def __call__(self, call: Call, reply: ReplyWriter) -> None:
+        plan = self._plan_of(call.key, call.request.model)
         if plan is None:
-            await self._app(scope, receive, send)
+            await self._inner(call, reply)
             return
         try:
-            admission = await self._limiter.admit(plan, token_bound(request))
+            admission = await self._limiter.admit(plan, token_bound(call.request))
         except StoreUnavailable:
-            await refuse(exchange, send, store_unavailable("limits"))
-            return
+            raise store_unavailable("limits") from None
         decision = admission.decision
-        exchange.store_out = decision.local
-        exchange.reply_headers += limit_headers(plan.buckets, decision)
+        call.store_out = decision.local
+        call.reply_headers += limit_headers(plan.buckets, decision)
         if not decision.allowed:
-            await refuse(exchange, send, _refusal(decision))
-            return
+            raise _refusal(decision)
         try:
-            await self._app(scope, receive, send)
+            await self._inner(call, reply)
         finally:
-            usage = exchange.outcome.usage
+            usage = call.outcome.usage
             self._limiter.settle(plan, admission, usage.total_tokens if usage else 0)
 
 

@@ -1,28 +1,32 @@
-"""Was it asked before? Answered from what is kept, or together with who is asking right now."""
+"""Was it asked before? Answered from the cache, or together with who is asking right now."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from copy import copy
-from time import perf_counter
+from typing import NamedTuple
 
-from app.caching.asked import Asked
-from app.caching.call import Listener, mark
+from app.caching.coalesced import CacheServices, CoalescedRequest
 from app.caching.delivery import deliver_stored
-from app.caching.journey import Journey, Kept, conclude, pack_large, to_nobody
+from app.caching.lookup import CacheLookup
 from app.caching.plans import CachePlan, is_sampled
-from app.caching.question import match_headers, question_of
-from app.caching.seats import Role, Seat
-from app.caching.verifying import Verifier
-from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.caching.query import Match, SemanticQuery, match_headers, query_of
+from app.caching.resolution import (
+    Follower,
+    Hit,
+    Leader,
+    Miss,
+    Resolution,
+    Stale,
+    StoreDown,
+)
+from app.caching.verifier import Verifier
 from app.core.cache_control import asks_only_cached, read_wishes
-from app.core.errors import GatewayError, InvalidRequest
-from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
+from app.core.call import Call
+from app.core.errors import GatewayError
 from app.core.keys import Key
-from app.core.refusal import refuse
-from app.departure import PATIENCE_SECONDS, CallerGone, Departure, patiently
-from app.patience import Patience
+from app.core.reply import DISCARD, Handler, ReplyWriter
+from app.core.stored_answer import Stored
 from cache.connection import StoreUnavailable
 from cache.flights import Flight
 
@@ -36,207 +40,160 @@ class NotCached(GatewayError):
     retryable = False
 
 
-class ResponseCache:
-    """Answers by the plan that ``plan_of`` gives a key and an alias; without one it is not there.
+class SemanticHit(NamedTuple):
+    """Another prompt's answer will do."""
 
-    ``recorder`` is told of calls that are made in the background; ``send_timeout`` is seconds for
-    which a caller of a stream may read nothing.
+    query: SemanticQuery
+    match: Match
+
+
+class ResponseCache:
+    """Serves from the cache under the plan for this key and model. Passes through when there is none.
+
+    ``recorder`` is told of calls that are made in the background.
     """
 
     def __init__(
         self,
-        app: ASGIApp,
+        inner: Handler,
         *,
-        kept: Kept,
+        services: CacheServices,
         plan_of: Callable[[Key, str], CachePlan | None],
         verifier: Verifier,
-        recorder: Callable[[Exchange], None],
-        send_timeout: float,
+        recorder: Callable[[Call], None],
     ) -> None:
-        self._verifier = verifier
-        self._app = app
-        self._kept = kept
+        self._inner = inner
+        self._services = services
         self._plan_of = plan_of
+        self._verifier = verifier
         self._recorder = recorder
-        self._patience = Patience(PATIENCE_SECONDS)
-        self._stall = Patience(send_timeout)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = exchange_of(scope)
-        key, request = exchange.key, exchange.request
-        assert key is not None
-        assert request is not None
-        plan = self._plan_of(key, request.model)
+    async def __call__(self, call: Call, reply: ReplyWriter) -> None:
+        plan = self._plan_of(call.key, call.request.model)
         if plan is None:
-            if asks_only_cached(exchange.headers):
-                await refuse(exchange, send, _not_cached())
-            else:
-                await self._app(scope, receive, send)
+            if asks_only_cached(call.headers):
+                raise _not_cached()
+            await self._inner(call, reply)
             return
-        try:
-            wishes = read_wishes(_all_lines(scope, exchange.headers))
-        except InvalidRequest as error:
-            await refuse(exchange, send, error)
-            return
-        where = plan.where(wishes.namespace)
-        asked = Asked(exchange, plan, wishes, where)
-        if not (wishes.read or wishes.write) or (not plan.reuse_sampled and is_sampled(request)):
-            await self._bypass(asked, scope, receive, send)
-            return
-        if len(exchange.body) < LARGE_BODY:
-            asked.digests = where.fingerprints(request)
-        else:
-            asked.digests = await asyncio.to_thread(where.fingerprints, request)
-        if self._on_shelf(asked):
-            await self._answer(asked, scope, send)
-        elif exchange.store_out or self._kept.responses.out:
-            await self._bypass(asked, scope, receive, send)
-        elif asked.may_share:
-            await self._share(asked, scope, receive, send)
-        else:
-            await self._serve(asked, scope, receive, send)
+        lookup = _lookup(call, plan)
+        resolution = await self._resolve(lookup)
+        match resolution:
+            case Hit(entries):
+                await self._deliver(lookup, entries, reply)
+            case SemanticHit(query, found):
+                self._verifier.sample_match(query, found)
+                headers = match_headers(query, found)
+                await deliver_stored(lookup, reply, [found.entry], "hit", headers)
+            case Stale(entries, renewal):
+                if renewal is not None:
+                    self._renew(lookup, renewal)
+                await deliver_stored(lookup, reply, entries, "stale")
+            case _ if lookup.directives.only_if_cached:
+                raise _not_cached()
+            case StoreDown():
+                lookup.set_status("bypass")
+                await self._inner(call, reply)
+            case Miss() if call.request.continuous_usage:
+                lookup.set_status("miss")
+                await self._inner(call, reply)
+            case Miss() | Leader() | Follower():
+                await CoalescedRequest(self._inner, self._services, lookup, reply).run(resolution)
 
-    def _on_shelf(self, asked: Asked) -> bool:
-        if len(asked.digests) > 1 or not asked.wishes.read:
-            return False
-        asked.epoch = self._kept.shelf.epoch
-        found = self._kept.shelf.get(asked.digests[0], asked.wishes.max_age)
+    async def _resolve(self, lookup: CacheLookup) -> Resolution | SemanticHit:
+        """What to do about a request's answer."""
+        directives, plan, services = lookup.directives, lookup.plan, self._services
+        unwanted = not (directives.read or directives.write)
+        if unwanted or (not plan.reuse_sampled and is_sampled(lookup.request)):
+            return StoreDown()
+        if len(lookup.call.body) < LARGE_BODY:
+            lookup.digests = lookup.where.fingerprints(lookup.request)
+        else:
+            lookup.digests = await asyncio.to_thread(lookup.where.fingerprints, lookup.request)
+        if (entry := self._in_local(lookup)) is not None:
+            return Hit([entry])
+        if lookup.call.store_out or services.responses.out:
+            return StoreDown()
+        if not lookup.may_coalesce or plan.meaning is not None:
+            # Before there is a flight to lead: those who follow should not wait for our reading.
+            resolution = await services.resolver.look_up(lookup)
+            if not isinstance(resolution, Miss):
+                return resolution
+            by_meaning = await self._by_meaning(lookup)
+            if by_meaning is not None or not lookup.may_coalesce:
+                return by_meaning or resolution
+        return await services.resolver.share(lookup)
+
+    def _in_local(self, lookup: CacheLookup) -> Stored | None:
+        """A fresh entry in this worker's own cache."""
+        if len(lookup.digests) > 1 or not lookup.directives.read:
+            return None
+        local = self._services.shelf
+        lookup.epoch = local.epoch
+        found = local.get(lookup.digests[0], lookup.directives.max_age)
         if found is None:
-            return False
-        asked.found(found[1], [found[0]])
-        asked.from_shelf = True
-        return True
+            return None
+        lookup.found(found[1], [found[0]])
+        lookup.from_local = True
+        return found[0]
 
-    async def _bypass(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
-        if asked.wishes.only_if_cached:
-            await refuse(asked.exchange, send, _not_cached())
-            return
-        mark(asked, "bypass")
-        await self._app(scope, receive, send)
-
-    async def _answer(self, asked: Asked, scope: Scope, send: Send) -> None:
-        """From what is kept, all of it fresh."""
-        entries = [entry for entry in asked.entries if entry is not None]
-        if len(entries) == 1 and not asked.from_shelf:
-            # Before the caller takes its time: a purge meanwhile must find it there.
-            self._kept.shelf.put(asked.digests[0], entries[0], asked.now, asked.epoch)
-        if asked.plan.meaning is not None and len(entries) == 1:
-            self._verifier.control(asked, asked.plan.meaning, entries[0], scope)
-        await deliver_stored(asked, send, entries, "hit")
-
-    async def _by_meaning(self, asked: Asked, scope: Scope, send: Send) -> bool:
-        """Whether another prompt's answer did."""
-        plan = asked.plan.meaning
-        if plan is None or not asked.wishes.read or len(asked.digests) > 1:
-            return False
-        asked.question = question = question_of(asked, plan)
-        if question is None:
-            return False
+    async def _by_meaning(self, lookup: CacheLookup) -> SemanticHit | None:
+        """Another prompt's answer that will do."""
+        plan = lookup.plan.meaning
+        if plan is None or not lookup.directives.read or len(lookup.digests) > 1:
+            return None
+        lookup.query = query = query_of(lookup, plan)
+        if query is None:
+            return None
         try:
-            match = await self._kept.by_meaning.find(question)
+            found = await self._services.by_meaning.find(query)
         except StoreUnavailable:
-            return False
-        if match is None:
-            return False
-        self._verifier.match(question, match, scope)
-        await deliver_stored(asked, send, [match.entry], "hit", match_headers(question, match))
-        return True
+            return None
+        return SemanticHit(query, found) if found is not None else None
 
-    async def _serve(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
-        """For a request that shares with nobody."""
-        if await self._looked(asked, scope, receive, send):
-            return
-        if asked.wishes.only_if_cached:
-            await refuse(asked.exchange, send, _not_cached())
-            return
-        await self._ask(asked, scope, receive, send)
+    async def _deliver(
+        self, lookup: CacheLookup, entries: list[Stored], reply: ReplyWriter
+    ) -> None:
+        """From fresh entries."""
+        if len(entries) == 1:
+            if not lookup.from_local:
+                # Before the caller takes its time: a purge meanwhile must find it there.
+                self._services.shelf.put(lookup.digests[0], entries[0], lookup.now, lookup.epoch)
+            if lookup.plan.meaning is not None:
+                self._verifier.sample_control(lookup, lookup.plan.meaning, entries[0])
+        await deliver_stored(lookup, reply, entries, "hit")
 
-    async def _looked(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Whether a look into the store was enough to answer; also where it cannot be looked into."""
-        try:
-            seat = await self._kept.seats.look(asked)
-        except StoreUnavailable:
-            await self._bypass(asked, scope, receive, send)
-            return True
-        return await self._from_kept(seat, asked, scope, send)
-
-    async def _from_kept(self, seat: Seat, asked: Asked, scope: Scope, send: Send) -> bool:
-        """Whether the answer was there, fresh or stale enough."""
-        if seat.role is Role.KNOWN:
-            await self._answer(asked, scope, send)
-            return True
-        if seat.role is Role.STALE:
-            if seat.flight is not None:
-                self._renew(asked, scope, seat.flight)
-            await deliver_stored(asked, send, asked.all_within(error=False) or [], "stale")
-            return True
-        return seat.role is Role.ALONE and await self._by_meaning(asked, scope, send)
-
-    async def _share(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
-        """For a request that asks, or waits, together with others."""
-        # Before there is a lead to hold: those who follow should not wait for our reading.
-        if asked.plan.meaning is not None and await self._looked(asked, scope, receive, send):
-            return
-        seat = await self._kept.seats.find(asked)
-        if await self._from_kept(seat, asked, scope, send):
-            return
-        journey = Journey(self._app, self._kept, asked, scope)
-        try:
-            with Departure(receive, self._patience, journey.stay) as departure:
-                if asked.request.stream:
-                    send = patiently(send, departure, self._stall)
-                await journey.travel(seat, send)
-        except CallerGone:
-            outcome = asked.exchange.outcome
-            outcome.status, outcome.error_code = CLIENT_CLOSED_REQUEST, "client_closed_request"
-        finally:
-            await journey.unpack()
-
-    async def _ask(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask for ourselves, and keep the answer."""
-        if asked.continuous_usage:
-            mark(asked, "miss")
-            await self._app(scope, receive, send)
-            return
-        asked.ask_for_missing()
-        listener = Listener(asked, send, None)
-        await self._app(scope, receive, listener)
-        await conclude(asked, listener, send, self._kept.seats)
-        kept = await listener.parts()
-        self._kept.keep(asked.place, kept, packed=await pack_large(kept))
-        await self._kept.learn(asked, kept)
-
-    def _renew(self, asked: Asked, scope: Scope, flight: Flight) -> None:
+    def _renew(self, lookup: CacheLookup, flight: Flight) -> None:
         """Fetch new answers for stale ones that are served meanwhile."""
-        original = asked.exchange
-        exchange = Exchange(original.request_id, original.headers, perf_counter())
-        exchange.key, exchange.request = original.key, copy(asked.request)
-        exchange.outcome.alias, exchange.outcome.cache = original.outcome.alias, "renewal"
-        renewal = Asked(exchange, asked.plan, asked.wishes, asked.where)
-        renewal.digests = asked.digests
-        renewal.found(asked.now, asked.entries)
-        journey = Journey(
-            self._app, self._kept, renewal, {**scope, "state": {"exchange": exchange}}
-        )
+        call = lookup.call.background("renewal")
+        renewal = CacheLookup(call, lookup.plan, lookup.directives, lookup.where)
+        renewal.digests = lookup.digests
+        renewal.found(lookup.now, lookup.entries)
+        request = CoalescedRequest(self._inner, self._services, renewal, DISCARD)
 
         async def renew() -> None:
+            outcome = call.outcome
             try:
-                await journey.travel(Seat(Role.LEAD, flight), to_nobody)
+                await request.run(Leader(flight))
+                outcome.status = 200
+            except GatewayError as error:
+                outcome.status, outcome.error_code = error.status, error.code
             finally:
-                await journey.unpack()
-                exchange.outcome.cache, exchange.outcome.status = "renewal", journey.status
-                self._recorder(exchange)
+                outcome.cache = "renewal"
+                self._recorder(call)
 
-        if not self._kept.background.start(renew):
-            self._kept.release(renewal, flight)
+        if not self._services.background.start(renew):
+            self._services.release(renewal, flight)
 
 
-def _all_lines(scope: Scope, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """The headers, with every line of a cache-control that was sent in several."""
+def _lookup(call: Call, plan: CachePlan) -> CacheLookup:
+    """The request as the cache sees it. Raises InvalidRequest for directives that are wrong."""
+    headers = call.headers
     if b"cache-control" in headers:
-        lines = [value for name, value in scope["headers"] if name == b"cache-control"]
-        headers[b"cache-control"] = b", ".join(lines)
-    return headers
+        # It may have been sent in several lines, which count together.
+        lines = [value for name, value in call.header_lines if name == b"cache-control"]
+        headers = headers | {b"cache-control": b", ".join(lines)}
+    directives = read_wishes(headers)
+    return CacheLookup(call, plan, directives, plan.where(directives.namespace))
 
 
 def _not_cached() -> NotCached:

@@ -141,11 +141,12 @@ def _mended_choices(choices: Any) -> list[dict[str, Any]]:
     return sorted(choices, key=lambda choice: int(choice["index"]))
 
 
-def mend_choice(choice: dict[str, Any]) -> None:
-    """Bring index, finish reason and log-probabilities to the contract's types.
+def mend_choice(choice: dict[str, Any]) -> bool:
+    """Bring index, finish reason and log-probabilities to the contract's types; whether any changed.
 
     Raises UpstreamInvalid where one of them cannot be read.
     """
+    before = len(choice), choice.get("index"), choice.get("finish_reason")
     if choice.get("index") is None:
         choice["index"] = 0
     if type(choice["index"]) is not int:
@@ -157,6 +158,7 @@ def mend_choice(choice: dict[str, Any]) -> None:
     logprobs = choice.setdefault("logprobs", None)
     if logprobs is not None and not isinstance(logprobs, dict):
         raise UpstreamInvalid("The upstream's answer has log-probabilities that are no object.")
+    return before != (len(choice), choice["index"], reason)
 
 
 def check_count(count: int, request: CompletionRequest) -> None:

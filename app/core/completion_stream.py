@@ -1,17 +1,14 @@
 """A streamed answer on its way through: upstream chunks in, the contract's chunks out.
 
 Pure: fed with decoded events, asked at the end whether the stream was whole. What it guarantees to
-the caller: one ``id``, a string ``text`` in every choice, one ``finish_reason`` a choice, usage
-only where it was asked for, and never a ``[DONE]`` after an answer that was cut.
+whoever reads: one ``id``, a string ``text`` in every choice, one ``finish_reason`` a choice, usage at
+the end only, and an end only where every choice was finished.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
-from app.core import sse
 from app.core.completion_answer import (
     OBJECT,
     completion_id,
@@ -22,22 +19,24 @@ from app.core.completion_answer import (
 )
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
+from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage, read_usage
 
 _ENVELOPE = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "error", "system_fingerprint"}
 )
 _KEPT = ("system_fingerprint",)
+_NO_USAGE = b',"usage":null}'  # how the servers that we know say so: as the last member
 
 
 class StreamShaper:
     """Shapes one stream. Holds counters per choice and the longest estimate needs, never text."""
 
     __slots__ = (
+        "_changed",
         "_created",
         "_finished",
         "_id",
-        "_include_usage",
         "_keep_usage",
         "_now",
         "_pieces",
@@ -52,8 +51,7 @@ class StreamShaper:
 
     def __init__(self, request: CompletionRequest, model: str, now: int) -> None:
         self._request = request
-        self._include_usage = request.include_usage
-        self._keep_usage = request.stream_options.get("continuous_usage_stats") is True
+        self._keep_usage = request.include_usage and request.continuous_usage
         self._now = now
         self._id: str | None = None
         self._created = now
@@ -65,6 +63,7 @@ class StreamShaper:
         self._usage: Usage | None = None
         self._usage_members: dict[str, Any] = {}
         self._tail: dict[str, Any] = {}  # what the upstream's usage chunk said besides
+        self._changed = False  # whether the chunk at hand differs from its bytes
 
     @property
     def usage(self) -> Usage | None:
@@ -77,39 +76,49 @@ class StreamShaper:
         guess = estimate(self._request, self._text_bytes)
         return guess._replace(completion_tokens=max(guess.completion_tokens, self._pieces))
 
-    def shape(self, chunk: Any) -> bytes:
-        """One upstream chunk as the event that the caller gets; empty where it gets none.
+    def shape(self, chunk: Chunk) -> Chunk | None:
+        """One upstream chunk as the contract has it; None where it says nothing to the caller.
 
-        Raises UpstreamInvalid where the chunk is an error or no completions chunk.
+        The document is changed in place. Where nothing had to be changed, its bytes stay as they
+        came. Raises UpstreamInvalid where the chunk is an error or no completions chunk.
         """
-        if not isinstance(chunk, dict):
+        document = chunk.document
+        if not isinstance(document, dict):
             raise UpstreamInvalid("The upstream sent a stream event that is not an object.")
-        if chunk.get("error"):
+        if document.get("error"):
             raise UpstreamInvalid("The upstream broke off its stream with an error.")
-        choices = chunk.get("choices")
-        if choices is None and not chunk.get("usage"):
+        choices = document.get("choices")
+        if choices is None and not document.get("usage"):
             raise UpstreamInvalid("The upstream sent a stream event without choices.")
-        self._take_usage(chunk)
+        payload = chunk.payload
+        self._changed = not payload.endswith(b"}")
+        if payload.endswith(_NO_USAGE) and not self._keep_usage:
+            del document["usage"]
+            payload = payload[: -len(_NO_USAGE)] + b"}"
+        else:
+            self._take_usage(document)
         if not choices:
-            if _ENVELOPE.issuperset(chunk):
-                self._tail |= {name: chunk[name] for name in _KEPT if name in chunk}
-                return b""
-            chunk["choices"] = []
+            if _ENVELOPE.issuperset(document):
+                self._tail |= {name: document[name] for name in _KEPT if name in document}
+                return None
+            self._changed = True
+            document["choices"] = []
         elif not self._shape_choices(choices):
-            return b""
+            return None
         if self._id is None:
-            self._open(chunk)
-        chunk["id"] = self._id
-        chunk["object"] = OBJECT
-        chunk["created"] = self._created
-        chunk["model"] = self.model
-        if self._include_usage and not chunk.get("usage"):
-            chunk.pop("usage", None)
-            chunk["usage"] = None  # last, where a cache can take it off again
-        return sse.event(encode(chunk))
+            self._open(document)
+        self._set(document, "id", self._id)
+        self._set(document, "object", OBJECT)
+        self._set(document, "created", self._created)
+        self._set(document, "model", self.model)
+        if self._keep_usage and not document.get("usage"):
+            document.pop("usage", None)
+            document["usage"] = None
+            self._changed = True
+        return Chunk(encode(document) if self._changed else payload, document)
 
-    def end(self) -> bytes:
-        """What follows the last chunk: usage where asked for, and the end mark.
+    def end(self) -> StreamEnd:
+        """How the stream ended.
 
         Raises UpstreamInvalid where the stream was cut: a choice that began and did not finish,
         or one that never began.
@@ -117,20 +126,15 @@ class StreamShaper:
         expected = self._request.choices if len(self._request.prompts) > 1 else 1
         if self._started != self._finished or len(self._finished) < expected:
             raise UpstreamInvalid("The upstream ended its stream before every choice was finished.")
-        if not self._include_usage:
-            return sse.DONE_EVENT
         usage = self.usage
         assert usage is not None
-        final: dict[str, Any] = {
-            "id": self._id,
-            "object": OBJECT,
-            "created": self._created,
-            "model": self.model,
-            "choices": [],
-            "usage": self._usage_members | usage.document(),
-            **self._tail,
-        }
-        return sse.event(orjson.dumps(final)) + sse.DONE_EVENT
+        members = {"usage": self._usage_members | usage.document(), **self._tail}
+        return StreamEnd(usage, members)
+
+    def _set(self, document: dict[str, Any], name: str, value: Any) -> None:
+        if document.get(name) != value:
+            document[name] = value
+            self._changed = True
 
     def _open(self, chunk: dict[str, Any]) -> None:
         """The first chunk's envelope is the whole stream's."""
@@ -140,14 +144,15 @@ class StreamShaper:
         if isinstance(model, str) and model:
             self.model = model
 
-    def _take_usage(self, chunk: dict[str, Any]) -> None:
-        members = chunk.get("usage")
+    def _take_usage(self, document: dict[str, Any]) -> None:
+        members = document.get("usage")
         if members:
             usage = read_usage(members)
             if usage is not None:
                 self._usage, self._usage_members = usage, members
-        if "usage" in chunk and not (self._include_usage and self._keep_usage):
-            del chunk["usage"]
+        if "usage" in document and not self._keep_usage:
+            del document["usage"]
+            self._changed = True
 
     def _shape_choices(self, choices: Any) -> bool:
         """Mend each choice in place; False where nothing is left to say."""
@@ -156,10 +161,12 @@ class StreamShaper:
         for choice in list(choices):
             if not isinstance(choice, dict):
                 raise UpstreamInvalid("The upstream sent a choice that is not an object.")
-            mend_choice(choice)
+            if mend_choice(choice):
+                self._changed = True
             text = choice.get("text")
             if text is None:
                 text = choice["text"] = ""
+                self._changed = True
             elif type(text) is not str:
                 raise UpstreamInvalid("The upstream sent a choice whose text is no string.")
             if text:
@@ -171,6 +178,7 @@ class StreamShaper:
             self._started.add(index)
             reason = choice["finish_reason"]
             if index in self._finished:
+                self._changed = True
                 choice["finish_reason"] = None
                 if not text:
                     choices.remove(choice)

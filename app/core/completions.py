@@ -110,6 +110,11 @@ class CompletionRequest:
         return self.stream_options.get("include_usage") is True
 
     @property
+    def continuous_usage(self) -> bool:
+        """Whether the caller asked for usage in every chunk of its stream (an extension of vLLM's)."""
+        return self.stream_options.get("continuous_usage_stats") is True
+
+    @property
     def choices(self) -> int:
         """How many choices a whole answer has."""
         return max(1, len(self.prompts)) * self.n
@@ -137,6 +142,26 @@ class CompletionRequest:
         ]
         parts += [orjson.dumps(name) + b":" + value for name, value in changes.items() if value]
         return b"{" + b",".join(parts) + b"}"
+
+    def bound(self) -> CompletionRequest:
+        """The same request, with the default of ``max_tokens`` written out where it is absent."""
+        if self.bind_max_tokens:
+            return self
+        other = self._copy()
+        other.bind_max_tokens = True
+        return other
+
+    def as_prompt(self, text: str) -> CompletionRequest:
+        """A conversation as the one prompt that a native completions target takes."""
+        other = self._copy()
+        other.prompts = [text]
+        return other
+
+    def _copy(self) -> CompletionRequest:
+        other = CompletionRequest.__new__(CompletionRequest)
+        for name in CompletionRequest.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
 
     def of_prompts(self, places: Sequence[int]) -> CompletionRequest:
         """The same request for some prompts of its batch, each as it was written."""

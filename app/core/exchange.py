@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.core.completions import CompletionRequest
-from app.core.errors import GatewayError, HeaderList
+from app.core.errors import HeaderList
 from app.core.usage import Usage
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ class Outcome:
         "cache",
         "cost",
         "error_code",
-        "failure",
         "first_byte",
         "model",
         "provider",
@@ -46,7 +45,6 @@ class Outcome:
         self.provider: str | None = None
         self.model: str | None = None
         self.target: tuple[str, str] | None = None
-        self.failure: GatewayError | None = None
         self.usage: Usage | None = None
         self.attempts = 0
         self.cost: int | None = None
@@ -69,7 +67,6 @@ class Exchange:
         "request",
         "request_id",
         "started",
-        "store_out",
     )
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes], started: float) -> None:
@@ -81,7 +78,6 @@ class Exchange:
         self.request: CompletionRequest | None = None
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
-        self.store_out = False
 
 
 def exchange_of(scope: Any) -> Exchange:

@@ -1,18 +1,18 @@
 """Between the two shapes of one answer: a plain body as a stream, and a stream as a plain body.
 
-Both in the house form of a stream: clean events, ``"usage": null`` as the last member of each, then
-one usage chunk, then the end mark. ``app.core.stream_view`` gives each caller what it asked for.
+Chunks carry no usage; how the stream ended says what it used (see ``app.core.reply``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from app.core import sse
 from app.core.completion_answer import OBJECT
+from app.core.reply import Chunk, StreamEnd
+from app.core.usage import Usage, read_usage
 
 # A reader may bear lines of 64 KiB only, and JSON can make six bytes of one character.
 PIECE_CHARACTERS = 8192
@@ -23,22 +23,27 @@ _CHOICE = frozenset({"text", "index", "logprobs", "finish_reason"})
 
 
 class NotAssembled(ValueError):
-    """These events do not add up to one plain answer."""
+    """These chunks do not add up to one plain answer."""
 
 
-def replay(body: bytes) -> bytes:
-    """A plain answer as a whole stream in the house form."""
+class Replay(NamedTuple):
+    """A whole stream."""
+
+    chunks: list[Chunk]
+    end: StreamEnd
+
+
+def replay(body: bytes) -> Replay:
+    """A plain answer as a whole stream."""
     document = orjson.loads(body)
     usage = document.pop("usage")
     choices = document.pop("choices")
-    parts = []
-    for choice in choices:
-        for piece in _pieces(choice):
-            chunk = document | {"choices": [piece], "usage": None}
-            parts.append(sse.event(orjson.dumps(chunk)))
-    parts.append(sse.event(orjson.dumps(document | {"choices": [], "usage": usage})))
-    parts.append(sse.DONE_EVENT)
-    return b"".join(parts)
+    chunks = [
+        Chunk.of(document | {"choices": [piece]}) for choice in choices for piece in _pieces(choice)
+    ]
+    rest = {name: value for name, value in document.items() if name not in _ENVELOPE}
+    end = StreamEnd(read_usage(usage) or Usage(0, 0), {**rest, "usage": usage})
+    return Replay(chunks, end)
 
 
 def _pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -83,13 +88,8 @@ def _by_token(text: str, logprobs: dict[str, Any]) -> list[tuple[str, dict[str, 
     return pieces
 
 
-def payloads(data: bytes) -> list[bytes]:
-    """The payloads of whole events in the house form."""
-    return [event.removeprefix(b"data: ") for event in data.split(b"\n\n")[:-1]]
-
-
 class Assembly:
-    """Adds up the events of one stream, in the house form, to the plain answer.
+    """Adds up the chunks of one stream to the plain answer.
 
     ``add`` and ``body`` raise NotAssembled where that cannot be done without guessing.
     """
@@ -98,26 +98,18 @@ class Assembly:
         self._document: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._texts: dict[int, list[str]] = {}
-        self._done = False
 
-    def add(self, events: Iterable[bytes]) -> None:
-        """Take the payloads of some more events."""
-        for payload in events:
-            if payload == sse.DONE:
-                self._done = True
-                continue
-            chunk = orjson.loads(payload)
-            if "choices" not in chunk:
-                raise NotAssembled
-            for choice in chunk.pop("choices"):
+    def add(self, chunks: Iterable[Chunk]) -> None:
+        """Take some more chunks."""
+        for chunk in chunks:
+            for choice in chunk.document["choices"]:
                 self._take(choice)
-            for name, value in chunk.items():
-                if value is not None or name not in self._document:
-                    self._document[name] = value
+            self._note(chunk.document)
 
-    def body(self) -> bytes:
-        """The plain answer."""
-        if not self._done or not self._document.get("usage") or not self._choices:
+    def body(self, end: StreamEnd) -> bytes:
+        """The plain answer of a stream that ended so."""
+        self._note(end.members)
+        if not self._document.get("usage") or not self._choices:
             raise NotAssembled
         choices = []
         for index in sorted(self._choices):
@@ -137,6 +129,12 @@ class Assembly:
         return orjson.dumps(
             {**head, "object": OBJECT, "choices": choices, **document, "usage": usage}
         )
+
+    def _note(self, members: Mapping[str, Any]) -> None:
+        document = self._document
+        for name, value in members.items():
+            if name != "choices" and (value is not None or name not in document):
+                document[name] = value
 
     def _take(self, choice: dict[str, Any]) -> None:
         index = choice["index"]

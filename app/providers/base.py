@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from app.core.completion_answer import Answer
 from app.core.completions import CompletionRequest
-from app.core.errors import HeaderList, UpstreamError
+from app.core.errors import HeaderList
+from app.core.reply import Chunk
 from app.core.usage import Usage
-
-
-class Batch(NamedTuple):
-    """Decoded chunks that arrived together.
-
-    ``done`` after the upstream's own end mark; ``broken`` is what came instead of a next chunk.
-    """
-
-    chunks: list[Any]
-    done: bool = False
-    broken: UpstreamError | None = None
 
 
 class Aside:
@@ -37,7 +27,7 @@ class Aside:
         self.waited = 0.0
 
 
-class Call(Aside):
+class UpstreamCall(Aside):
     """One completions call to one target, and what became of it so far.
 
     ``usage`` is what is known to be used even if the call fails later.
@@ -51,20 +41,31 @@ class Call(Aside):
         self.usage: Usage | None = None
 
 
+class ChunkSink(Protocol):
+    """Where a provider writes the chunks of a stream, as they come from its upstream."""
+
+    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
+        """Chunks that arrived together; ``done`` after the upstream's own end mark.
+
+        Returns when there is room for more. Raises UpstreamError where they cannot be used.
+        """
+        ...
+
+
 class Completions(Protocol):
     """Something that answers text-completions requests. Both methods raise UpstreamError."""
 
-    async def complete(self, call: Call) -> Answer: ...
+    async def complete(self, call: UpstreamCall) -> Answer: ...
 
-    def stream(self, call: Call) -> AsyncIterator[Batch]: ...
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None: ...
 
 
 class Chat(Protocol):
     """Something that answers chat requests: JSON bodies in, decoded chat objects out."""
 
-    async def chat(self, call: Call, body: bytes) -> dict[str, Any]: ...
+    async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]: ...
 
-    def stream_chat(self, call: Call, body: bytes) -> AsyncIterator[Batch]: ...
+    async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None: ...
 
 
 class Provider(Completions, Chat, Protocol):

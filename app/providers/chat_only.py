@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Sequence
 from time import time
 from typing import Any
 
@@ -17,8 +16,9 @@ from app.core.chat_bridge import (
     refuse_unsupported,
 )
 from app.core.completion_answer import Answer, encode, read_answer
+from app.core.reply import Chunk
 from app.core.usage import Usage, read_usage
-from app.providers.base import Batch, Call, Provider
+from app.providers.base import ChunkSink, Provider, UpstreamCall
 
 
 class ChatOnly:
@@ -28,13 +28,13 @@ class ChatOnly:
         self._provider = provider
         self._fan_out = fan_out
 
-    def plan(self, call: Call) -> ChatPlan:
+    def plan(self, call: UpstreamCall) -> ChatPlan:
         """Raises InvalidRequest naming everything that chat cannot honour."""
         provider = self._provider
         refuse_unsupported(call.request, sorted(provider.unsupported))
         return ChatPlan(call.request, call.model, provider.unsupported, provider.max_tokens_field)
 
-    async def complete(self, call: Call) -> Answer:
+    async def complete(self, call: UpstreamCall) -> Answer:
         plan = self.plan(call)
         answers: list[tuple[ChatCall, dict[str, Any]]] = []
 
@@ -70,76 +70,62 @@ class ChatOnly:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def stream(self, call: Call) -> AsyncGenerator[Batch, None]:
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         plan = self.plan(call)
         totals: list[Any] = []
-        if len(plan) == 1:
-            chunks = self._one(call, next(iter(plan)), totals)
-        else:
-            chunks = self._interleaved(call, plan, totals)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield Batch([chunk])
-        usage = add_usage(totals)
-        yield Batch([{"choices": [], "usage": usage}] if usage else [], done=True)
-
-    async def _one(
-        self, call: Call, chat_call: ChatCall, totals: list[Any]
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """The chunks of one chat call; what it used is added to ``totals`` at its end."""
-        bridge = ChunkBridge(chat_call)
-        batches = self._provider.stream_chat(call, chat_call.body)
-        try:
-            async for batch in batches:
-                for item in batch.chunks:
-                    chunk = bridge.chunk(item)
-                    if chunk is not None:
-                        yield chunk
-                if batch.broken is not None:
-                    raise batch.broken
-        finally:
-            await _close(batches)
-        bridge.end()
-        totals.append(bridge.usage)
-        _meter(call, bridge.usage)
-
-    async def _interleaved(
-        self, call: Call, plan: ChatPlan, totals: list[Any]
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """The chunks of all calls as they come. The queue is short: a slow reader slows them all."""
-        queue: asyncio.Queue[dict[str, Any] | BaseException | None] = asyncio.Queue(self._fan_out)
+        turn = asyncio.Lock()
 
         async def relay(chat_call: ChatCall) -> None:
-            async with aclosing(self._one(call, chat_call, totals)) as chunks:
-                async for chunk in chunks:
-                    await queue.put(chunk)
+            bridged = BridgedChunks(chat_call, sink, turn)
+            await self._provider.stream_chat(call, chat_call.body, bridged)
+            bridged.end()
+            totals.append(bridged.usage)
+            _meter(call, bridged.usage)
 
-        async def all_of_them() -> None:
-            try:
-                await self._together(plan, relay)
-            except Exception as error:  # noqa: BLE001 - handed to the reader, which raises it
-                await queue.put(error)
-            else:
-                await queue.put(None)
+        if len(plan) == 1:
+            await relay(next(iter(plan)))
+        else:
+            await self._together(plan, relay)
+        usage = add_usage(totals)
+        last = [Chunk.of({"choices": [], "usage": usage})] if usage else []
+        await sink.write(last, done=True)
 
-        task = asyncio.get_running_loop().create_task(all_of_them())
+
+class BridgedChunks:
+    """Takes the chunks of one chat call and writes them on as completions chunks.
+
+    The calls of one request write in turn, so that a slow reader slows them all.
+    """
+
+    def __init__(self, call: ChatCall, sink: ChunkSink, turn: asyncio.Lock) -> None:
+        self._bridge = ChunkBridge(call)
+        self._sink = sink
+        self._turn = turn
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """What the chat call used, once its upstream has said so."""
+        return self._bridge.usage
+
+    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:  # noqa: ARG002
+        """Chat chunks; the end mark of one call says nothing of the whole answer."""
+        made: list[Chunk] = []
         try:
-            while (item := await queue.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+            for chunk in chunks:
+                document = self._bridge.chunk(chunk.document)
+                if document is not None:
+                    made.append(Chunk(b"", document))
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            if made:
+                async with self._turn:
+                    await self._sink.write(made)
+
+    def end(self) -> None:
+        """Raises UpstreamInvalid where the call ended before every choice was finished."""
+        self._bridge.end()
 
 
-async def _close(batches: AsyncIterator[Batch]) -> None:
-    close = getattr(batches, "aclose", None)
-    if close is not None:
-        await close()
-
-
-def _meter(call: Call, members: object) -> None:
+def _meter(call: UpstreamCall, members: object) -> None:
     """Add what one chat call used to what the request used."""
     usage = read_usage(members)
     if usage is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from app.core.call import Call
 from app.core.errors import HeaderList
-from app.core.exchange import Exchange
 
 _TRACE = frozenset({b"traceparent", b"tracestate", b"baggage"})
 # The gateway's own, those that describe the way here, and whatever smells of a credential.
@@ -15,16 +15,16 @@ _WITHHELD = re.compile(
 )
 
 
-def forwarded_headers(headers: HeaderList, exchange: Exchange) -> HeaderList:
+def forwarded_headers(call: Call) -> HeaderList:
     """The headers to pass on with a call, the request id among them."""
     passed = [
         (name, value)
-        for name, value in headers
+        for name, value in call.header_lines
         if name in _TRACE or (name.startswith(b"x-") and not _WITHHELD.match(name))
     ]
-    connection = exchange.headers.get(b"connection")
+    connection = call.headers.get(b"connection")
     if connection is not None and passed:
         named = {token.strip().lower() for token in connection.split(b",")}
         passed = [pair for pair in passed if pair[0] not in named]
-    passed.append((b"x-request-id", exchange.request_id.encode()))
+    passed.append((b"x-request-id", call.request_id.encode()))
     return passed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from asyncio import timeout
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from time import time
 from typing import Any
 
@@ -13,8 +13,9 @@ import orjson
 from app.core import sse
 from app.core.completion_answer import Answer, read_answer
 from app.core.completions import CompletionRequest
-from app.core.errors import UpstreamInvalid
-from app.providers.base import Aside, Batch, Call
+from app.core.errors import UpstreamError, UpstreamInvalid
+from app.core.reply import Chunk
+from app.providers.base import Aside, ChunkSink, UpstreamCall
 from app.providers.client import Client, header
 from app.settings import OpenAIProvider as Settings
 
@@ -35,22 +36,23 @@ class OpenAIProvider:
         self.max_tokens_field: str = settings.max_tokens_field
         self._ask_usage = settings.stream_usage
         self._client = client or Client(settings)
+        self._endings: set[asyncio.Task[None]] = set()
 
-    async def complete(self, call: Call) -> Answer:
+    async def complete(self, call: UpstreamCall) -> Answer:
         body = call.request.body_for(call.model, _native_changes(call.request))
         response = await self._client.post("/completions", body, call, _JSON)
         data = await self._client.read(response, call)
         return read_answer(data, call.request, call.model, int(time()))
 
-    def stream(self, call: Call) -> AsyncIterator[Batch]:
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         request = call.request
         changes = _native_changes(request)
         if self._ask_usage:
             options = request.stream_options | {"include_usage": True}
             changes["stream_options"] = orjson.dumps(options)
-        return self._events("/completions", request.body_for(call.model, changes), call)
+        await self._events("/completions", request.body_for(call.model, changes), call, sink)
 
-    async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
+    async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]:
         response = await self._client.post("/chat/completions", body, call, _JSON)
         data = await self._client.read(response, call)
         try:
@@ -72,52 +74,76 @@ class OpenAIProvider:
         except orjson.JSONDecodeError:
             raise UpstreamInvalid("The upstream's answer is not valid JSON.") from None
 
-    def stream_chat(self, call: Call, body: bytes) -> AsyncIterator[Batch]:
-        return self._events("/chat/completions", body, call)
+    async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None:
+        await self._events("/chat/completions", body, call, sink)
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _events(self, path: str, body: bytes, call: Call) -> AsyncGenerator[Batch, None]:
+    async def _events(self, path: str, body: bytes, call: UpstreamCall, sink: ChunkSink) -> None:
         response = await self._client.post(path, body, call, _EVENTS)
         if not header(response, b"content-type").lower().startswith(_EVENTS):
             await self._client.read(response, call)
             raise UpstreamInvalid("The upstream answered a streamed request without a stream.")
         parser = sse.EventParser(MAX_EVENT_BYTES)
-        async with aclosing(self._client.chunks(response, call)) as packets:
+        packets = self._client.chunks(response, call)
+        done = False
+        try:
             async for packet in packets:
-                batch = _batch(parser, packet)
-                if batch.chunks or batch.done or batch.broken:
-                    yield batch
-                if batch.done:
-                    await _drain(packets)
+                chunks, done, broken = _decoded(parser, packet)
+                if chunks or done:
+                    await sink.write(chunks, done=done)
+                if broken is not None:
+                    raise broken
+                if done:
                     return
+        finally:
+            if done:
+                self._read_out(packets)
+            else:
+                await packets.aclose()
+
+    def _read_out(self, packets: AsyncGenerator[bytes, None]) -> None:
+        """Let the upstream end its body, so that its connection can serve another call.
+
+        Aside, because the caller has everything: what its request held is given back at once.
+        """
+        task = asyncio.get_running_loop().create_task(_drain(packets))
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
 
 
-async def _drain(packets: AsyncIterator[bytes]) -> None:
-    """Read to the end of the body: only a connection that was read out can serve another call."""
-    with suppress(TimeoutError, UpstreamInvalid):
-        async with timeout(DRAIN_SECONDS):
-            async for _ in packets:
-                pass
+async def _drain(packets: AsyncGenerator[bytes, None]) -> None:
+    try:
+        with suppress(TimeoutError, UpstreamError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                async for _ in packets:
+                    pass
+    finally:
+        await packets.aclose()
 
 
-def _batch(parser: sse.EventParser, packet: bytes) -> Batch:
-    """The chunks that a packet completes."""
+def _decoded(
+    parser: sse.EventParser, packet: bytes
+) -> tuple[list[Chunk], bool, UpstreamError | None]:
+    """The chunks that a packet completes, whether the end mark followed, and what broke instead."""
     try:
         payloads = parser.feed(packet)
     except sse.EventTooLarge as error:
         raise UpstreamInvalid(f"The upstream sent too much at once: {error}.") from None
-    chunks: list[Any] = []
+    chunks: list[Chunk] = []
     for payload in payloads:
         if payload == sse.DONE:
-            return Batch(chunks, True)
+            return chunks, True, None
         try:
-            chunks.append(orjson.loads(payload))
+            document = orjson.loads(payload)
         except orjson.JSONDecodeError:
             broken = UpstreamInvalid("The upstream sent a stream event that is not valid JSON.")
-            return Batch(chunks, broken=broken)
-    return Batch(chunks)
+            return chunks, False, broken
+        # A payload of several lines must be written anew: an event of ours has one.
+        whole = b"" if b"\n" in payload else payload
+        chunks.append(Chunk(whole, document))
+    return chunks, False, None
 
 
 def _native_changes(request: CompletionRequest) -> dict[str, bytes]:

@@ -95,8 +95,10 @@ class Router:
         )
 
 
-def completions_of(route: Route, request: CompletionRequest) -> Completions:
-    """Who answers this request on this route.
+def completions_of(
+    route: Route, request: CompletionRequest
+) -> tuple[Completions, CompletionRequest]:
+    """Who answers this request on this route, and the request as it is asked there.
 
     Raises NotImplementedHere where nobody does, InvalidRequest where the request cannot be honoured
     there. A native target is given the text of a one-message conversation as its prompt.
@@ -114,5 +116,5 @@ def completions_of(route: Route, request: CompletionRequest) -> Completions:
                 code="unsupported_parameter",
                 param="messages",
             )
-        request.prompts = [text]
-    return route.completions
+        request = request.as_prompt(text)
+    return route.completions, request

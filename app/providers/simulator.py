@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
 from hashlib import blake2b
 from time import time
 from typing import Any
@@ -16,9 +15,10 @@ import orjson
 
 from app.core.completion_answer import ID_PREFIX, OBJECT, Answer
 from app.core.errors import UpstreamOverloaded
+from app.core.reply import Chunk
 from app.core.simulation import Choice, Token, generate, tokens_of
 from app.core.usage import Usage
-from app.providers.base import Batch, Call
+from app.providers.base import ChunkSink, UpstreamCall
 from app.settings import SimulatorProvider as Settings
 
 TURN = 16  # choices generated at a stretch
@@ -36,7 +36,7 @@ class SimulatorProvider:
         self._pause = 1 / settings.tokens_per_second if settings.tokens_per_second else 0.0
         self._failure_rate = settings.failure_rate
 
-    async def complete(self, call: Call) -> Answer:
+    async def complete(self, call: UpstreamCall) -> Answer:
         document = call.request.document
         await self._think(call)
         choices = await _choices(call)
@@ -58,7 +58,7 @@ class SimulatorProvider:
         }
         return Answer(orjson.dumps(body), str(body["model"]), usage)
 
-    async def stream(self, call: Call) -> AsyncGenerator[Batch, None]:
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         document = call.request.document
         await self._think(call)
         choices = await _choices(call)
@@ -80,14 +80,15 @@ class SimulatorProvider:
                     "finish_reason": choice.finish_reason if ended else None,
                 }
                 offsets[index] += len(text)
-                chunks.append(envelope | {"choices": [part]})
+                chunks.append(Chunk.of(envelope | {"choices": [part]}))
             if chunks:
-                yield Batch(chunks)
+                await sink.write(chunks)
             if self._pause and step >= 0:
                 await self._wait(call, self._pause)
-        yield Batch([envelope | {"choices": [], "usage": _usage(call, choices).document()}], True)
+        usage = _usage(call, choices).document()
+        await sink.write([Chunk.of(envelope | {"choices": [], "usage": usage})], done=True)
 
-    async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
+    async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]:
         await self._think(call)
         document, choices = _chat_choices(body)
         return {
@@ -105,7 +106,7 @@ class SimulatorProvider:
             "usage": _chat_usage(document, choices).document(),
         }
 
-    async def stream_chat(self, call: Call, body: bytes) -> AsyncIterator[Batch]:
+    async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None:
         await self._think(call)
         document, choices = _chat_choices(body)
         envelope = _envelope(call) | {"object": "chat.completion.chunk"}
@@ -119,20 +120,20 @@ class SimulatorProvider:
                         "logprobs": _chat_logprobs(document, tokens),
                         "finish_reason": choice.finish_reason if ended else None,
                     }
-                    yield Batch([envelope | {"choices": [part]}])
+                    await sink.write([Chunk.of(envelope | {"choices": [part]})])
             if self._pause:
                 await self._wait(call, self._pause)
         usage = _chat_usage(document, choices).document()
-        yield Batch([envelope | {"choices": [], "usage": usage}], True)
+        await sink.write([Chunk.of(envelope | {"choices": [], "usage": usage})], done=True)
 
     async def aclose(self) -> None:
         return
 
-    async def _wait(self, call: Call, seconds: float) -> None:
+    async def _wait(self, call: UpstreamCall, seconds: float) -> None:
         call.waited += seconds
         await asyncio.sleep(seconds)
 
-    async def _think(self, call: Call) -> None:
+    async def _think(self, call: UpstreamCall) -> None:
         call.attempts += 1
         if self._latency:
             await self._wait(call, self._latency)
@@ -140,7 +141,7 @@ class SimulatorProvider:
             raise UpstreamOverloaded("The simulator fails at the rate it was configured to.")
 
 
-async def _choices(call: Call) -> list[Choice]:
+async def _choices(call: UpstreamCall) -> list[Choice]:
     """Every choice of a request; the loop gets its turn in between."""
     request = call.request
     choices: list[Choice] = []
@@ -159,7 +160,7 @@ def _step(choice: Choice, step: int) -> tuple[list[Token], bool]:
     return choice.generated[step : step + 1], step == len(choice.generated)
 
 
-def _envelope(call: Call) -> dict[str, Any]:
+def _envelope(call: UpstreamCall) -> dict[str, Any]:
     name = call.model if "simulator" in call.model else f"simulator/{call.model}"
     seed = orjson.dumps([time(), call.model, id(call)])
     return {
@@ -170,7 +171,7 @@ def _envelope(call: Call) -> dict[str, Any]:
     }
 
 
-def _usage(call: Call, choices: list[Choice]) -> Usage:
+def _usage(call: UpstreamCall, choices: list[Choice]) -> Usage:
     prompt = sum(
         len(prompt if isinstance(prompt, list) else tokens_of(prompt))
         for prompt in call.request.prompts

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from app.caching.plans import CachePlan, Where
 from app.core.cache_control import Wishes
+from app.core.call import Call
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError
-from app.core.exchange import Exchange
 from app.core.stored_answer import Stored
 
 if TYPE_CHECKING:
-    from app.caching.question import Question
+    from app.caching.query import SemanticQuery
 
 
 def is_outage(status: int) -> bool:
@@ -23,28 +23,26 @@ def is_outage(status: int) -> bool:
     return status >= 500 or status == 429
 
 
-class Asked:
+class CacheLookup:
     """What was asked and what was found. Times are the store's, in milliseconds.
 
-    ``missing`` are the places of the prompts without a fresh answer.
+    ``entries`` stand in the order of the prompts; ``missing`` are the positions of the prompts
+    without a fresh answer. ``from_local`` says that the entries come from this worker's own cache,
+    ``epoch`` is that cache's, before anything was looked up.
     """
 
-    def __init__(self, exchange: Exchange, plan: CachePlan, wishes: Wishes, where: Where) -> None:
-        request = exchange.request
-        assert request is not None
-        self.exchange = exchange
+    def __init__(self, call: Call, plan: CachePlan, directives: Wishes, where: Where) -> None:
+        self.call = call
         self.plan = plan
-        self.wishes = wishes
+        self.directives = directives
         self.where = where
         self.place = where.place
-        self.request: CompletionRequest = request
-        self.include_usage = request.include_usage
-        self.continuous_usage = request.stream_options.get("continuous_usage_stats") is True
+        self.request: CompletionRequest = call.request
         self.now = 0
         self.looked_at = 0.0  # monotonic seconds of the last lookup
-        self.from_shelf = False
-        self.question: Question | None = None  # what may be answered by meaning
-        self.epoch = 0  # of the shelf, before anything was looked up
+        self.from_local = False
+        self.epoch = 0
+        self.query: SemanticQuery | None = None  # what may be answered by meaning
         self.entries: Sequence[Stored | None] = ()
         self.digests = []
 
@@ -59,64 +57,75 @@ class Asked:
         self.missing = list(range(len(digests)))
 
     @property
-    def keeps(self) -> bool:
+    def storable(self) -> bool:
         """Whether a new answer may be kept at all: if not, nobody should fetch one to renew it."""
-        ttl = self.wishes.ttl
-        return self.wishes.write and ttl != 0 and (ttl is not None or bool(self.plan.ttl))
+        ttl = self.directives.ttl
+        return self.directives.write and ttl != 0 and (ttl is not None or bool(self.plan.ttl))
 
     @property
-    def may_share(self) -> bool:
+    def may_coalesce(self) -> bool:
         """Whether this request may lead or follow a flight."""
-        wishes = self.wishes
+        directives = self.directives
         return (
-            wishes.read
-            and wishes.write
-            and not wishes.only_if_cached
-            and not self.continuous_usage
+            directives.read
+            and directives.write
+            and not directives.only_if_cached
+            and not self.request.continuous_usage
             and self.plan.may_coalesce(self.request)
         )
 
     @property
     def flight_digest(self) -> bytes:
         """What a call for the missing prompts is found by."""
-        missing = [self.digests[place] for place in self.missing]
+        missing = [self.digests[position] for position in self.missing]
         if len(missing) == 1:
             return missing[0]
         return blake2b(b"".join(missing), digest_size=32).digest()
 
+    @property
+    def partial(self) -> bool:
+        """Whether some of the prompts have a fresh answer and others not."""
+        return len(self.missing) < len(self.digests)
+
     def found(self, now: int, entries: Sequence[Stored | None]) -> None:
-        """Take the outcome of a lookup."""
+        """Take the outcome of a look into the store."""
         self.now, self.entries, self.looked_at = now, entries, monotonic()
         self.missing = [
-            place
-            for place, entry in enumerate(entries)
+            position
+            for position, entry in enumerate(entries)
             if entry is None or not self.is_fresh(entry)
         ]
 
     def is_fresh(self, entry: Stored) -> bool:
         """Whether an entry may answer this request now."""
-        age = self.wishes.max_age
+        age = self.directives.max_age
         return self.now < entry.fresh and (age is None or self.now - entry.stored <= age * 1000)
 
     @property
-    def known(self) -> dict[int, bytes]:
-        """The fresh answers, by place."""
+    def fresh(self) -> dict[int, Stored]:
+        """The fresh entries by position."""
         missing = set(self.missing)
         return {
-            place: entry.body
-            for place, entry in enumerate(self.entries)
-            if entry is not None and place not in missing
+            position: entry
+            for position, entry in enumerate(self.entries)
+            if entry is not None and position not in missing
         }
+
+    @property
+    def known(self) -> dict[int, bytes]:
+        """The fresh plain answers by position."""
+        return {position: entry.body for position, entry in self.fresh.items()}
 
     def all_within(self, *, error: bool) -> list[Stored] | None:
         """Every answer, fresh or stale: for now, or because a new one cannot be had."""
         whole = []
-        for place, entry in enumerate(self.entries):
+        for position, entry in enumerate(self.entries):
             if entry is None:
                 return None
             until = entry.on_error if error else entry.revalidate
             # A caller who names an age does not want an older one, whatever the reason.
-            if place in self.missing and (self.now >= until or self.wishes.max_age is not None):
+            too_old = self.now >= until or self.directives.max_age is not None
+            if position in self.missing and too_old:
                 return None
             whole.append(entry)
         return whole
@@ -127,12 +136,12 @@ class Asked:
             return self.all_within(error=True)
         return None
 
-    def ask_for_missing(self) -> None:
-        """From here on the request is for the missing prompts only, and in the house form."""
-        if len(self.missing) < len(self.digests):
-            self.exchange.request = self.request.of_prompts(self.missing)
-        request = self.exchange.request
-        assert request is not None
-        request.bind_max_tokens = True  # what the fingerprint says must be what is asked
-        if request.stream and not self.continuous_usage:
-            request.stream_options = {**request.stream_options, "include_usage": True}
+    def call_for_missing(self) -> Call:
+        """The call to make: for the missing prompts only, and as the fingerprint says it is."""
+        request = self.request.of_prompts(self.missing) if self.partial else self.request
+        return self.call.with_request(request.bound())
+
+    def set_status(self, status: str) -> None:
+        """Say what the cache did (``hit``, ``miss`` …), to the caller and in the record."""
+        self.call.outcome.cache = status
+        self.call.reply_headers.append((b"x-headgate-cache", status.encode()))

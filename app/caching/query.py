@@ -1,4 +1,4 @@
-"""One request as it may be answered by meaning: what is compared, and all that must be equal."""
+"""One request as the semantic cache sees it: what is compared, and all that must be equal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from app.caching.asked import Asked
+from app.caching.lookup import CacheLookup
 from app.caching.meaning_plan import MeaningPlan
 from app.caching.plans import is_sampled
 from app.core.canonical import Form, canonical
@@ -28,19 +28,19 @@ class Match(NamedTuple):
     similarity: float | None = None
 
 
-class Question:
+class SemanticQuery:
     """What a request asks, beside everything that it fixes.
 
     ``would_be`` is a match that was found but not served, ``refused`` one that the guard vetoed and
     the veto: when our own answer arrives, both are compared with it for nothing.
     """
 
-    def __init__(self, asked: Asked, plan: MeaningPlan, text: str, form: Form) -> None:
-        self.asked = asked
+    def __init__(self, lookup: CacheLookup, plan: MeaningPlan, text: str, form: Form) -> None:
+        self.lookup = lookup
         self.plan = plan
         self.text = text
         self.form = form
-        self.partition = asked.where.partition(asked.request, plan.also)
+        self.partition = lookup.where.partition(lookup.request, plan.also)
         # A prompt may hold half of a surrogate pair's escape; UTF-8 cannot say it.
         said = form.key.encode(errors="surrogatepass")
         self.key = blake2b(self.partition + said, digest_size=32).digest()
@@ -50,34 +50,34 @@ class Question:
 
     @property
     def tenant(self) -> str:
-        return self.asked.place.tenant
+        return self.lookup.place.tenant
 
     @property
     def digest(self) -> bytes:
         """The exact fingerprint of what was asked."""
-        return self.asked.digests[0]
+        return self.lookup.digests[0]
 
 
-def question_of(asked: Asked, plan: MeaningPlan) -> Question | None:
-    """The question in a request; None where it must be met exactly."""
-    request = asked.request
+def query_of(lookup: CacheLookup, plan: MeaningPlan) -> SemanticQuery | None:
+    """The query in a request; None where it must be met exactly."""
+    request = lookup.request
     if is_sampled(request) and not plan.reuse_sampled:
         return None
     text = fuzzy_text(request)
     if text is None:
         return None
     form = canonical(text)
-    return Question(asked, plan, text, form) if isinstance(form, Form) else None
+    return SemanticQuery(lookup, plan, text, form) if isinstance(form, Form) else None
 
 
-def match_headers(question: Question, match: Match) -> HeaderList:
+def match_headers(query: SemanticQuery, match: Match) -> HeaderList:
     """How an answer was found, for the caller; the id is what feedback names it by."""
     similarity = 1.0 if match.similarity is None else match.similarity
     return [
         (b"x-headgate-cache-layer", b"semantic"),
         (b"x-headgate-cache-tier", b"%d" % match.tier),
         (b"x-headgate-cache-similarity", b"%.4f" % similarity),
-        (b"x-headgate-cache-id", urlsafe_b64encode(question.digest + match.digest).rstrip(b"=")),
+        (b"x-headgate-cache-id", urlsafe_b64encode(query.digest + match.digest).rstrip(b"=")),
     ]
 
 

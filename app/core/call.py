@@ -1,0 +1,125 @@
+"""One admitted request, as the inner chain hands it on. Nothing in it is missing.
+
+After Auth there is a key and after Body a request, so the layers inside need not ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from app.core.completions import CompletionRequest
+from app.core.errors import HeaderList
+from app.core.exchange import Exchange, Outcome
+from app.core.keys import Key
+
+
+class Caller:
+    """Whoever waits for the answer. ``linger``, where it is set, is waited for before the call is
+    cancelled because its caller left."""
+
+    __slots__ = ("linger",)
+
+    def __init__(self) -> None:
+        self.linger: Callable[[], Awaitable[None]] | None = None
+
+
+class Call:
+    """A request with its key. What is passed along is frozen: a change is a copy.
+
+    ``headers`` are the caller's by lower-case name, ``header_lines`` the same as they were sent.
+    ``outcome`` is what is noted about it, ``reply_headers`` what the answer will say besides its own.
+    ``store_out`` says that the limits were decided without the store.
+    """
+
+    __slots__ = (
+        "body",
+        "caller",
+        "header_lines",
+        "headers",
+        "key",
+        "outcome",
+        "reply_headers",
+        "request",
+        "request_id",
+        "started",
+        "store_out",
+    )
+
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        started: float,
+        key: Key,
+        request: CompletionRequest,
+        headers: dict[bytes, bytes],
+        header_lines: HeaderList,
+        outcome: Outcome,
+        reply_headers: HeaderList,
+        body: bytes = b"",
+    ) -> None:
+        self.request_id = request_id
+        self.started = started
+        self.key = key
+        self.request = request
+        self.headers = headers
+        self.header_lines = header_lines
+        self.outcome = outcome
+        self.reply_headers = reply_headers
+        self.body = body
+        self.store_out = False
+        self.caller = Caller()
+
+    @classmethod
+    def of(cls, exchange: Exchange, header_lines: HeaderList) -> Call:
+        """The call in an exchange that has passed Auth and Body."""
+        assert exchange.key is not None
+        assert exchange.request is not None
+        return cls(
+            request_id=exchange.request_id,
+            started=exchange.started,
+            key=exchange.key,
+            request=exchange.request,
+            headers=exchange.headers,
+            header_lines=header_lines,
+            outcome=exchange.outcome,
+            reply_headers=exchange.reply_headers,
+            body=exchange.body,
+        )
+
+    def with_request(self, request: CompletionRequest) -> Call:
+        """The same call for another request, such as the part of a batch that is not cached."""
+        call = Call(
+            request_id=self.request_id,
+            started=self.started,
+            key=self.key,
+            request=request,
+            headers=self.headers,
+            header_lines=self.header_lines,
+            outcome=self.outcome,
+            reply_headers=self.reply_headers,
+            body=self.body,
+        )
+        call.store_out = self.store_out
+        call.caller = self.caller
+        return call
+
+    def background(self, kind: str, key: Key | None = None) -> Call:
+        """The same request on its own, with an outcome of its own that says ``kind``.
+
+        No caller waits for it. ``key`` pays where it is not the caller's.
+        """
+        call = Call(
+            request_id=self.request_id,
+            started=perf_counter(),
+            key=key or self.key,
+            request=self.request,
+            headers=self.headers,
+            header_lines=self.header_lines,
+            outcome=Outcome(),
+            reply_headers=[],
+        )
+        call.outcome.alias = self.outcome.alias
+        call.outcome.cache = kind
+        return call

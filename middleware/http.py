@@ -1,0 +1,160 @@
+"""How is it answered over HTTP? The one door between ASGI and the typed chain behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from app.core import sse
+from app.core.asgi import (
+    STREAM_HEADERS,
+    Receive,
+    Scope,
+    Send,
+    body_message,
+    error_messages,
+    header_text,
+    json_messages,
+    start_message,
+)
+from app.core.call import Call
+from app.core.completion_answer import Answer
+from app.core.errors import GatewayError, UpstreamError
+from app.core.exchange import CLIENT_CLOSED_REQUEST, exchange_of
+from app.core.pricing import dollars_text
+from app.core.reply import Chunk, Handler, Origin, StreamEnd
+from app.departure import PATIENCE_SECONDS, CallerGone, DisconnectGuard
+from app.patience import Patience
+
+
+class Http:
+    """An ASGI application over a handler: encodes its answer, answers what it raises.
+
+    The call is cancelled when its caller leaves, and when the caller of a stream reads nothing for
+    ``send_timeout`` seconds.
+    """
+
+    def __init__(self, handler: Handler, *, send_timeout: float) -> None:
+        self._handler = handler
+        self._patience = Patience(PATIENCE_SECONDS)
+        self._stall = Patience(send_timeout)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Http:
+        """Itself, because Litestar copies what it is given, with everything behind it."""
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call.of(exchange_of(scope), scope["headers"])
+        guard = DisconnectGuard(receive, self._patience, call.caller)
+        reply = HttpReply(call, send, guard, self._stall)
+        try:
+            with guard:
+                try:
+                    await self._handler(call, reply)
+                except GatewayError as error:
+                    await reply.refuse(error)
+        except CallerGone:
+            outcome = call.outcome
+            outcome.status, outcome.error_code = CLIENT_CLOSED_REQUEST, "client_closed_request"
+
+
+class HttpReply:
+    """The reply writer at the caller's end: the shape, the headers and the usage that it asked for."""
+
+    __slots__ = ("_begun", "_call", "_first", "_guard", "_null_usage", "_send", "_stall", "_usage")
+
+    def __init__(self, call: Call, send: Send, guard: DisconnectGuard, stall: Patience) -> None:
+        self._call = call
+        self._send = send
+        self._guard = guard
+        self._stall = stall
+        request = call.request
+        self._usage = request.include_usage
+        # Every chunk of a stream that ends with usage has the member, as OpenAI's have.
+        self._null_usage = request.include_usage and not request.continuous_usage
+        self._begun = False
+        self._first: Chunk | None = None  # its envelope is the whole stream's
+
+    async def answer(self, origin: Origin, answer: Answer) -> None:
+        call, outcome = self._call, self._call.outcome
+        self._name(origin)
+        if outcome.cost is not None:
+            cost = dollars_text(outcome.cost).encode()
+            call.reply_headers.append((b"x-headgate-cost-usd", cost))
+        if outcome.text is not None:
+            outcome.text.append(answer.body.decode(errors="replace"))
+        start, body = json_messages(200, answer.body)
+        await self._send(start)
+        self._guard.answered()
+        await self._send(body)
+
+    async def begin(self, origin: Origin) -> None:
+        self._begun = True
+        self._name(origin)
+        await self._send_in_time(start_message(200, list(STREAM_HEADERS)))
+
+    async def write(self, chunks: Sequence[Chunk]) -> None:
+        if chunks:
+            await self._send_body(self._events(chunks), more=True)
+
+    async def finish(self, end: StreamEnd, chunks: Sequence[Chunk] = ()) -> None:
+        data = self._events(chunks)
+        if self._usage:
+            data += self._usage_event(end)
+        await self._send_body(data + sse.DONE_EVENT, more=False)
+
+    async def fail(self, error: UpstreamError) -> None:
+        self._call.outcome.error_code = error.code
+        await self._send_body(sse.event(error.body()), more=False)
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Answer what the chain raised; after the beginning of a stream it is the stream's end."""
+        self._call.outcome.error_code = error.code
+        if self._begun:
+            await self._send_body(sse.event(error.body()), more=False)
+            return
+        start, body = error_messages(error)
+        await self._send(start)
+        self._guard.answered()
+        await self._send(body)
+
+    def _name(self, origin: Origin) -> None:
+        """Say who answered, in the reply's headers and in the record."""
+        call, outcome = self._call, self._call.outcome
+        outcome.provider, outcome.model = origin.provider, origin.model
+        call.reply_headers += [
+            (b"x-provider", origin.provider.encode()),
+            (b"x-model", header_text(origin.model)),
+            (b"x-headgate-attempts", b"%d" % outcome.attempts),
+        ]
+
+    def _events(self, chunks: Sequence[Chunk]) -> bytes:
+        if chunks and self._first is None:
+            self._first = chunks[0]
+        if self._null_usage:
+            return b"".join([b'data: %b,"usage":null}\n\n' % c.payload[:-1] for c in chunks])
+        return b"".join([b"data: %b\n\n" % chunk.payload for chunk in chunks])
+
+    def _usage_event(self, end: StreamEnd) -> bytes:
+        assert self._first is not None
+        envelope = self._first.document
+        head = {name: envelope[name] for name in ("id", "object", "created", "model")}
+        return sse.event(orjson.dumps({**head, "choices": [], **end.members}))
+
+    async def _send_body(self, data: bytes, *, more: bool) -> None:
+        text = self._call.outcome.text
+        if text is not None:
+            text.append(data.decode(errors="replace"))
+        if not more:
+            self._guard.answered()
+        await self._send_in_time(body_message(data, more))
+
+    async def _send_in_time(self, message: Any) -> None:
+        give_up = self._guard.give_up
+        self._stall.begin(give_up)
+        try:
+            await self._send(message)
+        finally:
+            self._stall.end(give_up)
