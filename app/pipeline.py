@@ -45,10 +45,11 @@ from app.caching.verifier import Verifier
 from app.config import Loaded
 from app.config_checks import expiry, key_digests
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.core.completions import parse
+from app.core.completions_family import COMPLETIONS
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
 from app.core.keys import Key, KeyRing, allowed_models
+from app.core.pricing import token_bound
 from app.encoders.making import make_encoders
 from app.logs import request_log
 from app.policies import Policies
@@ -133,13 +134,15 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         verifier=verifier,
         recorder=recorder(shared.usage),
     )
-    limits = RateLimit(cache, limiter=shared.limiter, plan_of=policies.limits)
-    door = Http(limits, send_timeout=float(server.send_timeout))
+    limits = RateLimit(
+        cache, limiter=shared.limiter, plan_of=policies.limits, tokens_of=token_bound
+    )
+    door = Http(limits, family=COMPLETIONS, send_timeout=float(server.send_timeout))
     completions = [
         *metered("POST", "completions", shared.usage),
         _layer(
             Body,
-            parse=parse,
+            parse=COMPLETIONS.parse,
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         ),

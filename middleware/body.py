@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.core.completions import CompletionRequest
 from app.core.errors import GatewayError, InvalidRequest, Refused
 from app.core.exchange import exchange_of
 from app.core.refusal import refuse
+from app.core.request import ModelRequest
 from app.patience import Patience
 
 
@@ -35,7 +35,7 @@ class Body:
         self,
         app: ASGIApp,
         *,
-        parse: Callable[[bytes], CompletionRequest],
+        parse: Callable[[bytes], ModelRequest],
         max_bytes: int,
         timeout: float,
     ) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from app.core.call import Call
-from app.core.completions import CompletionRequest
 from app.core.errors import GatewayError
 from app.core.keys import Key
 from app.core.pricing import dollars_text
@@ -36,7 +35,7 @@ class Budget:
         *,
         ledger: Ledger,
         plan_of: Callable[[Key, str], BudgetPlan | None],
-        bound_of: Callable[[CompletionRequest], int | None],
+        bound_of: Callable[[Any], int | None],
         on_outage: Literal["refuse", "allow"],
     ) -> None:
         self._inner = inner

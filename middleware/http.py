@@ -23,6 +23,7 @@ from app.core.call import Call
 from app.core.completion_answer import Answer
 from app.core.errors import GatewayError, UpstreamError
 from app.core.exchange import CLIENT_CLOSED_REQUEST, exchange_of
+from app.core.family import Family
 from app.core.pricing import dollars_text
 from app.core.reply import Chunk, Handler, Origin, StreamEnd
 from app.departure import PATIENCE_SECONDS, CallerGone, DisconnectGuard
@@ -36,8 +37,9 @@ class Http:
     ``send_timeout`` seconds.
     """
 
-    def __init__(self, handler: Handler, *, send_timeout: float) -> None:
+    def __init__(self, handler: Handler, *, family: Family, send_timeout: float) -> None:
         self._handler = handler
+        self._family = family
         self._patience = Patience(PATIENCE_SECONDS)
         self._stall = Patience(send_timeout)
 
@@ -46,7 +48,7 @@ class Http:
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call.of(exchange_of(scope), scope["headers"])
+        call = Call.of(exchange_of(scope), self._family, scope["headers"])
         guard = DisconnectGuard(receive, self._patience, call.caller)
         reply = HttpReply(call, send, guard, self._stall)
         try:

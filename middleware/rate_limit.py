@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from app.core.call import Call
-from app.core.completions import CompletionRequest
 from app.core.errors import GatewayError, HeaderList
 from app.core.keys import Key
 from app.core.limits import Decision, limit_headers, retry_headers
-from app.core.pricing import output_bound
 from app.core.refusal import SOON, owner_of, store_unavailable
 from app.core.reply import Handler, ReplyWriter
-from app.core.usage import estimate_prompts, estimate_text
 from cache.connection import StoreUnavailable
 from cache.limiter import Limiter, LimitPlan
 
@@ -24,14 +22,23 @@ class RateLimited(GatewayError):
 
 
 class RateLimit:
-    """Asks the limiter for the plan that ``plan_of`` gives a key and an alias."""
+    """Asks the limiter for the plan that ``plan_of`` gives a key and an alias.
+
+    ``tokens_of`` is the most tokens that a request may use.
+    """
 
     def __init__(
-        self, inner: Handler, *, limiter: Limiter, plan_of: Callable[[Key, str], LimitPlan | None]
+        self,
+        inner: Handler,
+        *,
+        limiter: Limiter,
+        plan_of: Callable[[Key, str], LimitPlan | None],
+        tokens_of: Callable[[Any], int],
     ) -> None:
         self._inner = inner
         self._limiter = limiter
         self._plan_of = plan_of
+        self._tokens_of = tokens_of
 
     async def __call__(self, call: Call, reply: ReplyWriter) -> None:
         plan = self._plan_of(call.key, call.request.model)
@@ -39,7 +46,7 @@ class RateLimit:
             await self._inner(call, reply)
             return
         try:
-            admission = await self._limiter.admit(plan, token_bound(call.request))
+            admission = await self._limiter.admit(plan, self._tokens_of(call.request))
         except StoreUnavailable:
             raise store_unavailable("limits") from None
         decision = admission.decision
@@ -52,14 +59,6 @@ class RateLimit:
         finally:
             usage = call.outcome.usage
             self._limiter.settle(plan, admission, usage.total_tokens if usage else 0)
-
-
-def token_bound(request: CompletionRequest) -> int:
-    """Tokens to reserve: the prompts (exact for ids, estimated for text) and the output bound."""
-    if request.messages is not None:
-        texts = (str(message.get("content") or "") for message in request.messages)
-        return sum(map(estimate_text, texts)) + output_bound(request)
-    return estimate_prompts(request.prompts) + output_bound(request)
 
 
 def _refusal(decision: Decision) -> GatewayError:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from app.caching.coalesced import CacheServices, CoalescedRequest
 from app.caching.delivery import deliver_stored
 from app.caching.lookup import CacheLookup
-from app.caching.plans import CachePlan, is_sampled
+from app.caching.plans import CachePlan
 from app.caching.query import Match, SemanticQuery, match_headers, query_of
 from app.caching.resolution import (
     Follower,
@@ -103,7 +103,7 @@ class ResponseCache:
         """What to do about a request's answer."""
         directives, plan, services = lookup.directives, lookup.plan, self._services
         unwanted = not (directives.read or directives.write)
-        if unwanted or (not plan.reuse_sampled and is_sampled(lookup.request)):
+        if unwanted or (not plan.reuse_sampled and lookup.request.sampled):
             return StoreDown()
         if len(lookup.call.body) < LARGE_BODY:
             lookup.digests = lookup.where.fingerprints(lookup.request)
@@ -193,7 +193,7 @@ def _lookup(call: Call, plan: CachePlan) -> CacheLookup:
         lines = [value for name, value in call.header_lines if name == b"cache-control"]
         headers = headers | {b"cache-control": b", ".join(lines)}
     directives = read_wishes(headers)
-    return CacheLookup(call, plan, directives, plan.where(directives.namespace))
+    return CacheLookup(call, plan, directives, plan.where(call.family, directives.namespace))
 
 
 def _not_cached() -> NotCached:

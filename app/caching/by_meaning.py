@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import structlog
 
-from app.caching.query import TIER_2_WORDS, Match, SemanticQuery, text_of
+from app.caching.query import TIER_2_WORDS, Match, SemanticQuery
 from app.core import evidence
 from app.core.canonical import Form, canonical
 from app.core.evidence import History, Tally, agrees, may_open, should_close
@@ -104,17 +104,17 @@ class ByMeaning:
         if vector is not None:
             near = Near(query.digest, query.text, 1.0)
             await self._meanings.keep_vector(tenant, query.partition, near, vector, until)
-        fresh = text_of(answer.body)
+        fresh = query.text_of(answer.body)
         if query.would_be is not None:
             await self.verdict(query, query.would_be, fresh)
         if query.refused is not None:
             entry, _, reason = query.refused
-            same = agrees(fresh, text_of(entry.body))
+            same = agrees(fresh, query.text_of(entry.body))
             self._add(query, "refusals_compared", veto=reason, agreed=str(same).lower())
 
     async def verdict(self, query: SemanticQuery, match: Match, fresh: str) -> None:
         """A match was compared with what the upstream says now: count it, and act on it."""
-        differs = not agrees(fresh, text_of(match.entry.body))
+        differs = not agrees(fresh, query.text_of(match.entry.body))
         plan, tenant = query.plan, query.tenant
         samples = await self._meanings.add_sample(
             tenant,
@@ -142,7 +142,7 @@ class ByMeaning:
 
     def control(self, query: SemanticQuery, served: Stored, fresh: str) -> None:
         """An exact hit was compared: how often does the model differ from itself?"""
-        differs = not agrees(fresh, text_of(served.body))
+        differs = not agrees(fresh, query.text_of(served.body))
         amounts = {"control_looked": 1, "control_differed": int(differs)}
         self._meanings.count(query.tenant, query.plan.model, amounts)
 

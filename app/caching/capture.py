@@ -6,17 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
-import orjson
-
 from app.caching.lookup import CacheLookup
-from app.core.cached_parts import Part, is_clean, merge, split
 from app.core.completion_answer import Answer
 from app.core.errors import UpstreamError
+from app.core.family import Assembly, NotAssembled, Part, View
 from app.core.reply import Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.stored_answer import Stored
-from app.core.stream_replay import Assembly, NotAssembled
-from app.core.stream_view import StreamView
-from app.core.usage import Usage, read_usage
+from app.core.usage import Usage
 from cache.flights import MAX_BYTES, Flight, SharedError
 
 AT_ONCE = 64  # chunks assembled at a stretch
@@ -57,7 +53,7 @@ class ReplyCapture:
             cost = self._lookup.call.outcome.cost or 0
             self._flight.set_origin(origin.provider, origin.model, streamed=False)
             self._flight.complete(answer.body, answer.usage, cost)
-        body = whole_body(self._lookup, answer.body)
+        body = whole_body(self._lookup, answer.body, answer.usage)
         await self._out.answer(origin, answer._replace(body=body))
 
     async def begin(self, origin: Origin) -> None:
@@ -102,12 +98,12 @@ class ReplyCapture:
         if usage is None or origin is None or not lookup.storable or origin.target != plan.target:
             return []
         body = await self.body()
-        request = self.call.request
-        if body is None or not is_clean(body, len(lookup.missing) * request.n):
+        family, request = lookup.family, self.call.request
+        if body is None or not family.is_complete(body, request):
             return []
         now = lookup.now + int((monotonic() - self._began) * 1000)
         fresh, revalidate, on_error = plan.lifetimes(lookup.directives.ttl, now)
-        parts = split(body, usage, request.prompts, request.n)
+        parts = family.split(body, usage, request)
         return [
             (
                 lookup.digests[position],
@@ -120,7 +116,7 @@ class ReplyCapture:
     async def body(self) -> bytes | None:
         """The answer as a plain one; None where it is not whole, or too large."""
         if self._body is None and self._end is not None and self._chunks:
-            self._body = await assembled(self._chunks, self._end)
+            self._body = await assembled(self._lookup.family.assembly(), self._chunks, self._end)
         return self._body
 
     def _entry(self, part: Part, origin: Origin, *times: int) -> Stored:
@@ -157,18 +153,15 @@ class ReplyCapture:
                 self._chunks += chunks
 
 
-def new_view(lookup: CacheLookup) -> StreamView:
+def new_view(lookup: CacheLookup) -> View:
     """The stream of a call for the missing prompts, as this caller gets it."""
-    return StreamView(
-        positions=lookup.missing if lookup.partial else None,
-        known=lookup.known if lookup.partial else None,
-        n=lookup.request.n,
-    )
+    if lookup.partial:
+        return lookup.family.view(lookup.request, lookup.missing, lookup.known)
+    return lookup.family.view(lookup.request, None, None)
 
 
-async def assembled(chunks: list[Chunk], end: StreamEnd) -> bytes | None:
-    """The plain answer that a stream adds up to, if it does."""
-    assembly = Assembly()
+async def assembled(assembly: Assembly, chunks: Sequence[Chunk], end: StreamEnd) -> bytes | None:
+    """The plain answer that a stream adds up to, if it does; yields to others on the way."""
     try:
         for start in range(0, len(chunks), AT_ONCE):
             assembly.add(chunks[start : start + AT_ONCE])
@@ -179,17 +172,15 @@ async def assembled(chunks: list[Chunk], end: StreamEnd) -> bytes | None:
         return None
 
 
-def whole_body(lookup: CacheLookup, body: bytes) -> bytes:
+def whole_body(lookup: CacheLookup, body: bytes, usage: Usage) -> bytes:
     """The plain answer to all prompts, from one to the missing ones and what is known."""
     known = lookup.known
     if not known:
         return body
-    n = lookup.request.n
-    usage = read_usage(orjson.loads(body)["usage"]) or Usage(0, 0)
-    prompts = [lookup.request.prompts[position] for position in lookup.missing]
-    fresh = split(body, usage, prompts, n)
+    family, request = lookup.family, lookup.request
+    fresh = family.split(body, usage, request.of_prompts(lookup.missing))
     bodies = {position: part.body for position, part in zip(lookup.missing, fresh, strict=True)}
-    return merge(known | bodies, len(lookup.digests), n, lookup.missing[0])
+    return family.merge(known | bodies, request, lookup.missing[0])
 
 
 def shared_error(error: BaseException | None) -> SharedError | None:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from app.caching.capture import assembled, new_view, whole_body
 from app.caching.lookup import CacheLookup
-from app.core.cached_parts import merge
 from app.core.completion_answer import Answer
 from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
+from app.core.family import Diverged, View
 from app.core.reply import Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.stored_answer import Stored
-from app.core.stream_replay import replay
-from app.core.stream_view import Diverged, StreamView
 from app.core.usage import Usage
 from cache.flights import MAX_BYTES, Flight, Lagged, SharedError
 
@@ -40,7 +38,7 @@ def bodies_merged(lookup: CacheLookup, entries: Sequence[Stored]) -> bytes:
     if len(entries) == 1:
         return entries[0].body
     bodies = {position: entry.body for position, entry in enumerate(entries)}
-    return merge(bodies, len(entries), lookup.request.n, 0)
+    return lookup.family.merge(bodies, lookup.request, 0)
 
 
 async def deliver_stored(
@@ -64,7 +62,7 @@ async def deliver_stored(
     origin = Origin(first.provider, first.model)
     if call.request.stream:
         call.reply_headers.append(_FREE)
-        chunks, end = replay(body)
+        chunks, end = lookup.family.replay(body)
         await reply.begin(origin)
         await reply.finish(end, chunks)
     else:
@@ -77,7 +75,7 @@ class Delivery:
     def __init__(self, lookup: CacheLookup, reply: ReplyWriter) -> None:
         self._lookup = lookup
         self._reply = reply
-        self._view: StreamView | None = None
+        self._view: View | None = None
         self._positions: list[int] = []
         self._sent: list[Chunk] | None = []  # None: more than can be kept to go on from
         self._size = 0
@@ -114,7 +112,7 @@ class Delivery:
             if completed is None:
                 return False
             if completed.body is not None:
-                again, end = replay(completed.body)
+                again, end = self._lookup.family.replay(completed.body)
                 await self._finish(view, again, end, flight, coalesced)
             elif completed.end is not None:
                 await self._finish(view, (), completed.end, flight, coalesced)
@@ -128,7 +126,7 @@ class Delivery:
         """Go on from what is kept by now. Raises CannotFollow."""
         view = self._resumed()
         try:
-            chunks, end = replay(bodies_merged(self._lookup, entries))
+            chunks, end = self._lookup.family.replay(bodies_merged(self._lookup, entries))
             await self._reply.finish(view.end(end), view.take(chunks))
         except Diverged:
             raise CannotFollow from None
@@ -146,7 +144,7 @@ class Delivery:
         elif self._sent is not None:
             self._sent += chunks
 
-    def _resumed(self) -> StreamView:
+    def _resumed(self) -> View:
         if self._view is None:
             self._view = new_view(self._lookup)
             self._positions = self._lookup.missing
@@ -174,13 +172,13 @@ class Delivery:
             return False
         body = completed.body
         if body is None and completed.end is not None and flight.joinable:
-            body = await assembled(flight.chunks(), completed.end)
+            body = await assembled(self._lookup.family.assembly(), flight.chunks(), completed.end)
         if body is None:
             raise CannotFollow
         self._lookup.set_status("coalesced")
         self._lookup.call.outcome.cost = 0
         origin = Origin(flight.provider or "", flight.model or "")
-        answer = Answer(whole_body(self._lookup, body), origin.model, Usage(0, 0))
+        answer = Answer(whole_body(self._lookup, body, completed.usage), origin.model, Usage(0, 0))
         await self._reply.answer(origin, answer)
         return True
 
@@ -190,7 +188,7 @@ class Delivery:
 
     async def _finish(
         self,
-        view: StreamView,
+        view: View,
         chunks: Sequence[Chunk],
         end: StreamEnd,
         flight: Flight,

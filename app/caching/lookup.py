@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from app.caching.plans import CachePlan, Where
 from app.core.cache_control import Wishes
 from app.core.call import Call
-from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError
 from app.core.stored_answer import Stored
 
@@ -37,7 +36,8 @@ class CacheLookup:
         self.directives = directives
         self.where = where
         self.place = where.place
-        self.request: CompletionRequest = call.request
+        self.request = call.request
+        self.family = call.family
         self.now = 0
         self.looked_at = 0.0  # monotonic seconds of the last lookup
         self.from_local = False

@@ -9,24 +9,24 @@ from typing import NamedTuple
 import orjson
 
 from app.caching.meaning_plan import MeaningPlan, model_place
-from app.core.completions import CompletionRequest
-from app.core.fingerprint import Fingerprinter, Scope
+from app.core.family import Family
+from app.core.fingerprint import Scope
 from app.core.keys import Key, digest_of
 from app.core.pricing import Price
+from app.core.request import ModelRequest
 from app.encoders.base import Encoder
 from app.prices import price_of
 from app.settings import Cache, Model, OpenAIProvider, Settings, Target
 from cache.responses import Place
 
-FAMILY = "completions"
 MAX_PLACES = 10_000  # callers choose namespaces
 
 
 class Where(NamedTuple):
     """Under what, and where in the store, a request's answers stand."""
 
-    fingerprints: Callable[[CompletionRequest], list[bytes]]
-    partition: Callable[[CompletionRequest, str], bytes]
+    fingerprints: Callable[[ModelRequest], list[bytes]]
+    partition: Callable[[ModelRequest, str], bytes]
     place: Place
 
 
@@ -62,32 +62,31 @@ class CachePlan:
         self._alias = alias
         self._normalize = cache.normalize
         self._targets = [_identity(target, model, settings) for target in model.targets]
-        self._places: dict[str, Where] = {}
+        self._places: dict[tuple[str, str], Where] = {}
 
-    def where(self, namespace: str) -> Where:
-        """The place of a namespace."""
-        found = self._places.get(namespace)
+    def where(self, family: Family, namespace: str) -> Where:
+        """Where the answers of a family stand in a namespace."""
+        found = self._places.get((family.name, namespace))
         if found is None:
             if len(self._places) >= MAX_PLACES:
                 self._places.clear()
-            fingerprinter = Fingerprinter(
+            fingerprinter = family.fingerprints(
                 scope=self._scope,
                 namespace=namespace,
-                family=FAMILY,
                 alias=self._alias,
                 targets=self._targets,
                 normalize=self._normalize,
             )
             place = Place.of(self._scope.tenant, self._alias, namespace)
-            found = self._places[namespace] = Where(
+            found = self._places[family.name, namespace] = Where(
                 fingerprinter.of, fingerprinter.partition, place
             )
         return found
 
-    def may_coalesce(self, request: CompletionRequest) -> bool:
+    def may_coalesce(self, request: ModelRequest) -> bool:
         """Whether others may have the answer while it is being made."""
         if self._coalesce == "deterministic":
-            return not is_sampled(request)
+            return not request.sampled
         return self._coalesce == "all"
 
     def lifetimes(self, ttl: int | None, now: int) -> tuple[int, int, int]:
@@ -143,12 +142,6 @@ def _meaning(alias: str, model: Model, encoders: Mapping[str, Encoder]) -> Meani
         return None
     encoder = encoders[semantic.encoder] if semantic.encoder is not None else None
     return MeaningPlan.of(alias, semantic, encoder)
-
-
-def is_sampled(request: CompletionRequest) -> bool:
-    """Whether the same request, asked again, is meant to give another answer."""
-    document = request.document
-    return "seed" not in document and document.get("temperature", 1) != 0
 
 
 def _scope(cache: Cache, key: Key) -> Scope:

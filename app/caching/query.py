@@ -6,14 +6,10 @@ from base64 import urlsafe_b64encode
 from hashlib import blake2b
 from typing import NamedTuple
 
-import orjson
-
 from app.caching.lookup import CacheLookup
 from app.caching.meaning_plan import MeaningPlan
-from app.caching.plans import is_sampled
 from app.core.canonical import Form, canonical
 from app.core.errors import HeaderList
-from app.core.meaning import fuzzy_text
 from app.core.stored_answer import Stored
 
 TIER_2_WORDS = 60
@@ -48,6 +44,10 @@ class SemanticQuery:
         self.would_be: Match | None = None
         self.refused: tuple[Stored, bytes, str] | None = None
 
+    def text_of(self, body: bytes) -> str:
+        """What of a plain answer is compared."""
+        return self.lookup.family.answer_text(body)
+
     @property
     def tenant(self) -> str:
         return self.lookup.place.tenant
@@ -61,9 +61,9 @@ class SemanticQuery:
 def query_of(lookup: CacheLookup, plan: MeaningPlan) -> SemanticQuery | None:
     """The query in a request; None where it must be met exactly."""
     request = lookup.request
-    if is_sampled(request) and not plan.reuse_sampled:
+    if request.sampled and not plan.reuse_sampled:
         return None
-    text = fuzzy_text(request)
+    text = lookup.family.semantic_text(request)
     if text is None:
         return None
     form = canonical(text)
@@ -79,9 +79,3 @@ def match_headers(query: SemanticQuery, match: Match) -> HeaderList:
         (b"x-headgate-cache-similarity", b"%.4f" % similarity),
         (b"x-headgate-cache-id", urlsafe_b64encode(query.digest + match.digest).rstrip(b"=")),
     ]
-
-
-def text_of(body: bytes) -> str:
-    """The text of a plain answer's first choice."""
-    text = orjson.loads(body)["choices"][0]["text"]
-    return text if isinstance(text, str) else ""

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from random import random
+from typing import Any
 
 from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.capture import ReplyCapture
 from app.caching.lookup import CacheLookup
 from app.caching.meaning_plan import MeaningPlan
-from app.caching.query import Match, SemanticQuery, query_of, text_of
+from app.caching.query import Match, SemanticQuery, query_of
 from app.core.budgets import Budget
 from app.core.call import Call
-from app.core.completions import CompletionRequest
 from app.core.errors import GatewayError
 from app.core.keys import GATEWAY, Key
 from app.core.reply import DISCARD, Handler
@@ -38,7 +38,7 @@ class Verifier:
         by_meaning: ByMeaning,
         background: Background,
         ledger: Ledger,
-        bound_of: Callable[[CompletionRequest], int | None],
+        bound_of: Callable[[Any], int | None],
         recorder: Callable[[Call], None],
     ) -> None:
         self._upstream = upstream
@@ -103,4 +103,4 @@ class Verifier:
             outcome.cache = "shadow"
             self._recorder(call)
         body = await capture.body()
-        return text_of(body) if body is not None else None
+        return lookup.family.answer_text(body) if body is not None else None

@@ -6,24 +6,18 @@ By the index rule: choice ``prompt x n + i`` belongs to that prompt. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import orjson
 
 from app.core.completions import Prompt
+from app.core.family import Part
 from app.core.usage import Usage, estimate_prompts
 
 # What the servers that we know say of a choice that came to its own end. Whatever else one says
 # (content_filter, abort, error), nobody else should get it.
 _FINISHED = frozenset({"stop", "length", "eos", "eos_token", "stop_sequence", "max_tokens"})
-
-
-class Part(NamedTuple):
-    """The plain answer to one prompt, and what it used."""
-
-    body: bytes
-    usage: Usage
 
 
 class _Choice(msgspec.Struct):

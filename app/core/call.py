@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-from app.core.completions import CompletionRequest
 from app.core.errors import HeaderList
 from app.core.exchange import Exchange, Outcome
+from app.core.family import Family
 from app.core.keys import Key
+from app.core.request import ModelRequest
 
 
 class Caller:
@@ -35,6 +36,7 @@ class Call:
     __slots__ = (
         "body",
         "caller",
+        "family",
         "header_lines",
         "headers",
         "key",
@@ -52,7 +54,8 @@ class Call:
         request_id: str,
         started: float,
         key: Key,
-        request: CompletionRequest,
+        family: Family,
+        request: ModelRequest,
         headers: dict[bytes, bytes],
         header_lines: HeaderList,
         outcome: Outcome,
@@ -62,6 +65,7 @@ class Call:
         self.request_id = request_id
         self.started = started
         self.key = key
+        self.family = family
         self.request = request
         self.headers = headers
         self.header_lines = header_lines
@@ -72,7 +76,7 @@ class Call:
         self.caller = Caller()
 
     @classmethod
-    def of(cls, exchange: Exchange, header_lines: HeaderList) -> Call:
+    def of(cls, exchange: Exchange, family: Family, header_lines: HeaderList) -> Call:
         """The call in an exchange that has passed Auth and Body."""
         assert exchange.key is not None
         assert exchange.request is not None
@@ -80,6 +84,7 @@ class Call:
             request_id=exchange.request_id,
             started=exchange.started,
             key=exchange.key,
+            family=family,
             request=exchange.request,
             headers=exchange.headers,
             header_lines=header_lines,
@@ -88,12 +93,13 @@ class Call:
             body=exchange.body,
         )
 
-    def with_request(self, request: CompletionRequest) -> Call:
+    def with_request(self, request: ModelRequest) -> Call:
         """The same call for another request, such as the part of a batch that is not cached."""
         call = Call(
             request_id=self.request_id,
             started=self.started,
             key=self.key,
+            family=self.family,
             request=request,
             headers=self.headers,
             header_lines=self.header_lines,
@@ -114,6 +120,7 @@ class Call:
             request_id=self.request_id,
             started=perf_counter(),
             key=key or self.key,
+            family=self.family,
             request=self.request,
             headers=self.headers,
             header_lines=self.header_lines,

@@ -115,6 +115,11 @@ class CompletionRequest:
         return self.stream_options.get("continuous_usage_stats") is True
 
     @property
+    def sampled(self) -> bool:
+        """Whether the same request, asked again, is meant to give another answer."""
+        return "seed" not in self.document and self.document.get("temperature", 1) != 0
+
+    @property
     def choices(self) -> int:
         """How many choices a whole answer has."""
         return max(1, len(self.prompts)) * self.n

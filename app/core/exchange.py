@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.core.completions import CompletionRequest
 from app.core.errors import HeaderList
+from app.core.request import ModelRequest
 from app.core.usage import Usage
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Exchange:
         self.started = started
         self.key: Key | None = None
         self.body = b""
-        self.request: CompletionRequest | None = None
+        self.request: ModelRequest | None = None
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from app.core.completions import CompletionRequest, Prompt
-from app.core.usage import Usage
+from app.core.usage import Usage, estimate_prompts, estimate_text
 
 NANO = 10**9
 MILLION = 10**6
@@ -48,6 +48,14 @@ def dollars_text(nano: int) -> str:
     sign, nano = ("-", -nano) if nano < 0 else ("", nano)
     whole, rest = divmod(nano, NANO)
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".")
+
+
+def token_bound(request: CompletionRequest) -> int:
+    """Tokens to reserve: the prompts (exact for ids, estimated for text) and the output bound."""
+    if request.messages is not None:
+        texts = (str(message.get("content") or "") for message in request.messages)
+        return sum(map(estimate_text, texts)) + output_bound(request)
+    return estimate_prompts(request.prompts) + output_bound(request)
 
 
 def output_bound(request: CompletionRequest) -> int:

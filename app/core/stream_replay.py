@@ -6,11 +6,12 @@ Chunks carry no usage; how the stream ended says what it used (see ``app.core.re
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from app.core.completion_answer import OBJECT
+from app.core.family import NotAssembled, Replay
 from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage, read_usage
 
@@ -20,17 +21,6 @@ PIECE_TOKENS = 64
 
 _ENVELOPE = ("id", "object", "created", "model")
 _CHOICE = frozenset({"text", "index", "logprobs", "finish_reason"})
-
-
-class NotAssembled(ValueError):
-    """These chunks do not add up to one plain answer."""
-
-
-class Replay(NamedTuple):
-    """A whole stream."""
-
-    chunks: list[Chunk]
-    end: StreamEnd
 
 
 def replay(body: bytes) -> Replay:
@@ -88,7 +78,7 @@ def _by_token(text: str, logprobs: dict[str, Any]) -> list[tuple[str, dict[str, 
     return pieces
 
 
-class Assembly:
+class CompletionAssembly:
     """Adds up the chunks of one stream to the plain answer.
 
     ``add`` and ``body`` raise NotAssembled where that cannot be done without guessing.

@@ -11,16 +11,13 @@ from typing import Any
 
 import orjson
 
+from app.core.family import Diverged
 from app.core.reply import Chunk, StreamEnd
 from app.core.stream_replay import replay
 from app.core.usage import Usage, read_usage
 
 
-class Diverged(Exception):
-    """A call that was taken over gives another text than the one already sent."""
-
-
-class StreamView:
+class CompletionView:
     """Shapes one caller's stream.
 
     ``positions`` are the positions in the caller's batch of the prompts that the stream answers, and

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import time
-from typing import Any
+from typing import Any, cast
 
 from app.core.call import Call
 from app.core.completion_answer import Answer
 from app.core.completion_stream import StreamShaper
+from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.exchange import Outcome
 from app.core.reply import Chunk, Origin, ReplyWriter
@@ -28,7 +29,7 @@ class Upstream:
         route = self._router.resolve(call.request.model, call.key.models)
         outcome = call.outcome
         outcome.provider, outcome.model = outcome.target = route.provider, route.model
-        provider, request = completions_of(route, call.request)
+        provider, request = completions_of(route, cast("CompletionRequest", call.request))
         headers = forwarded_headers(call) if route.forward_headers else []
         asked = UpstreamCall(request, route.model, headers)
         try:
