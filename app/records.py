@@ -8,13 +8,18 @@ from typing import Any, Protocol
 from app.core.call import Call
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange
 from app.core.pricing import dollars_text
-from cache.usage import UsageLog
 
 
 class RequestLog(Protocol):
     """Takes the facts of one finished request."""
 
     def __call__(self, event: str, **facts: Any) -> Any: ...
+
+
+class UsageSink(Protocol):
+    """Takes what a known key did; ``now`` is unix seconds."""
+
+    def add(self, record: dict[str, Any], now: float) -> None: ...
 
 
 class Recorder:
@@ -24,7 +29,7 @@ class Recorder:
     """
 
     def __init__(
-        self, *, log: RequestLog, log_prompts: bool = False, usage: UsageLog | None = None
+        self, *, log: RequestLog, log_prompts: bool = False, usage: UsageSink | None = None
     ) -> None:
         self._log = log
         self._usage = usage

@@ -20,7 +20,6 @@ from app.core.usage import Usage
 from cache import names
 from cache.connection import Store, script
 from cache.flights import MAX_BYTES, Flight, Flights, SharedError, worker_of
-from cache.responses import FLIGHT_LEASE_MS
 
 BEAT_SECONDS = 0.25
 SILENCE_SECONDS = 1.0  # after which the other side counts as gone; less than the lease
@@ -166,7 +165,7 @@ class Relay:
 
     def _hold_on(self, flight: Flight, now: float) -> None:
         key = names.flight(flight.tenant, flight.digest.hex())
-        self._store.tell(self._hold, [key], [flight.id, FLIGHT_LEASE_MS])
+        self._store.tell(self._hold, [key], [flight.id, names.FLIGHT_LEASE_MS])
         for worker, remote in list(self._remotes.get(flight.id, {}).items()):
             if now - remote.heard > SILENCE_SECONDS:
                 self._gone(flight, worker)

@@ -50,6 +50,9 @@ def answer(tenant: str, digest: str) -> str:
     return f"{VERSION}:{{{everyone(tenant)}}}:answer:{digest}"
 
 
+FLIGHT_LEASE_MS = 1500  # how long a flight stands that its leader does not hold on to
+
+
 def flight(tenant: str, digest: str) -> str:
     """Who asks the upstream for an answer right now."""
     return f"{VERSION}:{{{everyone(tenant)}}}:flight:{digest}"

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from app.core.stored_answer import Stored, Undecodable, decode, encode
 from cache import names
 from cache.connection import Store, script
+from cache.names import FLIGHT_LEASE_MS
 
-FLIGHT_LEASE_MS = 1500
 ENTRIES_AT_ONCE = 64
 BYTES_AT_ONCE = 512 << 10
 EVERYTHING = "*"

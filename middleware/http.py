@@ -20,12 +20,11 @@ from app.core.asgi import (
     start_message,
 )
 from app.core.call import Call
-from app.core.completion_answer import Answer
 from app.core.errors import GatewayError, UpstreamError
 from app.core.exchange import CLIENT_CLOSED_REQUEST, exchange_of
 from app.core.family import Family
 from app.core.pricing import dollars_text
-from app.core.reply import Chunk, Handler, Origin, StreamEnd
+from app.core.reply import Answer, Chunk, Handler, Origin, StreamEnd
 from app.departure import PATIENCE_SECONDS, CallerGone, DisconnectGuard
 from app.patience import Patience
 

@@ -61,7 +61,7 @@ class ByMeaning:
         query.vector = vector = await self._vector(query)
         if vector is None:
             return None
-        threshold = max(plan.threshold, lookup.directives.threshold or 0)
+        threshold = max(plan.threshold, lookup.threshold)
         near = await self._meanings.near(query.tenant, query.partition, vector, lookup.now)
         for one in near:
             if one.similarity < threshold:
@@ -88,7 +88,7 @@ class ByMeaning:
     async def _entry(self, query: SemanticQuery, digest: bytes) -> Stored | None:
         """The fresh entry of a fingerprint, unless it is banned here."""
         lookup = query.lookup
-        age = lookup.directives.max_age
+        age = lookup.max_age
         found = await self._responses.look_up(lookup.place, [digest], max_age=age)
         [entry] = found.entries
         if entry is None or not lookup.is_fresh(entry):

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from time import monotonic
 
 from app.caching.lookup import CacheLookup
-from app.core.completion_answer import Answer
 from app.core.errors import UpstreamError
 from app.core.family import Assembly, NotAssembled, Part, View
-from app.core.reply import Chunk, Origin, ReplyWriter, StreamEnd
+from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.stored_answer import Stored
 from app.core.usage import Usage
 from cache.flights import MAX_BYTES, Flight, SharedError

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from app.caching.capture import assembled, new_view, whole_body
 from app.caching.lookup import CacheLookup
-from app.core.completion_answer import Answer
 from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
 from app.core.family import Diverged, View
-from app.core.reply import Chunk, Origin, ReplyWriter, StreamEnd
+from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.stored_answer import Stored
 from app.core.usage import Usage
 from cache.flights import MAX_BYTES, Flight, Lagged, SharedError

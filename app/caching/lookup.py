@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from app.caching.plans import CachePlan, Where
+from app.caching.query import SemanticQuery
 from app.core.cache_control import Wishes
 from app.core.call import Call
 from app.core.errors import UpstreamError
 from app.core.stored_answer import Stored
-
-if TYPE_CHECKING:
-    from app.caching.query import SemanticQuery
 
 
 def is_outage(status: int) -> bool:
@@ -55,6 +52,20 @@ class CacheLookup:
     def digests(self, digests: list[bytes]) -> None:
         self._digests = digests
         self.missing = list(range(len(digests)))
+
+    @property
+    def max_age(self) -> int | None:
+        """The greatest age, in seconds, of an answer that will do."""
+        return self.directives.max_age
+
+    @property
+    def threshold(self) -> float:
+        """The least similarity that will do, where answers are found by it."""
+        return self.directives.threshold or 0.0
+
+    def partition(self, also: str) -> bytes:
+        """What another request must have in common to be compared with this one by meaning."""
+        return self.where.partition(self.request, also)
 
     @property
     def storable(self) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from app.caching.lookup import CacheLookup
 from app.caching.meaning_plan import MeaningPlan
 from app.core.canonical import Form, canonical
 from app.core.errors import HeaderList
+from app.core.family import Family
+from app.core.request import ModelRequest
 from app.core.stored_answer import Stored
+from cache.responses import Place
 
 TIER_2_WORDS = 60
 
@@ -24,6 +26,36 @@ class Match(NamedTuple):
     similarity: float | None = None
 
 
+class Lookup(Protocol):
+    """What the semantic cache needs of a request's look-up; times are the store's milliseconds."""
+
+    request: ModelRequest
+    family: Family
+    place: Place
+    now: int
+
+    @property
+    def digests(self) -> list[bytes]:
+        """The exact fingerprint of each prompt."""
+        ...
+
+    @property
+    def max_age(self) -> int | None:
+        """The greatest age, in seconds, of an answer that will do."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """The least similarity that will do."""
+        ...
+
+    def partition(self, also: str) -> bytes:
+        """What must be equal besides the text that is compared."""
+        ...
+
+    def is_fresh(self, entry: Stored) -> bool: ...
+
+
 class SemanticQuery:
     """What a request asks, beside everything that it fixes.
 
@@ -31,12 +63,12 @@ class SemanticQuery:
     the veto: when our own answer arrives, both are compared with it for nothing.
     """
 
-    def __init__(self, lookup: CacheLookup, plan: MeaningPlan, text: str, form: Form) -> None:
+    def __init__(self, lookup: Lookup, plan: MeaningPlan, text: str, form: Form) -> None:
         self.lookup = lookup
         self.plan = plan
         self.text = text
         self.form = form
-        self.partition = lookup.where.partition(lookup.request, plan.also)
+        self.partition = lookup.partition(plan.also)
         # A prompt may hold half of a surrogate pair's escape; UTF-8 cannot say it.
         said = form.key.encode(errors="surrogatepass")
         self.key = blake2b(self.partition + said, digest_size=32).digest()
@@ -58,7 +90,7 @@ class SemanticQuery:
         return self.lookup.digests[0]
 
 
-def query_of(lookup: CacheLookup, plan: MeaningPlan) -> SemanticQuery | None:
+def query_of(lookup: Lookup, plan: MeaningPlan) -> SemanticQuery | None:
     """The query in a request; None where it must be met exactly."""
     request = lookup.request
     if request.sampled and not plan.reuse_sampled:

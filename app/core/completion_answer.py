@@ -6,13 +6,14 @@ A clean answer is passed on byte for byte. Anything that differs from the contra
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import orjson
 
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
+from app.core.reply import Answer
 from app.core.usage import (
     Usage,
     credible,
@@ -24,14 +25,6 @@ from app.core.usage import (
 
 ID_PREFIX = "cmpl-"
 OBJECT = "text_completion"
-
-
-class Answer(NamedTuple):
-    """A whole answer: its JSON, the model that the upstream named, and what was used."""
-
-    body: bytes
-    model: str
-    usage: Usage
 
 
 class _Choice(msgspec.Struct):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
-from app.core.completion_answer import Answer
 from app.core.errors import UpstreamError
 from app.core.usage import Usage
 
@@ -29,6 +28,14 @@ class Origin(NamedTuple):
     provider: str
     model: str
     target: tuple[str, str] | None = None
+
+
+class Answer(NamedTuple):
+    """A whole answer: its JSON, the model that the upstream named, and what was used."""
+
+    body: bytes
+    model: str
+    usage: Usage
 
 
 class Chunk:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
-from typing import Any
+from typing import Any, Protocol
 
 from app.core.errors import UpstreamError
-from app.providers.openai import OpenAIProvider
 
 MAX_DIMENSIONS = 8192
+
+
+class Embeds(Protocol):
+    """A provider with an embeddings endpoint."""
+
+    slug: str
+
+    async def embed(self, text: str, model: str) -> Any:
+        """What the endpoint answers for one text. Raises UpstreamError."""
+        ...
 
 
 class RemoteEncoder:
     """Asks ``model`` at ``provider``; waits at most ``deadline`` seconds."""
 
-    def __init__(self, provider: OpenAIProvider, model: str, deadline: float) -> None:
+    def __init__(self, provider: Embeds, model: str, deadline: float) -> None:
         self._provider = provider
         self._model = model
         self._deadline = deadline

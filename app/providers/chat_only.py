@@ -15,8 +15,8 @@ from app.core.chat_bridge import (
     completion_of,
     refuse_unsupported,
 )
-from app.core.completion_answer import Answer, encode, read_answer
-from app.core.reply import Chunk
+from app.core.completion_answer import encode, read_answer
+from app.core.reply import Answer, Chunk
 from app.core.usage import Usage, read_usage
 from app.providers.base import ChunkSink, Provider, UpstreamCall
 

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 from app.core import sse
-from app.core.completion_answer import Answer, read_answer
+from app.core.completion_answer import read_answer
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError, UpstreamInvalid
-from app.core.reply import Chunk
+from app.core.reply import Answer, Chunk
 from app.providers.base import Aside, ChunkSink, UpstreamCall
 from app.providers.client import Client, header
 from app.settings import OpenAIProvider as Settings

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from app.core.completion_answer import ID_PREFIX, OBJECT, Answer
+from app.core.completion_answer import ID_PREFIX, OBJECT
 from app.core.errors import UpstreamOverloaded
-from app.core.reply import Chunk
+from app.core.reply import Answer, Chunk
 from app.core.simulation import Choice, Token, generate, tokens_of
 from app.core.usage import Usage
 from app.providers.base import ChunkSink, UpstreamCall

@@ -7,12 +7,11 @@ from time import time
 from typing import Any, cast
 
 from app.core.call import Call
-from app.core.completion_answer import Answer
 from app.core.completion_stream import StreamShaper
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.exchange import Outcome
-from app.core.reply import Chunk, Origin, ReplyWriter
+from app.core.reply import Answer, Chunk, Origin, ReplyWriter
 from app.providers.base import UpstreamCall
 from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of
