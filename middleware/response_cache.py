@@ -81,7 +81,7 @@ class ResponseCache:
             case Hit(entries):
                 await self._deliver(lookup, entries, reply)
             case SemanticHit(query, found):
-                self._verifier.sample_match(query, found)
+                self._verifier.sample_match(lookup, query, found)
                 headers = match_headers(query, found)
                 await deliver_stored(lookup, reply, [found.entry], "hit", headers)
             case Stale(entries, renewal):

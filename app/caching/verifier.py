@@ -48,13 +48,13 @@ class Verifier:
         self._bound_of = bound_of
         self._recorder = recorder
 
-    def sample_match(self, query: SemanticQuery, match: Match) -> None:
+    def sample_match(self, lookup: CacheLookup, query: SemanticQuery, match: Match) -> None:
         """Perhaps verify an answer that was served by meaning."""
         if random() >= query.plan.share(match.tier):  # noqa: S311 - a sample, not a secret
             return
 
         async def verify() -> None:
-            fresh = await self._ask(query.lookup, query.plan)
+            fresh = await self._ask(lookup, query.plan)
             if fresh is not None:
                 with suppress(StoreUnavailable):
                     await self._by_meaning.verdict(query, match, fresh)
