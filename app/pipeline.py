@@ -1,7 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(ResponseCache(Budget(Errors(
-        route))))))))))
+    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(Bounds(RateLimit(ResponseCache(Budget(
+        Errors(route)))))))))))
 
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
@@ -10,7 +10,8 @@
 | started         | RequestId             | Metering                                |
 | key             | Auth                  | RateLimit … route, Metering             |
 | body            | Body                  | Metering                                |
-| request         | Body, ResponseCache (part of a batch) | RateLimit … route       |
+| request         | Body, Bounds (limited), ResponseCache (part of a batch) | Bounds … route |
+| calls           | Bounds                | RateLimit                               |
 | store_out       | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
 | reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
 | outcome.status, .first_byte | RequestId | Metering                                |
@@ -66,6 +67,7 @@ from cache.limiter import Limiter
 from cache.usage import UsageLog
 from middleware.auth import Auth
 from middleware.body import Body
+from middleware.bounds import Bounds
 from middleware.budget import Budget
 from middleware.errors import Errors
 from middleware.metering import Metering
@@ -107,7 +109,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _layer(Auth, keys=keys, capability=capability),
         ]
 
-    route = Errors(completions_app(targets, float(server.send_timeout)))
+    route = Errors(completions_app(targets, float(server.send_timeout), shared.kept.counters))
     kept = shared.kept
     plans = CachePlans(settings, make_encoders(settings, targets.provider))
     verifier = Verifier(
@@ -126,6 +128,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         ),
+        _layer(Bounds, route_of=targets.find, allowance_of=policies.allowance),
         _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits),
         _layer(
             ResponseCache,

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from app.core import sse
-from app.core.completion_answer import Answer, read_answer
+from app.core.completion_answer import Answer, read_answer, usage_in
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
 from app.providers.base import Aside, Batch, Call
@@ -40,7 +40,11 @@ class OpenAIProvider:
         body = call.request.body_for(call.model, _native_changes(call.request))
         response = await self._client.post("/completions", body, call, _JSON)
         data = await self._client.read(response, call)
-        return read_answer(data, call.request, call.model, int(time()))
+        try:
+            return read_answer(data, call.request, call.model, int(time()))
+        except UpstreamInvalid:
+            call.used(usage_in(data))
+            raise
 
     def stream(self, call: Call) -> AsyncIterator[Batch]:
         request = call.request
