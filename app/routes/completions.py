@@ -88,7 +88,7 @@ def _known_and_unknown(
     route: Route, call: Call, failure: BaseException | None, counters: Counters
 ) -> Usage | None:
     """What a call without an answer used: what the upstream said, and by rule what it did not."""
-    if not call.unknown:
+    if call.unknown <= 0:
         return call.usage
     counters.add(UNKNOWN_USAGE, {"reason": reason_of(failure)}, call.unknown)
     request = call.request

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -293,3 +295,11 @@ def test_whatever_is_forwarded_has_one_limit_and_it_is_the_bound(
     assert limiting == [field]
     assert sent[field] * n == output_bound(asked)
     assert not [name for name in sent if folded(name) in OPENAI.candidates]
+
+
+def test_the_documentation_lists_every_name() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    [section] = re.findall(r"### One limit\n(.*?)\n### ", page, re.DOTALL)
+    listed = {folded(name) for name in re.findall(r"`(\w+)`", section)}
+    for names in (OPENAI.limits, OPENAI.floors, OPENAI.candidates, OPENAI.refused):
+        assert set(names) - listed == set()

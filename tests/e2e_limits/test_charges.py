@@ -50,7 +50,9 @@ def gateway(redis_server: RedisServer, limits_upstream: Upstream) -> Iterator[Ga
 
 def counted(gateway: Gateway, reason: str) -> int:
     text = gateway.get("/metrics", key=None).body.decode()
-    found = re.search(rf'^headgate_unknown_usage_total{{reason="{reason}"}} (\d+)$', text, re.M)
+    found = re.search(
+        rf'^headgate_unknown_usage_total{{reason="{reason}"}} (\d+)$', text, re.MULTILINE
+    )
     return int(found[1]) if found else 0
 
 
