@@ -14,6 +14,7 @@ without regard to case, and several servers take camel case.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from app.core.completions import DEFAULT_MAX_TOKENS, FIELDS, CompletionRequest
@@ -47,7 +48,15 @@ class Dialect(NamedTuple):
 
 def folded(name: str) -> str:
     """A member's name as servers may compare it."""
+    # Long names are not kept, because callers choose them.
+    return _folded_short(name) if len(name) <= MOST_NAME else _fold(name)
+
+
+def _fold(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "")
+
+
+_folded_short = lru_cache(1024)(_fold)
 
 
 def _folded(text: str) -> frozenset[str]:
@@ -133,6 +142,8 @@ def limited(request: CompletionRequest, cap: Cap | None, dialect: Dialect) -> Co
     Raises InvalidRequest naming every member that has no valid limit, exceeds the cap, or would
     generate more by another way.
     """
+    if request.document.keys() <= _CONTRACT and cap is None and request.max_tokens:
+        return request.limited_to(request.max_tokens)  # nothing else that a server could read
     read = _read(request, dialect)
     wrong, unsupported = read.wrong, read.unsupported
     if not wrong:

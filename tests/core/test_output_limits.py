@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from app.core.chat_bridge import ChatPlan
 from app.core.completions import FIELDS, CompletionRequest, parse
 from app.core.errors import InvalidRequest
+from app.core.fingerprint import Fingerprinter, Scope
 from app.core.output_limits import OPENAI, Cap, folded, limited, says_more
 from app.core.pricing import output_bound
 
@@ -226,6 +227,34 @@ def test_zero_is_refused_where_the_server_takes_it_for_no_limit() -> None:
     with pytest.raises(InvalidRequest) as caught:
         limited(request(max_tokens=0), None, OPENAI._replace(zero_is_none=False))
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "max_tokens")
+
+
+# The cache knows what is sent.
+
+
+@pytest.mark.parametrize(
+    ("members", "cap", "same_as"),
+    [
+        ({}, None, {}),
+        ({}, None, {"max_tokens": 16}),
+        ({}, Cap(8, "this key's"), {"max_tokens": 8}),
+        ({"n_predict": 5}, None, {"max_tokens": 5}),
+        ({"max_tokens": 9, "max_completion_tokens": 5}, None, {"max_tokens": 5}),
+    ],
+)
+def test_a_bound_request_shares_answers_with_those_that_ask_for_the_same(
+    members: dict[str, Any], cap: Cap | None, same_as: dict[str, Any]
+) -> None:
+    prints = Fingerprinter(
+        scope=Scope("tenant", "acme", ""),
+        namespace="",
+        family="completions",
+        alias="m",
+        targets=[["openai", "m"]],
+        normalize="standard",
+    )
+    bound_one = limited(request(**members), cap, OPENAI)
+    assert prints.of(bound_one) == prints.of(request(**same_as))
 
 
 # Answers stay small, and the request as it was.
