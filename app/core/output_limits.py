@@ -71,14 +71,14 @@ _TEMPLATE = "can make a prompt longer than its text"
 _MEDIA = "changes what an image or a video costs"
 
 # OpenAI, Azure; llama.cpp; Ollama; transformers, TGI, SGLang; Gemini; Anthropic's text completions;
-# Bedrock's Llama and Titan; Megatron; Triton; text-generation-webui; KoboldCpp; TabbyAPI.
+# Bedrock's Llama and Titan; Aleph Alpha; Megatron; Triton; text-generation-webui; KoboldCpp; TabbyAPI.
 OPENAI = Dialect(
     limits=_folded(
         "max_tokens max_completion_tokens max_output_tokens n_predict num_predict max_new_tokens "
         "max_tokens_to_sample max_gen_len max_token_count max_gen_tokens max_generated_tokens "
-        "tokens_to_generate num_tokens_to_generate request_output_len output_len"
+        "maximum_tokens tokens_to_generate num_tokens_to_generate request_output_len output_len"
     ),
-    floors=_folded("min_tokens min_new_tokens min_completion_tokens min_length"),
+    floors=_folded("min_tokens min_new_tokens min_completion_tokens minimum_tokens min_length"),
     candidates=_folded(
         "n_cmpl num_return_sequences num_beams num_beam_groups beam_width num_generations "
         "candidate_count num_candidates num_results num_samples n_completions"
