@@ -95,7 +95,6 @@ class Relay:
     def __init__(self, store: Store, flights: Flights) -> None:
         self._store = store
         self._flights = flights
-        self._post = script("post")
         self._hold = script("hold_flight")
         self._remotes: dict[str, dict[str, _Remote]] = {}
         self._heard: dict[str, float] = {}  # of the flights that we mirror
@@ -249,4 +248,4 @@ class Relay:
             mirror.fail()
 
     def _say(self, worker: str, message: _Message) -> None:
-        self._store.tell(self._post, [], [names.mailbox(worker), _encode(message)])
+        self._store.publish(names.mailbox(worker), _encode(message))

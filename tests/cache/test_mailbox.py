@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cache import mailbox as mailboxes
-from cache.connection import open_store, script
+from cache.connection import open_store
 from cache.mailbox import Mailbox
 from cache.redis_urls import finder_for
 from cache.wire import Address
@@ -66,7 +66,7 @@ def test_a_message_is_any_bytes(server: RedisServer, message: bytes) -> None:
         store.start()
         async with listening(server.url) as (mailbox, came):
             await until(lambda: mailbox.open)
-            store.tell(script("post"), [], [CHANNEL, message])
+            store.publish(CHANNEL, message)
             await until(lambda: bool(came))
         await store.aclose()
         return came
