@@ -19,6 +19,9 @@ with warnings.catch_warnings():
     import fakeredis
     from redis.exceptions import ResponseError
 
+# A server says in an error what fakeredis sometimes stumbles over (vectors of other dimensions).
+_REFUSALS = (ResponseError, ValueError)
+
 
 class EmbeddedStore:
     """A store that cannot be gone, slow or full; its breaker never opens."""
@@ -51,13 +54,13 @@ class EmbeddedStore:
             self._known.add(script.sha)
         try:
             return self._redis.evalsha(script.sha, len(keys), *keys, *args)
-        except ResponseError as error:
+        except _REFUSALS as error:
             raise meaning_of(error) from error
 
     async def command(self, *args: Any) -> Any:
         try:
             return self._redis.execute_command(*args)  # type: ignore[no-untyped-call]
-        except ResponseError as error:
+        except _REFUSALS as error:
             raise meaning_of(error) from error
 
     def publish(self, channel: str, message: bytes) -> None:

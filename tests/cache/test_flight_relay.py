@@ -26,7 +26,7 @@ from tests.redis_server import RedisServer
 DIGEST = b"d" * 32
 USAGE = Usage(11, 22, estimated=True)
 ERROR = SharedError(503, "upstream_overloaded", b'{"error":{}}', ((b"retry-after", b"1"),))
-TAKEN_OVER = 2.0  # seconds after which somebody must have noticed that another is gone
+TAKEN_OVER = 3.0  # seconds after which somebody must have noticed that another is gone
 
 
 class Worker:

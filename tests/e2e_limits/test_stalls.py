@@ -65,6 +65,7 @@ def test_a_crowd_with_a_budget_is_not_refused(
     caller = PAYING[count, busy]
     with busy_neighbours(busy):
         answers = shoot([gateway], caller.secret, SHORT, count)
+    print("LAG", count, busy, gateway.get("/health/ready", None).document)
     assert tally(answers) == {"200": count}
     assert_spent(books, caller, count)
 
