@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.usage import Usage
@@ -218,11 +218,13 @@ def test_rubbish_in_the_mail_harms_nobody(server: RedisServer) -> None:
     assert with_workers(server, body) == block(0)
 
 
+@settings(deadline=None)  # a busy machine says nothing about messages
 @given(st.binary(max_size=60))
 def test_no_message_is_too_strange(data: bytes) -> None:
     Relay(open_store("memory://", 1), Flights("w")).received(data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_message_is_too_spoilt(data: st.DataObject) -> None:
     messages = [
