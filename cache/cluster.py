@@ -12,11 +12,16 @@ from redis import exceptions as errors
 from redis.asyncio.cluster import RedisCluster
 
 from app.core.store_url import StoreUrl
-from cache.outages import Outage, refusal_of
+from cache.listening import listening_timeout
+from cache.outages import Outage, not_let_in, outage_of
 from cache.pending import Pending
 from cache.redis_store import CONNECT_SECONDS, Dial, Line, RedisStore
 
 COMMANDS_AT_ONCE = 64  # redis-py opens a connection for each
+ENTER_SECONDS = 5.0  # in all; finding the nodes takes several trips
+# The client's own limit, which a loop that stalls as long would break. Who waits is told much
+# sooner that the store is late, and the line is closed then (cache.pending).
+ANSWER_SECONDS = 30.0
 
 
 def to_cluster(parts: StoreUrl, where: str) -> Dial:
@@ -30,18 +35,29 @@ def to_cluster(parts: StoreUrl, where: str) -> Dial:
             username=parts.username or None,
             password=parts.password or None,
             socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
         )
         try:
-            await client.initialize()
-        except errors.AuthenticationError as error:
+            async with listening_timeout(ENTER_SECONDS):
+                await client.initialize()
+        except (errors.RedisError, errors.RedisClusterException, OSError) as error:
             await client.aclose()
-            raise refusal_of("AUTH", error, where) from error
-        except (errors.RedisError, errors.RedisClusterException) as error:
-            await client.aclose()
-            raise Outage("unreachable", f"{where}: no node of the cluster answers") from error
+            raise _outage_of(error, where) from error
         return ClusterLine(client, store)
 
     return dial
+
+
+def _outage_of(error: BaseException, where: str) -> Outage:
+    """The client wraps what went wrong, once or several times."""
+    cause: BaseException | None = error
+    for _ in range(5):
+        if isinstance(cause, errors.AuthenticationError):
+            return not_let_in(where)
+        if isinstance(cause, OSError):
+            return outage_of(cause, where)
+        cause = cause and (cause.__cause__ or cause.__context__)
+    return Outage("unreachable", f"{where}: no node of the cluster answers")
 
 
 class ClusterLine:

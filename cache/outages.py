@@ -52,11 +52,16 @@ def refusal_of(command: str, answer: Exception, where: str) -> Outage:
     if text.startswith("ERR max number of clients"):
         return Outage("refused", f"{where}: the server has no room for another client")
     if word in {"WRONGPASS", "NOAUTH", "NOPERM"} or (command == "AUTH" and word == "ERR"):
-        said = "does not accept the user name and password"
-        return Outage("auth", f"{where}: the server {said} ({word})")
+        return not_let_in(where, word)
     if command == "SELECT":
         return Outage("refused", f"{where}: the server has no such database ({word})")
     return Outage("refused", f"{where}: the server refuses to be asked ({word})")
+
+
+def not_let_in(where: str, word: str = "") -> Outage:
+    """A wrong password, or one that is missing; ``word`` is the server's."""
+    said = f" ({word})" if word else ""
+    return Outage("auth", f"{where}: the server does not accept the user name and password{said}")
 
 
 def _refused(error: Exception) -> bool:

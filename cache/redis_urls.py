@@ -10,7 +10,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 
 from app.core.store_url import StoreUrl, parse_store_url
 from cache.cluster import to_cluster
-from cache.outages import Outage, outage_of, refusal_of
+from cache.outages import Outage, not_let_in, outage_of
 from cache.redis_store import CONNECT_SECONDS, Dial, Line, RedisStore
 from cache.wire import Address, Wire, open_wire
 
@@ -82,7 +82,7 @@ def _asking_sentinels(parts: StoreUrl) -> Callable[[], Awaitable[Address]]:
         try:
             host, port = await sentinel.discover_master(parts.service)
         except errors.AuthenticationError as error:
-            raise refusal_of("AUTH", error, where) from error
+            raise not_let_in(where) from error
         except MasterNotFoundError as error:
             said = "no sentinel answers, or none knows a primary"
             raise Outage("unreachable", f"{where}: {said}") from error

@@ -169,10 +169,21 @@ def test_a_cluster_that_is_not_there_is_an_outage() -> None:
         failed = await fails(store.command("GET", "k"))
         return failed, store.breaker.reason, store.breaker.detail
 
-    failed, reason, detail = on("redis+cluster://127.0.0.1:1", body, 0.2)
-    assert failed
-    assert reason == "unreachable"
-    assert detail.startswith("127.0.0.1:1: ")
+    expected = (True, "refused", "127.0.0.1:1: connection refused")
+    assert on("redis+cluster://127.0.0.1:1", body, 0.2) == expected
+
+
+def test_a_cluster_that_does_not_let_us_in_says_so() -> None:
+    async def body(store: Store) -> tuple[str | None, str]:
+        await until(lambda: store.breaker.open)
+        return store.breaker.reason, store.breaker.detail
+
+    with server_of("7", ("--cluster-enabled", "yes")) as node:
+        node.cli("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+        node.cli("CONFIG", "SET", "requirepass", "sesame")
+        reason, detail = on(f"redis+cluster://:wrong@127.0.0.1:{node.port}", body, 0.5)
+    assert reason == "auth"
+    assert detail.startswith(f"127.0.0.1:{node.port}: the server does not accept")
 
 
 def test_a_dead_node_of_a_cluster_is_an_outage(cluster: list[RedisServer]) -> None:
