@@ -17,7 +17,7 @@ from app.core.stored_answer import Stored, Undecodable, decode, encode
 from cache import names
 from cache.connection import Store, script
 
-FLIGHT_LEASE_MS = 1500
+FLIGHT_LEASE_MS = 2500
 ENTRIES_AT_ONCE = 64
 BYTES_AT_ONCE = 512 << 10
 EVERYTHING = "*"
