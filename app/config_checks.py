@@ -120,6 +120,9 @@ class _Check:
             self._fault((*path, "proxy"), problem)
         if provider.ca_file:
             self._certificates((*path, "ca_file"), provider.ca_file)
+        names = provider.forward_members
+        if len(names) > 1 and {"all", "known"} & set(names):
+            self._fault((*path, "forward_members"), "all and known stand alone, without names")
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
         sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}

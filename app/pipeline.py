@@ -1,7 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
     Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(Http(
-        RateLimit(ResponseCache(Budget(Upstream)))))))))
+        Bounds(RateLimit(ResponseCache(Budget(Upstream))))))))))
 
 Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on they are handlers: a
 ``Call`` goes in, an answer goes to a ``ReplyWriter``, and a refusal is raised.
@@ -14,6 +14,8 @@ Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on t
 | key             | Auth                  | Http (into the call)                    |
 | body, request   | Body                  | Http (into the call), Metering          |
 | reply_headers   | RateLimit, ResponseCache, Http | RequestId, when the answer starts |
+| call.request    | Http, Bounds (limited), ResponseCache (part of a batch) | Bounds … Upstream |
+| call.calls      | Bounds                | RateLimit                               |
 | call.store_out  | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
 | outcome.status, .first_byte | RequestId, Http (499) | Metering                    |
 | outcome.error_code | whoever refuses    | Metering                                |
@@ -68,6 +70,7 @@ from cache.limiter import Limiter
 from cache.usage import UsageLog
 from middleware.auth import Auth
 from middleware.body import Body
+from middleware.bounds import Bounds
 from middleware.budget import Budget
 from middleware.http import Http
 from middleware.metering import Metering
@@ -111,7 +114,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
     kept = shared.kept
     plans = CachePlans(settings, make_encoders(settings, targets.provider))
-    upstream = Upstream(targets)
+    upstream = Upstream(targets, kept.counters)
     verifier = Verifier(
         upstream=upstream,
         by_meaning=kept.by_meaning,
@@ -137,7 +140,8 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     limits = RateLimit(
         cache, limiter=shared.limiter, plan_of=policies.limits, tokens_of=token_bound
     )
-    door = Http(limits, family=COMPLETIONS, send_timeout=float(server.send_timeout))
+    bounds = Bounds(limits, route_of=targets.find, allowance_of=policies.allowance)
+    door = Http(bounds, family=COMPLETIONS, send_timeout=float(server.send_timeout))
     completions = [
         *metered("POST", "completions", shared.usage),
         _layer(

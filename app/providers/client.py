@@ -42,6 +42,15 @@ TRANSPORT_ERRORS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], 
     (httpx.HTTPError, UpstreamInvalid, "The upstream's answer cannot be read."),
 )
 
+NEVER_SENT = (
+    httpx.PoolTimeout,
+    httpx.ConnectTimeout,
+    httpx.ConnectError,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
 
 def translate(error: httpx.HTTPError) -> UpstreamError:
     """A transport's exception as the error that the caller gets."""
@@ -119,14 +128,20 @@ class Client:
         began = perf_counter()
         try:
             response = await self._transport.handle_async_request(request)
-        except httpx.HTTPError as error:
-            raise translate(error) from error
+        except BaseException as error:
+            call.unknown += was_sent(request, error)
+            if isinstance(error, httpx.HTTPError):
+                raise translate(error) from error
+            raise
         finally:
             call.waited += perf_counter() - began
         if response.extensions.get("retried"):
             call.attempts += 1
         if response.status_code != 200:
+            # A proxy before the model gave up waiting, and the model may have gone on.
+            call.unknown += response.status_code == 504
             raise await self._refusal(response)
+        call.unknown += 1
         if header(response, b"content-encoding") not in (b"", b"identity"):
             await response.stream.aclose()  # type: ignore[union-attr]
             raise UpstreamInvalid(
@@ -186,6 +201,15 @@ class Client:
             await response.stream.aclose()  # type: ignore[union-attr]
         headers = {name.lower(): value for name, value in response.headers.raw}
         return refusal(response.status_code, headers, body, self._secrets)
+
+
+def was_sent(request: httpx.Request, error: BaseException) -> bool:
+    """Whether the upstream may have worked on a request that ended with this error.
+
+    A transport that does not say so is judged by the error.
+    """
+    sent = request.extensions.get("sent")
+    return bool(sent) if sent is not None else not isinstance(error, NEVER_SENT)
 
 
 def header(response: httpx.Response, name: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from app.core import sse
-from app.core.completion_answer import read_answer
+from app.core.completion_answer import read_answer, usage_in
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.reply import Answer, Chunk
@@ -42,7 +42,11 @@ class OpenAIProvider:
         body = call.request.body_for(call.model, _native_changes(call.request))
         response = await self._client.post("/completions", body, call, _JSON)
         data = await self._client.read(response, call)
-        return read_answer(data, call.request, call.model, int(time()))
+        try:
+            return read_answer(data, call.request, call.model, int(time()))
+        except UpstreamInvalid:
+            call.used(usage_in(data))
+            raise
 
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         request = call.request

@@ -62,6 +62,8 @@ BAD = [
     (provider(headers='{x-a: "a\\rb"}'), "providers.p.headers.x-a", "printable ASCII"),
     (provider(headers="{'x a': b}"), "providers.p.headers.x a", "not a header name"),
     (provider(headers="{'x:': b}"), "providers.p.headers.x:", "not a header name"),
+    (provider(forward_members="[all, min_p]"), "providers.p.forward_members", "stand alone"),
+    (provider(forward_members="[known, min_p]"), "providers.p.forward_members", "stand alone"),
     # models
     ("models: {m: {targets: []}}", "models.m.targets", "at least one target"),
     (

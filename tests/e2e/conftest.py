@@ -182,7 +182,7 @@ def configuration(
             "off": target("main", "native", completions="off"),
             "no-endpoint": target("chat-only", "chatty"),
             "chat": target("main", "chatty", completions="chat"),
-            "chat-narrow": target("main", "chatty", completions="chat", fan_out=2),
+            "chat-narrow": target("main", "chatty", completions="chat", fan_out=2, max_calls=300),
             "poor-chat": target("poor-chat", "poor", completions="chat"),
             "quick": target("quick", "quick"),
             "quick-chat": target("quick", "quick", completions="chat"),

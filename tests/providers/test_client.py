@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -303,3 +304,44 @@ def test_a_stream_has_a_bound_too() -> None:
 
     with pytest.raises(UpstreamInvalid, match="too large"):
         asyncio.run(run())
+
+
+# What the upstream may have worked on.
+
+
+@pytest.mark.parametrize(
+    ("error", "unknown"),
+    [
+        (httpx.ConnectError, 0),
+        (httpx.ConnectTimeout, 0),
+        (httpx.PoolTimeout, 0),
+        (httpx.ProxyError, 0),
+        (httpx.ReadTimeout, 1),
+        (httpx.ReadError, 1),
+        (httpx.RemoteProtocolError, 1),
+    ],
+)
+def test_a_call_that_was_sent_and_failed_has_an_unknown_use(
+    error: type[httpx.TransportError], unknown: int
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise error("x")
+
+    assert unknown_after(handler) == unknown
+
+
+@pytest.mark.parametrize(("status", "unknown"), [(200, 1), (400, 0), (429, 0), (503, 0), (504, 1)])
+def test_a_refusal_used_nothing(status: int, unknown: int) -> None:
+    assert unknown_after(lambda _: httpx.Response(status, content=b"{}")) == unknown
+
+
+def unknown_after(handler: Handler) -> int:
+    made = call()
+
+    async def run() -> None:
+        client = Client(provider(), httpx.MockTransport(handler))
+        with contextlib.suppress(UpstreamError):
+            await client.post("/completions", b"{}", made, b"application/json")
+
+    asyncio.run(run())
+    return made.unknown
