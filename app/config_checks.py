@@ -120,6 +120,8 @@ class _Check:
             self._fault((*path, "proxy"), problem)
         if provider.ca_file:
             self._certificates((*path, "ca_file"), provider.ca_file)
+        if provider.max_event_bytes < 1024:
+            self._fault((*path, "max_event_bytes"), "must be at least 1KiB")
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
         sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}

@@ -53,6 +53,9 @@ FIELDS: dict[str, Check] = {
     "user": text,
 }
 
+# `16.0` is 16 here, and is forwarded so: JSON knows one kind of number, but servers refuse a float.
+INTEGERS = frozenset({"max_tokens", "n", "best_of", "logprobs", "seed"})
+
 # What counts as absent besides null, and is therefore not forwarded.
 _ABSENT: dict[str, Callable[[Any], bool]] = {
     "stop": lambda value: value == [],
@@ -163,6 +166,7 @@ def parse(body: bytes) -> CompletionRequest:
         raise InvalidRequest(str(error), code="invalid_json") from None
     problems: list[Problem] = []
     absent: list[str] = []
+    floats: list[str] = []
     for name, value in document.items():
         check = FIELDS.get(name)
         if value is None:
@@ -174,13 +178,20 @@ def parse(body: bytes) -> CompletionRequest:
                 problems.append(Problem(name, f"`{name}` {problem}."))
             elif name in _ABSENT and _ABSENT[name](value):
                 absent.append(name)
+            elif type(value) is float and name in INTEGERS:
+                document[name] = int(value)
+                floats.append(name)
     for name in absent:
         del document[name]
     problems += _required(document)
     problems += _combinations(document, {problem.param for problem in problems})
     if problems:
         raise InvalidRequest.of(problems)
-    return CompletionRequest(document, json_body.raw_members(body))
+    raw = json_body.raw_members(body)
+    for name in floats:
+        if not bytes(raw[name]).lstrip(b"-").isdigit():  # an integer beyond 64 bits stays exact
+            raw[name] = msgspec.Raw(b"%d" % document[name])
+    return CompletionRequest(document, raw)
 
 
 def _required(document: dict[str, Any]) -> list[Problem]:

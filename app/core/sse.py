@@ -34,7 +34,7 @@ class EventParser:
     def feed(self, packet: bytes) -> list[bytes]:
         """The payloads that this packet completes, in order.
 
-        Raises EventTooLarge when an unfinished event outgrows the bound.
+        Raises EventTooLarge when an event outgrows the bound, finished or not.
         """
         if not self._started and packet:
             packet = self._strip_bom(packet)
@@ -44,6 +44,7 @@ class EventParser:
             and packet.endswith(b"\n\n")
             and packet.startswith(b"data: ")
             and b"\r" not in packet
+            and len(packet) <= self._max
         ):
             events = packet[:-2].split(b"\n\n")
             if all(event.startswith(b"data: ") and b"\n" not in event for event in events):
@@ -84,7 +85,7 @@ class EventParser:
         elif packet:
             self._rest.append(packet)
             self._size += len(packet)
-        if self._size > self._max:
+        if self._size > self._max or any(len(payload) > self._max for payload in payloads):
             raise EventTooLarge(f"an event is larger than {self._max} bytes")
         return payloads
 

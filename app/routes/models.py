@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
@@ -49,6 +49,5 @@ def models_app(aliases: Iterable[str], created: int) -> App:
 
 def _wanted(scope: Scope) -> str:
     """The alias in the path, which may hold slashes; empty for the list."""
-    raw = scope.get("raw_path")
-    path = unquote(raw.decode("latin-1").partition("?")[0]) if raw else scope["path"]
-    return str(path).removeprefix(PREFIX).strip("/")
+    written: bytes = scope["raw_path"][len(PREFIX) + 1 :]
+    return unquote_to_bytes(written).decode(errors="replace")
