@@ -14,6 +14,7 @@ import orjson
 from app.core import json_body
 from app.core.errors import InvalidRequest, Problem
 from app.core.fields import (
+    BEYOND_64_BITS,
     Check,
     alias,
     any_integer,
@@ -54,6 +55,7 @@ FIELDS: dict[str, Check] = {
 }
 
 # `16.0` is 16 here, and is forwarded so: JSON knows one kind of number, but servers refuse a float.
+# A seed beyond 64 bits is seen as a float, which is not exact: it is forwarded as it is written.
 INTEGERS = frozenset({"max_tokens", "n", "best_of", "logprobs", "seed"})
 
 # What counts as absent besides null, and is therefore not forwarded.
@@ -178,7 +180,7 @@ def parse(body: bytes) -> CompletionRequest:
                 problems.append(Problem(name, f"`{name}` {problem}."))
             elif name in _ABSENT and _ABSENT[name](value):
                 absent.append(name)
-            elif type(value) is float and name in INTEGERS:
+            elif type(value) is float and name in INTEGERS and abs(value) < BEYOND_64_BITS:
                 document[name] = int(value)
                 floats.append(name)
     for name in absent:
@@ -189,8 +191,7 @@ def parse(body: bytes) -> CompletionRequest:
         raise InvalidRequest.of(problems)
     raw = json_body.raw_members(body)
     for name in floats:
-        if not bytes(raw[name]).lstrip(b"-").isdigit():  # an integer beyond 64 bits stays exact
-            raw[name] = msgspec.Raw(b"%d" % document[name])
+        raw[name] = msgspec.Raw(b"%d" % document[name])
     return CompletionRequest(document, raw)
 
 

@@ -15,7 +15,14 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(ValueError):
-    """One event passed the size that the parser was told to bear."""
+    """One event passed the size that the parser was told to bear.
+
+    ``before`` are the payloads that the same packet completed before it.
+    """
+
+    def __init__(self, message: str, before: list[bytes]) -> None:
+        super().__init__(message)
+        self.before = before
 
 
 class EventParser:
@@ -85,8 +92,10 @@ class EventParser:
         elif packet:
             self._rest.append(packet)
             self._size += len(packet)
-        if self._size > self._max or any(len(payload) > self._max for payload in payloads):
-            raise EventTooLarge(f"an event is larger than {self._max} bytes")
+        good = next((i for i, p in enumerate(payloads) if len(p) > self._max), len(payloads))
+        if self._size > self._max or good < len(payloads):
+            message = f"an event is larger than {self._max} bytes"
+            raise EventTooLarge(message, payloads[:good])
         return payloads
 
     def _take(self, line: bytes) -> None:

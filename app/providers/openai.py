@@ -104,10 +104,12 @@ async def _drain(packets: AsyncIterator[bytes]) -> None:
 
 def _batch(parser: sse.EventParser, packet: bytes) -> Batch:
     """The chunks that a packet completes."""
+    broken = None
     try:
         payloads = parser.feed(packet)
     except sse.EventTooLarge as error:
-        raise UpstreamInvalid(f"The upstream sent too much at once: {error}.") from None
+        payloads = error.before
+        broken = UpstreamInvalid(f"The upstream sent too much at once: {error}.")
     chunks: list[Any] = []
     for payload in payloads:
         if payload == sse.DONE:
@@ -117,7 +119,7 @@ def _batch(parser: sse.EventParser, packet: bytes) -> Batch:
         except lenient_json.NotJson:
             broken = UpstreamInvalid("The upstream sent a stream event that is not valid JSON.")
             return Batch(chunks, broken=broken)
-    return Batch(chunks)
+    return Batch(chunks, broken=broken)
 
 
 def _native_changes(request: CompletionRequest) -> dict[str, bytes]:
