@@ -10,6 +10,7 @@ import orjson
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import NotFound
 from app.core.exchange import exchange_of
+from app.core.fields import MAX_ALIAS
 
 PREFIX = "/v1/models"
 
@@ -35,7 +36,7 @@ def models_app(aliases: Iterable[str], created: int) -> App:
             body = cards[wanted]
         else:
             raise NotFound(
-                f"The model {wanted!r} does not exist or this key may not use it.",
+                f"The model {wanted[:MAX_ALIAS]!r} does not exist or this key may not use it.",
                 code="model_not_found",
                 param="model",
                 retryable=False,

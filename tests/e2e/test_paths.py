@@ -127,6 +127,12 @@ def test_an_alias_is_exact(gateway: Gateway, path: str) -> None:
     assert (answer.status, answer.error["code"]) == (404, "model_not_found")
 
 
+def test_a_name_beyond_all_aliases_is_not_said_back_whole(gateway: Gateway) -> None:
+    answer = asked(gateway, "GET", "/v1/models/" + "a" * 5000)
+    assert answer.error["code"] == "model_not_found"
+    assert len(answer.body) < 1000
+
+
 @pytest.mark.parametrize("name", ["x-api-key", "api-key", "authorization"])
 @pytest.mark.parametrize("second", [KEY, "hg-another-0011223344556677"])
 def test_a_credential_header_is_sent_once(

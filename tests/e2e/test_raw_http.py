@@ -561,6 +561,7 @@ def test_a_slow_body_is_given_up(strict_gateway: Gateway, upstream: Upstream, se
     assert answer is not None
     assert answer.status == 408
     assert answer.error["type"] == "invalid_request_error"
+    assert "x-should-retry" not in answer.headers
     assert 0.2 < time.monotonic() - began < 3
     assert upstream.requests == []
 
