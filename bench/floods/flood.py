@@ -12,8 +12,8 @@ from bench.floods.neighbour import Latencies, ask_for
 from bench.processes import Child
 from bench.verdict import Verdict, detail
 
-QUIET_SECONDS = 2.0
-FLOOD_SECONDS = 6.0
+QUIET_SECONDS = 1.5
+FLOOD_SECONDS = 5.0
 TIMES_QUIET = 5.0  # how much slower a neighbour's 99th percentile may become
 NOISE_SECONDS = 0.05  # what is put down to the machine: load and gateway may share two cores
 WORST_SECONDS = 0.5  # however slow it was in quiet

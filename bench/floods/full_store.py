@@ -43,7 +43,7 @@ async def attack(target: Target, seen: Seen) -> AsyncIterator[None]:
             one.close()
 
     async with sockets.running([caller] * _CALLERS):
-        for _ in range(500):
+        for _ in range(250):
             if seen["answered 200"] >= _FULL:
                 break
             await asyncio.sleep(0.02)
@@ -92,7 +92,7 @@ def flood(policy: str) -> Flood:
         },
         memory=96,
         judge=judge,
-        seconds=4.0,
+        seconds=3.0,
         redis=("--maxmemory", _MAXMEMORY, "--maxmemory-policy", policy),
     )
 

@@ -25,6 +25,7 @@ FLOODS: dict[str, Flood] = {
         *full_store.FLOODS,
     )
 }
+_QUICK_TO_END = {"server": {"shutdown_delay": "0s", "shutdown_grace": "1s"}}
 FILES = 2 * silent.CONNECTIONS + 1024  # descriptors that this process or a gateway may need
 
 
@@ -61,9 +62,8 @@ def _target(one: Flood, cores: Cores, folder: Path) -> Iterator[Target]:
 def _gateway(one: Flood, cores: Cores, folder: Path, store: gateway.Overlay) -> Iterator[Target]:
     upstream_port, port = free_port(), free_port()
     mock = [sys.executable, "-m", "bench.floods.upstream", "--port", str(upstream_port)]
-    serve = gateway.command(
-        folder / "gateway", port, upstream_port, gateway.merged(one.overlay, store)
-    )
+    overlay = gateway.merged(gateway.merged(_QUICK_TO_END, one.overlay), store)
+    serve = gateway.command(folder / "gateway", port, upstream_port, overlay)
     with (
         running("upstream", mock, port=upstream_port, core=cores.load, folder=folder) as upstream,
         running("headgate", serve, port=port, core=cores.test, folder=folder) as child,

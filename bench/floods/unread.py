@@ -56,6 +56,6 @@ FLOOD = Flood(
     overlay={"server": {"send_timeout": f"{_SEND_TIMEOUT_SECONDS}s"}},
     memory=512,
     judge=judge,
-    seconds=8.0,
+    seconds=6.0,
     latency=2.0,  # 825 MB are read and checked meanwhile; what is bounded here is memory
 )
