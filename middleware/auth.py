@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.core.errors import Forbidden, GatewayError, Refused, Unauthenticated
+from app.core.errors import Forbidden, GatewayError, Unauthenticated
 from app.core.exchange import Exchange, exchange_of
 from app.core.keys import KeyRing
 from app.core.refusal import refuse
@@ -30,10 +30,7 @@ class Auth:
         await refuse(exchange, send, error)
 
     def _admit(self, exchange: Exchange) -> GatewayError | None:
-        secrets = presented_secrets(exchange.headers)
-        if len(secrets) > 1:
-            return Refused("Two different API keys were sent; send one, in one header.")
-        secret = next(iter(secrets), b"")
+        secret = presented_secret(exchange.headers)
         if not secret:
             return Unauthenticated(
                 "No API key was sent; send it as `Authorization: Bearer KEY`.",
@@ -50,16 +47,11 @@ class Auth:
         return None
 
 
-def presented_secrets(headers: dict[bytes, bytes]) -> set[bytes]:
-    """Every different secret in a request's headers.
-
-    One key in several headers is one: some clients send it twice. A scheme other than Bearer is
-    for somebody in front of us.
-    """
-    scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
-    found = {secret.strip()} if scheme.lower() == b"bearer" else set()
-    for name in (b"x-api-key", b"api-key"):
-        if name in headers:
-            found.add(headers[name].strip())
-    found.discard(b"")
-    return found
+def presented_secret(headers: dict[bytes, bytes]) -> bytes:
+    """The secret in a request's headers; empty where there is none."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, secret = authorization.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return secret.strip()
+    return (headers.get(b"x-api-key") or headers.get(b"api-key") or b"").strip()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.core.keys import Key, KeyRing, digest_of
-from middleware.auth import MAX_SECRET_BYTES, Auth, presented_secrets
+from middleware.auth import MAX_SECRET_BYTES, Auth, presented_secret
 
 SECRET = b"hg-web-secret"
 
@@ -45,9 +45,6 @@ def bearer(secret: bytes = SECRET) -> list[tuple[bytes, bytes]]:
         [(b"x-api-key", SECRET)],
         [(b"api-key", SECRET)],
         [(b"authorization", b"Basic dTpw"), (b"api-key", SECRET)],
-        [*bearer(), (b"x-api-key", SECRET), (b"api-key", SECRET)],
-        [(b"authorization", b"Bearer "), (b"x-api-key", SECRET)],
-        [(b"x-api-key", b""), (b"api-key", SECRET)],
     ],
 )
 def test_a_key_is_found_wherever_clients_put_it(run: Any, headers: Any) -> None:
@@ -71,21 +68,6 @@ def test_no_key_is_missing_key(run: Any, headers: Any) -> None:
     done = run(headers).through(auth())
     assert (done.status, done.error["code"], done.inner) == (401, "missing_api_key", 0)
     assert done.headers[b"www-authenticate"] == b"Bearer"
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [*bearer(), (b"x-api-key", b"another")],
-        [*bearer(b"another"), (b"api-key", SECRET)],
-        [(b"x-api-key", SECRET), (b"api-key", b"another")],
-        [(b"x-api-key", b"one"), (b"api-key", b"another")],
-    ],
-)
-def test_two_different_keys_are_refused_whichever_is_good(run: Any, headers: Any) -> None:
-    done = run(headers).through(auth())
-    assert (done.status, done.error["code"], done.inner) == (400, "invalid_request", 0)
-    assert SECRET.decode() not in str(done.sent)
 
 
 @pytest.mark.parametrize(
@@ -129,4 +111,4 @@ def test_the_comparison_takes_constant_time(run: Any, monkeypatch: pytest.Monkey
 
 
 def test_an_authorization_of_another_scheme_is_no_secret() -> None:
-    assert presented_secrets({b"authorization": b"Basic abc"}) == set()
+    assert presented_secret({b"authorization": b"Basic abc"}) == b""
