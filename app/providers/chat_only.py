@@ -89,8 +89,10 @@ class ChatOnly:
         """The chunks of one chat call; what it used is added to ``totals`` at its end."""
         bridge = ChunkBridge(chat_call)
         batches = self._provider.stream_chat(call, chat_call.body)
+        done = False
         try:
             async for batch in batches:
+                done = done or batch.done
                 for item in batch.chunks:
                     chunk = bridge.chunk(item)
                     if chunk is not None:
@@ -99,7 +101,9 @@ class ChatOnly:
                     raise batch.broken
         finally:
             await _close(batches)
-        bridge.end()
+        closing = bridge.end(said_done=done)
+        if closing is not None:
+            yield closing
         totals.append(bridge.usage)
         call.used(read_usage(bridge.usage))
 

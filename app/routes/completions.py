@@ -193,7 +193,7 @@ async def _next_event(batches: AsyncIterator[Batch], shaper: StreamShaper) -> _F
         if broken is not None:
             raise broken
         if batch.done:
-            return _First(data + shaper.end(), True)
+            return _First(data + shaper.end(said_done=True), True)
         if data:
             return _First(data, False)
     raise UpstreamInvalid("The upstream ended its stream before it began.")
@@ -222,7 +222,7 @@ async def _relay(
                 await send(body_message(data, True))
             raise broken
         if batch.done:
-            await send(body_message(data + shaper.end()))
+            await send(body_message(data + shaper.end(said_done=True)))
             return
         if data:
             await send(body_message(data, True))
