@@ -123,6 +123,8 @@ class _Check:
         names = provider.forward_members
         if len(names) > 1 and {"all", "known"} & set(names):
             self._fault((*path, "forward_members"), "all and known stand alone, without names")
+        if provider.max_event_bytes < 1024:
+            self._fault((*path, "max_event_bytes"), "must be at least 1KiB")
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
         sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}

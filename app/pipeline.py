@@ -1,7 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(Http(
-        Bounds(RateLimit(ResponseCache(Budget(Upstream))))))))))
+    Granian → RequestId(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(Http(
+        Bounds(RateLimit(ResponseCache(Budget(Upstream)))))))))))
 
 Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on they are handlers: a
 ``Call`` goes in, an answer goes to a ``ReplyWriter``, and a refusal is raised.
@@ -40,6 +40,7 @@ import structlog
 from litestar import Litestar, Request, Router, asgi
 from litestar.exceptions import HTTPException
 from litestar.response import Response
+from litestar.routes import ASGIRoute
 
 from app.caching.coalesced import CacheServices
 from app.caching.plans import CachePlans, places
@@ -72,6 +73,7 @@ from middleware.auth import Auth
 from middleware.body import Body
 from middleware.bounds import Bounds
 from middleware.budget import Budget
+from middleware.canonical_path import CanonicalPath
 from middleware.http import Http
 from middleware.metering import Metering
 from middleware.protocol import Protocol
@@ -152,6 +154,8 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         ),
     ]
     beside = [_layer(Protocol, method="GET")]
+    health = [_layer(Protocol, method="GET", also=("HEAD",))]  # balancers ask either way
+    live = live_app(generation)
     litestar = Litestar(
         route_handlers=[
             _route("/v1/completions", door, completions),
@@ -165,11 +169,12 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
             ),
-            _route("/health/live", live_app(generation), beside),
+            _route("/health", live, health),
+            _route("/health/live", live, health),
             _route(
                 "/health/ready",
                 ready_app(generation, shared.readiness, settings.store.optional),
-                beside,
+                health,
             ),
         ],
         exception_handlers={
@@ -185,7 +190,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
-    return RequestId(litestar, fixed=fixed, on_crash=on_crash)
+    return RequestId(_canonical(litestar), fixed=fixed, on_crash=on_crash)
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -225,6 +230,16 @@ def _route(path: str, app: App, layers: list[Layer], below: bool = False) -> Rou
         path="/",
         route_handlers=[asgi(path, is_mount=below, copy_scope=False)(app)],
         middleware=layers,
+    )
+
+
+def _canonical(app: Litestar) -> ASGIApp:
+    """The application under exactly the paths of its routes."""
+    routes = [route for route in app.routes if isinstance(route, ASGIRoute)]
+    return CanonicalPath(
+        app,
+        paths=[route.path for route in routes],
+        mounts=[route.path for route in routes if route.route_handler.is_mount],
     )
 
 

@@ -65,6 +65,7 @@ class OpenAIProvider(_Section, frozen=True, tag_field="kind", tag="openai"):
     stream_usage: bool = True
     forward_headers: bool = True
     max_response_bytes: Size = Size(64 << 20)
+    max_event_bytes: Size = Size(8 << 20)
     max_connections: Positive = 1024
     keepalive: Duration = Duration(15)
     proxy: Secret = Secret("")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
+from app.core import lenient_json
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
 from app.core.prompt_size import prompt_estimate
@@ -82,8 +83,8 @@ def _as_it_stands(body: bytes, request: CompletionRequest) -> Answer | None:
 
 def _mended(body: bytes, request: CompletionRequest, model: str, now: int) -> Answer:
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = lenient_json.decode(body)
+    except lenient_json.NotJson:
         raise UpstreamInvalid("The upstream's answer is not valid JSON.") from None
     if not isinstance(document, dict) or document.get("error"):
         raise UpstreamInvalid("The upstream's answer is not a completion.")

@@ -14,6 +14,7 @@ import orjson
 from app.core import json_body
 from app.core.errors import InvalidRequest, Problem
 from app.core.fields import (
+    BEYOND_64_BITS,
     Check,
     alias,
     any_integer,
@@ -53,6 +54,10 @@ FIELDS: dict[str, Check] = {
     "seed": any_integer,
     "user": text,
 }
+
+# `16.0` is 16 here, and is forwarded so: JSON knows one kind of number, but servers refuse a float.
+# A seed beyond 64 bits is seen as a float, which is not exact: it is forwarded as it is written.
+INTEGERS = frozenset({"max_tokens", "n", "best_of", "logprobs", "seed"})
 
 # What counts as absent besides null, and is therefore not forwarded.
 _ABSENT: dict[str, Callable[[Any], bool]] = {
@@ -229,6 +234,7 @@ def parse(body: bytes) -> CompletionRequest:
         raise InvalidRequest(str(error), code="invalid_json") from None
     problems: list[Problem] = []
     absent: list[str] = []
+    floats: list[str] = []
     for name, value in document.items():
         check = FIELDS.get(name)
         if value is None:
@@ -240,13 +246,19 @@ def parse(body: bytes) -> CompletionRequest:
                 problems.append(Problem(name, f"`{name}` {problem}."))
             elif name in _ABSENT and _ABSENT[name](value):
                 absent.append(name)
+            elif type(value) is float and name in INTEGERS and abs(value) < BEYOND_64_BITS:
+                document[name] = int(value)
+                floats.append(name)
     for name in absent:
         del document[name]
     problems += _required(document)
     problems += _combinations(document, {problem.param for problem in problems})
     if problems:
         raise InvalidRequest.of(problems)
-    return CompletionRequest(document, json_body.raw_members(body))
+    raw = json_body.raw_members(body)
+    for name in floats:
+        raw[name] = msgspec.Raw(b"%d" % document[name])
+    return CompletionRequest(document, raw)
 
 
 def _required(document: dict[str, Any]) -> list[Problem]:

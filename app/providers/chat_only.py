@@ -78,7 +78,7 @@ class ChatOnly:
         async def relay(chat_call: ChatCall) -> None:
             bridged = BridgedChunks(chat_call, sink, turn)
             await self._provider.stream_chat(call, chat_call.body, bridged)
-            bridged.end()
+            await bridged.end()
             totals.append(bridged.usage)
             call.used(read_usage(bridged.usage))
 
@@ -101,14 +101,16 @@ class BridgedChunks:
         self._bridge = ChunkBridge(call)
         self._sink = sink
         self._turn = turn
+        self._done = False
 
     @property
     def usage(self) -> dict[str, Any] | None:
         """What the chat call used, once its upstream has said so."""
         return self._bridge.usage
 
-    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:  # noqa: ARG002
+    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
         """Chat chunks; the end mark of one call says nothing of the whole answer."""
+        self._done = self._done or done
         made: list[Chunk] = []
         try:
             for chunk in chunks:
@@ -120,6 +122,9 @@ class BridgedChunks:
                 async with self._turn:
                     await self._sink.write(made)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Raises UpstreamInvalid where the call ended before every choice was finished."""
-        self._bridge.end()
+        closing = self._bridge.end(said_done=self._done)
+        if closing is not None:
+            async with self._turn:
+                await self._sink.write([Chunk(b"", closing)])

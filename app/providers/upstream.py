@@ -138,7 +138,7 @@ class StreamRelay:
             if shaped is not None:
                 ready.append(shaped)
         if broken is None and done:
-            await self._finish(ready)
+            await self._finish(ready, said_done=True)
             return
         if ready and (self._begun or broken is None):
             await self._begin()
@@ -152,7 +152,7 @@ class StreamRelay:
             return
         if not self._begun:
             raise UpstreamInvalid("The upstream ended its stream before it began.")
-        await self._finish([])
+        await self._finish([], said_done=False)
 
     async def fail(self, error: UpstreamError) -> None:
         """The upstream's stream broke; raised where nothing was sent yet."""
@@ -161,8 +161,8 @@ class StreamRelay:
         self._outcome.error_code = error.code
         await self._reply.fail(error)
 
-    async def _finish(self, chunks: list[Chunk]) -> None:
-        end = self._shaper.end()
+    async def _finish(self, chunks: list[Chunk], *, said_done: bool) -> None:
+        end = self._shaper.end(said_done=said_done)
         self._over = True
         await self._begin()
         self._outcome.usage = end.usage

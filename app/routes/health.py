@@ -1,4 +1,4 @@
-"""GET /health/live and /health/ready: what a load balancer asks."""
+"""GET /health, /health/live and /health/ready: what a load balancer asks."""
 
 from __future__ import annotations
 

@@ -56,6 +56,7 @@ BAD = [
     (provider(base_url="'http://h/v1?a=b'"), "providers.p.base_url", "query or a fragment"),
     (provider(base_url="'http://h/v1#a'"), "providers.p.base_url", "query or a fragment"),
     (provider(proxy="'socks5://h:1'"), "providers.p.proxy", "address like"),
+    (provider(max_event_bytes="1023"), "providers.p.max_event_bytes", "at least 1KiB"),
     (provider(endpoints="[]"), "providers.p.endpoints", "completions, chat or both"),
     (provider(api_key='"a\\nb"'), "providers.p.api_key", "printable ASCII"),
     (provider(api_key='"é"'), "providers.p.api_key", "printable ASCII"),

@@ -9,12 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from app.core.completions import parse
 from app.core.errors import (
     HeaderList,
     UpstreamError,
     UpstreamInvalid,
+    UpstreamNotFound,
     UpstreamOverloaded,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -345,3 +347,25 @@ def unknown_after(handler: Handler) -> int:
 
     asyncio.run(run())
     return made.unknown
+
+
+def test_a_wrong_path_is_told_without_credentials_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("app.providers.client.monotonic", lambda: now[0])
+    members = {"base_url": "http://user:secret@up.example:8000/v2", "api_key": Secret("k" * 20)}
+
+    async def run() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(404, json={"detail": "Not Found"}))
+        client = Client(provider(**members), transport, name="mine")
+        for seconds in (0, 59, 2):
+            now[0] += seconds
+            with pytest.raises(UpstreamNotFound):
+                await client.post("/completions", b"{}", call(), b"*/*")
+
+    with structlog.testing.capture_logs() as lines:
+        asyncio.run(run())
+    url = "http://up.example:8000/v2/completions"
+    told = {"event": "upstream_not_found", "log_level": "warning", "provider": "mine", "url": url}
+    assert lines == [told, told]
