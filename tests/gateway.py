@@ -263,7 +263,7 @@ class Gateway:
         assert self._process is not None
         self._client.close()
         if self._process.poll() is None:
-            self._process.terminate()
+            self._process.send_signal(signal.SIGINT)  # which waits for no balancer
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

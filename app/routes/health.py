@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
+from app.core.errors import HeaderList
 from cache.breaker import Breaker
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -17,11 +18,19 @@ class Readiness:
 
     def __init__(self) -> None:
         self.draining = False
+        # On every answer from now on, so that balancers' idle connections end before we do.
+        self.closing: HeaderList = []
         self._breaker: Breaker | None = None
 
     def watch(self, breaker: Breaker) -> None:
         """Report this store's outages."""
         self._breaker = breaker
+
+    def drain(self) -> None:
+        """Say to load balancers that no more requests are welcome here."""
+        if not self.draining:
+            self.draining = True
+            self.closing.append((b"connection", b"close"))
 
     def problem(self, store_optional: bool) -> str | None:
         """Why not, or None."""

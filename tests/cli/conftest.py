@@ -177,7 +177,7 @@ class Gateway:
     def stop(self) -> None:
         """End it and whatever it left behind in its own process group."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
         with contextlib.suppress(ProcessLookupError):
