@@ -34,9 +34,13 @@ class Listening:
         self._sockets = [listen(host, port, shared=self._shared) for _ in range(count)]
 
     def descriptor(self, slot: int) -> int:
-        """The socket of a worker's slot; opened again if it was closed."""
+        """The socket of a worker's slot.
+
+        One that was closed is bound again, but the worker itself listens when it can serve: until
+        then the other sockets get all connections.
+        """
         if self._sockets[slot].fileno() < 0:
-            self._sockets[slot] = listen(*self._address, shared=self._shared)
+            self._sockets[slot] = bind(*self._address, shared=self._shared)
         return self._sockets[slot].fileno()
 
     def descriptors(self, *, but: int) -> list[int]:
@@ -53,11 +57,16 @@ class Listening:
             one.close()
 
 
-def listen(host: str, port: int, *, shared: bool = False, backlog: int = BACKLOG) -> socket.socket:
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A listening socket; ``shared`` ones of one user may listen at the same port.
 
     Raises AddressTaken, or OSError where the address is not this machine's.
     """
+    return bind(host, port, shared=shared, listening=True)
+
+
+def bind(host: str, port: int, *, shared: bool = False, listening: bool = False) -> socket.socket:
+    """A socket with an address; raises as `listen` does."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -68,7 +77,8 @@ def listen(host: str, port: int, *, shared: bool = False, backlog: int = BACKLOG
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         one.bind(address)
-        one.listen(backlog)
+        if listening:
+            one.listen(BACKLOG)
     except OSError as error:
         one.close()
         if error.errno == errno.EADDRINUSE:

@@ -112,7 +112,11 @@ class Supervisor(MPServer):
             self._try_start(slot, spawn_target, target_loader)
 
     def _serve_loop(self, spawn_target: Any, target_loader: Load) -> None:
+        told = False
         while not self._over():
+            if self._stop_at is not None and not told:
+                told = True
+                self._say(f"stopping: requests are served for {self._delay:g}s more")
             for slot in self._slots:
                 self._look_after(slot)
             self.failed = all(slot.failed for slot in self._slots)
@@ -152,12 +156,14 @@ class Supervisor(MPServer):
     def _start(self, slot: _Slot, spawn_target: Any, target_loader: Load) -> None:
         ours, theirs = socket.socketpair()
         holder: Any = SocketHolder  # its stub tells of another class
-        self._shd = holder(self._listening.descriptor(slot.number), False, self.backlog)
+        listener = self._listening.descriptor(slot.number)
+        self._shd = holder(listener, False, self.backlog)
         with self._control.parked():
             others = self._listening.descriptors(but=slot.number)
             link = Link(
                 theirs,
                 self._control.interval,
+                listener=listener,
                 draining=self._stop_at is not None,
                 others=[*others, ours.fileno(), *self._foreign, *self._control.descriptors()],
             )

@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from app.supervision.frames import Frames, frame
+from app.supervision.listening import BACKLOG
 
 # Granian stops on SIGINT and on SIGTERM. We use SIGINT, because process managers send SIGTERM to
 # every process of a service at once, while the main process still wants its workers to serve.
@@ -51,14 +52,21 @@ class Worker(Protocol):
 class Link(asyncio.Protocol):
     """Beats every ``interval`` seconds from the worker's event loop, so that a hung loop is seen.
 
-    ``draining`` is whether the gateway is being stopped already when this worker starts. ``others``
+    ``listener`` is the descriptor of the socket that callers connect to. ``draining`` is whether the gateway is being stopped already when this worker starts. ``others``
     are descriptors of the main process and of other workers, which a fork copied into this one.
     """
 
     def __init__(
-        self, channel: socket.socket, interval: float, *, draining: bool, others: list[int]
+        self,
+        channel: socket.socket,
+        interval: float,
+        *,
+        listener: int,
+        draining: bool,
+        others: list[int],
     ) -> None:
         self._channel = channel
+        self._listener = listener
         self._interval = interval
         self._main = os.getpid()
         self._others = others
@@ -86,6 +94,8 @@ class Link(asyncio.Protocol):
         if self.draining:
             worker.drain()
         await loop.create_unix_connection(lambda: self, sock=self._channel)
+        with socket.socket(fileno=os.dup(self._listener)) as listener:
+            listener.listen(BACKLOG)
         self._beating = loop.create_task(self._keep_beating())
 
     def stop(self) -> None:

@@ -1,0 +1,292 @@
+"""How the main process keeps its workers: they come back, and none outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.supervision.backoff import Backoff
+from tests.gateway import free_port
+
+TWO = {"workers": 2, "store": "redis://127.0.0.1:1"}  # two workers need a store, if not a good one
+BROKEN_START = """\
+import app.services
+def start(self):
+    raise RuntimeError("no store of this kind here")
+app.services.Services.start = start
+"""
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def refused(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) != 0
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen at a port of 127.0.0.1."""
+    wanted = f"0100007F:{port:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(1 for line in lines if line[1] == wanted and line[3] == "0A")
+
+
+def test_waits_double_up_to_half_a_minute() -> None:
+    backoff = Backoff()
+    assert [backoff.after(1.0) for _ in range(10)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_a_steady_life_is_followed_by_a_start_at_once() -> None:
+    backoff = Backoff()
+    for _ in range(5):
+        backoff.after(1.0)
+    assert [backoff.after(60.0), backoff.after(1.0)] == [0, 0.5]
+
+
+# Workers that die
+
+
+def test_a_worker_that_dies_again_and_again_comes_back(serve: Any, config: Any, until: Any) -> None:
+    gateway = serve("--config", config().path).ready()
+    for _ in range(3):
+        [worker] = gateway.workers()
+        os.kill(worker, signal.SIGKILL)
+        until(lambda w=worker: gateway.workers() not in ([], [w]), "a new worker starts")
+        gateway.ready()
+    assert gateway.complete(model="first").status_code == 200
+    gateway.err.wait("ended by SIGKILL; a new one starts in 1s")
+
+
+def test_a_connection_waits_for_the_worker_that_comes_back(serve: Any, config: Any) -> None:
+    gateway = serve("--config", config().path).ready()
+    [worker] = gateway.workers()
+    os.kill(worker, signal.SIGKILL)
+    gateway.err.wait("a new one starts now")
+    assert gateway.get("/health/live").status_code == 200
+
+
+def test_one_worker_that_keeps_dying_costs_the_others_nothing(
+    serve: Any, config: Any, until: Any
+) -> None:
+    gateway = serve("--config", config(**TWO).path).ready()
+    until(lambda: len(gateway.workers()) == 2, "both workers start")
+    kept, dying = gateway.workers()
+    for times in (1, 2, 3):
+        os.kill(dying, signal.SIGKILL)
+        gateway.err.wait("a new one starts", times=times)
+        if times < 3:
+            until(lambda: len(gateway.workers()) == 2, "the worker comes back")
+            [dying] = set(gateway.workers()) - {kept}
+    # The kernel gives nothing to a worker that is not there, nor to one that still starts.
+    assert listeners(gateway.port) == 1
+    until(lambda: len(gateway.workers()) == 2, "the worker comes back")
+    until(lambda: listeners(gateway.port) == 2, "it listens")
+
+
+def test_a_start_that_fails_everywhere_ends_with_its_reason(
+    serve: Any, config: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_START)
+    gateway = serve("--config", config(**TWO).path, PYTHONPATH=str(tmp_path))
+    assert gateway.wait() == 1
+    assert "no store of this kind here" in gateway.out.text()
+    assert gateway.err.all()[-1] == "no worker could start; the lines above say why"
+
+
+def test_a_hung_worker_is_replaced(serve: Any, config: Any, until: Any) -> None:
+    gateway = serve("--config", config(worker_timeout="1s").path).ready()
+    [worker] = gateway.workers()
+    os.kill(worker, signal.SIGSTOP)
+    gateway.err.wait(f"(pid {worker}) did not answer for")
+    until(lambda: not alive(worker), "the hung worker is gone")
+    assert gateway.complete(model="first").status_code == 200
+
+
+# The main process that ends
+
+
+def test_workers_end_with_a_main_process_that_is_killed(
+    serve: Any, config: Any, until: Any
+) -> None:
+    gateway = serve("--config", config(**TWO).path).ready()
+    until(lambda: len(gateway.workers()) == 2, "both workers start")
+    workers = gateway.workers()
+    gateway.signal(signal.SIGKILL)
+    until(lambda: refused(gateway.port), "listening ends")
+    until(lambda: not any(map(alive, workers)), "the workers end")
+
+
+def test_a_stream_may_end_after_the_main_process_was_killed(serve: Any, config: Any) -> None:
+    gateway = serve("--config", config().path).ready()
+    with gateway.stream(tokens=30) as (_, events):
+        gateway.signal(signal.SIGKILL)
+        assert list(events)[-1] == "data: [DONE]"
+
+
+def test_an_orphan_does_not_listen_while_it_ends(serve: Any, config: Any, until: Any) -> None:
+    gateway = serve("--config", config().path).ready()
+    [worker] = gateway.workers()
+    with gateway.stream(tokens=60) as (_, events):
+        gateway.signal(signal.SIGKILL)
+        until(lambda: refused(gateway.port), "listening ends")
+        assert alive(worker)
+        assert next(events)
+
+
+def test_a_hung_orphan_ends_too(serve: Any, config: Any, until: Any, tmp_path: Path) -> None:
+    """Its loop never comes back, so no signal handler of the loop ever runs."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import time\nimport app.services\n"
+        "app.services.Services.aclose = lambda self: time.sleep(600)\n"
+    )
+    gateway = serve("--config", config().path, PYTHONPATH=str(tmp_path)).ready()
+    [worker] = gateway.workers()
+    gateway.signal(signal.SIGKILL)
+    until(lambda: not alive(worker), "the orphan ends")
+
+
+# Stopping
+
+
+def test_a_signal_to_the_whole_group_does_not_cut_the_delay(
+    serve: Any, config: Any, until: Any
+) -> None:
+    """As systemd sends it: to the main process and to every worker."""
+    gateway = serve("--config", config(delay="2s").path).ready()
+    os.killpg(gateway.process.pid, signal.SIGTERM)
+    answer = until(
+        lambda: (a := gateway.get("/health/ready")).status_code == 503 and a, "readiness goes"
+    )
+    assert answer.headers["connection"] == "close"
+    assert gateway.complete(model="first").status_code == 200
+    assert gateway.wait() == 0
+
+
+def test_ctrl_c_does_not_wait_for_balancers(serve: Any, config: Any) -> None:
+    gateway = serve("--config", config(delay="1h").path).ready()
+    gateway.signal(signal.SIGINT)
+    assert gateway.wait() == 0
+
+
+def test_answers_end_their_connections_while_the_gateway_stops(
+    serve: Any, config: Any, until: Any
+) -> None:
+    gateway = serve("--config", config(delay="2s").path).ready()
+    with httpx.Client(base_url=gateway.base, trust_env=False) as client:
+        assert "connection" not in client.get("/health/live").headers
+        gateway.signal(signal.SIGTERM)
+        until(lambda: "connection" in client.get("/health/live").headers, "answers say so")
+        assert client.get("/v1/models/none").headers["connection"] == "close"
+
+
+# A port that is taken
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_gateway_on_the_port_is_refused_and_told_of_the_first(
+    serve: Any, config: Any, workers: int
+) -> None:
+    arguments = ("--config", config(**TWO | {"workers": workers}).path)
+    first = serve(*arguments).ready()
+    second = serve(*arguments)
+    assert second.wait() == 1
+    said = second.err.text()
+    assert f"cannot listen on 127.0.0.1:{first.port}: the port is in use by pid" in said
+    assert f"pid {first.process.pid} (" in said
+    assert "Traceback" not in said
+
+
+def test_an_address_of_another_machine_is_told_as_such(serve: Any, port: int) -> None:
+    gateway = serve("--host", "192.0.2.1", "--port", port)
+    assert gateway.wait() == 1
+    assert f"cannot listen on 192.0.2.1:{port}: Cannot assign" in gateway.err.text()
+
+
+def test_a_taken_management_port_is_told_too(serve: Any, config: Any) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        gateway = serve("--config", config(management=f"{{port: {taken}}}").path)
+        assert gateway.wait() == 1
+    assert f"127.0.0.1:{taken}: the port is in use by pid {os.getpid()}" in gateway.err.text()
+
+
+# The management listener
+
+
+@pytest.fixture
+def management(serve: Any, config: Any) -> Any:
+    """A gateway of one worker with a management listener, and that listener's client."""
+    port = free_port()
+    file = config(worker_timeout="2s", management=f"{{port: {port}}}")
+    gateway = serve("--config", file.path).ready()
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        yield gateway, client
+
+
+def test_the_management_listener_answers_without_a_key(management: Any, until: Any) -> None:
+    _, client = management
+    until(lambda: client.get("/health/ready").status_code == 200, "the worker is heard")
+    assert client.get("/health/live").json()["status"] == "live"
+    assert client.get("/health").json() == client.get("/health/live").json()
+    assert client.get("/health/ready").json()["workers"][0]["status"] == "ready"
+    assert client.get("/v1/models").status_code == 404
+    assert client.post("/health/live").status_code == 405
+
+
+def test_metrics_move_to_the_management_listener(management: Any) -> None:
+    gateway, client = management
+    page = client.get("/metrics")
+    assert page.status_code == 200
+    assert "headgate_replica_workers_ready 1\n" in page.text
+    assert gateway.get("/metrics").status_code == 404
+
+
+def test_a_hung_worker_leaves_the_management_listener_quick(management: Any, until: Any) -> None:
+    gateway, client = management
+    client.get("/health/live")  # connections are made anew, Python's imports are not
+    [worker] = gateway.workers()
+    os.kill(worker, signal.SIGSTOP)
+    assert client.get("/health/live").elapsed.total_seconds() < 0.1
+    told = until(lambda: (a := client.get("/health/ready")).status_code == 503 and a, "it tells")
+    assert told.json()["reason"] in ("not_answering", "starting")
+    until(lambda: client.get("/health/ready").status_code == 200, "the worker is replaced")
+    assert client.get("/health/ready").json()["workers"][0]["restarts"] == 1
+    assert gateway.complete(model="first").status_code == 200
+
+
+def test_metrics_of_a_hung_worker_are_a_503(management: Any) -> None:
+    gateway, client = management
+    os.kill(gateway.workers()[0], signal.SIGSTOP)
+    assert client.get("/metrics", timeout=10).status_code == 503
+
+
+def test_silent_connections_do_not_keep_others_out(management: Any) -> None:
+    _, client = management
+    address = (client.base_url.host, client.base_url.port)
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(address))
+        assert client.get("/health/live").elapsed.total_seconds() < 0.5
+
+
+def test_readiness_on_the_management_listener_goes_first(serve: Any, config: Any) -> None:
+    port = free_port()
+    gateway = serve("--config", config(delay="1s", management=f"{{port: {port}}}").path).ready()
+    gateway.signal(signal.SIGTERM)
+    gateway.err.wait("stopping")
+    answer = httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False)
+    assert answer.json()["reason"] == "shutting_down"
+    assert gateway.wait() == 0
