@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,24 @@ def test_a_start_that_fails_everywhere_ends_with_its_reason(
 
 
 def test_a_hung_worker_is_replaced(serve: Any, config: Any, until: Any) -> None:
-    gateway = serve("--config", config(worker_timeout="1s").path).ready()
+    gateway = serve("--config", config(worker_timeout="2s").path).ready()
     [worker] = gateway.workers()
     os.kill(worker, signal.SIGSTOP)
     gateway.err.wait(f"(pid {worker}) did not answer for")
     until(lambda: not alive(worker), "the hung worker is gone")
     assert gateway.complete(model="first").status_code == 200
+
+
+def test_a_worker_is_not_blamed_for_the_time_that_its_main_stood_still(
+    serve: Any, config: Any
+) -> None:
+    gateway = serve("--config", config(worker_timeout="2s").path).ready()
+    workers = gateway.workers()
+    gateway.signal(signal.SIGSTOP)
+    time.sleep(3)  # longer than a worker may be silent
+    gateway.signal(signal.SIGCONT)
+    time.sleep(1)  # several looks at what is heard
+    assert gateway.workers() == workers
 
 
 # The main process that ends
@@ -230,10 +243,15 @@ def test_a_taken_management_port_is_told_too(serve: Any, config: Any) -> None:
 def management(serve: Any, config: Any) -> Any:
     """A gateway of one worker with a management listener, and that listener's client."""
     port = free_port()
-    file = config(worker_timeout="2s", management=f"{{port: {port}}}")
+    file = config(worker_timeout="3s", management=f"{{port: {port}}}")
     gateway = serve("--config", file.path).ready()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         yield gateway, client
+
+
+def quickest(client: httpx.Client) -> float:
+    """Seconds of the quickest of a few requests: a busy machine may hold up some."""
+    return min(client.get("/health/live").elapsed.total_seconds() for _ in range(5))
 
 
 def test_the_management_listener_answers_without_a_key(management: Any, until: Any) -> None:
@@ -259,7 +277,7 @@ def test_a_hung_worker_leaves_the_management_listener_quick(management: Any, unt
     client.get("/health/live")  # connections are made anew, Python's imports are not
     [worker] = gateway.workers()
     os.kill(worker, signal.SIGSTOP)
-    assert client.get("/health/live").elapsed.total_seconds() < 0.1
+    assert quickest(client) < 0.1
     told = until(lambda: (a := client.get("/health/ready")).status_code == 503 and a, "it tells")
     assert told.json()["reason"] in ("not_answering", "starting")
     until(lambda: client.get("/health/ready").status_code == 200, "the worker is replaced")
@@ -279,7 +297,7 @@ def test_silent_connections_do_not_keep_others_out(management: Any) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(socket.create_connection(address))
-        assert client.get("/health/live").elapsed.total_seconds() < 0.5
+        assert quickest(client) < 0.5
 
 
 def test_readiness_on_the_management_listener_goes_first(serve: Any, config: Any) -> None:
