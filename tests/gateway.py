@@ -299,9 +299,9 @@ class Gateway:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def wait_for_exit(self) -> int:
+    def wait_for_exit(self, seconds: float = PATIENCE) -> int:
         assert self._process is not None
-        return self._process.wait(PATIENCE)
+        return self._process.wait(seconds)
 
     # Asking.
 

@@ -25,6 +25,18 @@ app.services.Services.start = start
 """
 
 
+BLOCKING = """\
+import time
+import app.core.simulation as simulation
+generate = simulation.generate
+def block(document, prompt, choice):
+    if prompt == "block":
+        time.sleep(600)
+    return generate(document, prompt, choice)
+simulation.generate = block
+"""
+
+
 def alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -111,6 +123,20 @@ def test_a_hung_worker_is_replaced(serve: Any, config: Any, until: Any) -> None:
     os.kill(worker, signal.SIGSTOP)
     gateway.err.wait(f"(pid {worker}) did not answer for")
     until(lambda: not alive(worker), "the hung worker is gone")
+    assert gateway.complete(model="first").status_code == 200
+
+
+def test_a_worker_whose_loop_is_blocked_is_replaced(
+    serve: Any, config: Any, until: Any, tmp_path: Path
+) -> None:
+    """The server below it goes on taking connections, so that only the loop's silence tells."""
+    (tmp_path / "sitecustomize.py").write_text(BLOCKING)
+    file = config(worker_timeout="2s")
+    gateway = serve("--config", file.path, PYTHONPATH=str(tmp_path)).ready()
+    [worker] = gateway.workers()
+    with pytest.raises(httpx.HTTPError):
+        gateway.complete(model="first", prompt="block")
+    gateway.err.wait(f"(pid {worker}) did not answer for")
     assert gateway.complete(model="first").status_code == 200
 
 

@@ -22,6 +22,7 @@ from tests.upstream import PATIENCE, Upstream
 REQUESTS = 1200  # through each of two balancers
 PER_SECOND = 60.0
 THREADS = 4
+ROLLING_PATIENCE = 60.0  # a restart takes the delay of 5 s, the streams' rest, and a start
 TOKENS_PER_SECOND = 20
 LONG = 130  # tokens of a stream that outlives the shutdown delay
 
@@ -96,7 +97,7 @@ class Callers:
         """Once there were as many requests as wanted."""
         self._enough.set()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(ROLLING_PATIENCE)
         return self.ends
 
     def _ask(self) -> None:
@@ -126,7 +127,7 @@ class Streams:
 
     def finish(self) -> list[str]:
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(ROLLING_PATIENCE)
         return self.ends
 
     def _read(self, url: str) -> None:
@@ -153,7 +154,7 @@ class Streams:
 
 def wait_until_served(gateway: Gateway, balancers: int) -> None:
     """Until the balancers send requests here again."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + ROLLING_PATIENCE
     while sum('"alias":"fast"' in line for line in gateway.output) < 4 * balancers:
         assert time.monotonic() < end, "no balancer sent a request"
         time.sleep(0.05)  # polling another program
@@ -194,12 +195,13 @@ def test_a_rolling_restart_fails_nobody(addresses: dict[str, str], plain: Path) 
         for at, gateway in enumerate(running):
             streams.append(Streams([balancer.url for balancer in balancers for _ in range(4)]))
             gateway.signal(SIGTERM)
-            assert gateway.wait_for_exit() == 0
+            assert gateway.wait_for_exit(ROLLING_PATIENCE) == 0
             gateway.__exit__()
             running[at] = replica(gateway.port)
             running[at].__enter__()
             wait_until_served(running[at], len(balancers))
         ends = [callers.finish() for callers in everybody]
+        print(f"rolling restart: shipped file {dict(ends[0])}, without retries {dict(ends[1])}")
         assert [set(end) for end in ends] == [{"200"}, {"200"}], ends
         assert all(end["200"] >= REQUESTS for end in ends)
         assert [end for some in streams for end in some.finish()] == ["data: [DONE]"] * 16
