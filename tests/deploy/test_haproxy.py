@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any
@@ -227,9 +227,21 @@ def shipped(folder: Path, *changes: tuple[str, str]) -> Path:
 def wait_for_service(balancer: HAProxy) -> None:
     end = time.monotonic() + PATIENCE
     with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
-        while post(client, balancer.url).status_code != 200:
+        while True:
+            with suppress(httpx.HTTPError):  # a connection over the cap is closed
+                if post(client, balancer.url).status_code == 200:
+                    return
             assert time.monotonic() < end, balancer.said()
             time.sleep(0.05)  # polling another program
+
+
+def answered(connection: socket.socket, prelude: bytes = b"") -> bool:
+    """Whether the balancer takes requests on this connection; it stays open."""
+    connection.settimeout(PATIENCE)
+    with suppress(ConnectionError):
+        connection.sendall(prelude + b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+        return b" 404 " in connection.recv(4096).partition(b"\r\n")[0]
+    return False
 
 
 def closed_by_peer(connection: socket.socket) -> bytes:
@@ -250,12 +262,13 @@ def test_one_address_gets_so_many_connections(gateway: Gateway, addresses: dict[
         balancer = stack.enter_context(HAProxy(SHIPPED, few))
         wait_for_service(balancer)
         place = ("127.0.0.1", balancer.port)
-        held = [stack.enter_context(socket.create_connection(place)) for _ in range(8)]
-        with socket.create_connection(place) as ninth:
-            assert closed_by_peer(ninth) == b""
-        held[0].close()
-        with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
-            assert post(client, balancer.url).status_code == 200
+        held = [stack.enter_context(socket.create_connection(place)) for _ in range(12)]
+        taken = sum(answered(connection) for connection in held)
+        # Our first connections, to see that it runs, may count for a moment longer.
+        assert 6 <= taken <= 8
+        for connection in held:
+            connection.close()
+        wait_for_service(balancer)
 
 
 def test_one_address_gets_so_many_requests(gateway: Gateway, addresses: dict[str, str]) -> None:
@@ -313,16 +326,15 @@ def test_addresses_come_through_the_proxy_protocol(
     file = shipped(tmp_path, ('bind "${HEADGATE_BIND}"', 'bind "${HEADGATE_BIND}" accept-proxy'))
     few = addresses | {"HEADGATE_CONNECTIONS_PER_ADDRESS": "2"}
     with HAProxy(file, few) as balancer, ExitStack() as stack:
-
-        def caller(address: str) -> socket.socket:
-            connection = socket.create_connection(("127.0.0.1", balancer.port), PATIENCE)
-            stack.enter_context(connection)
-            connection.sendall(f"PROXY TCP4 {address} 192.0.2.9 40000 80\r\n".encode())
-            return connection
-
-        for _ in range(2):
-            caller("203.0.113.1")
-        assert closed_by_peer(caller("203.0.113.1")) == b""
-        other = caller("203.0.113.2")
-        other.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        assert b" 404 " in closed_by_peer(other).partition(b"\r\n")[0]
+        place = ("127.0.0.1", balancer.port)
+        first, second, third, other = (
+            stack.enter_context(socket.create_connection(place)) for _ in range(4)
+        )
+        one, another = (
+            f"PROXY TCP4 {address} 192.0.2.9 40000 80\r\n".encode()
+            for address in ("203.0.113.1", "203.0.113.2")
+        )
+        assert answered(first, one)
+        assert answered(second, one)
+        assert not answered(third, one)
+        assert answered(other, another)
