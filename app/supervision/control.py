@@ -10,7 +10,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 
 from app.supervision.hearing import Hearing
@@ -43,7 +43,7 @@ class Control:
     def stop(self) -> None:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._over.set)
-            self._thread.join()
+            self._thread.join(PARK_SECONDS)
 
     def adopt(self, slot: int, pid: int, channel: socket.socket) -> None:
         """Hear this worker from now on, in place of the slot's last one."""
@@ -56,7 +56,8 @@ class Control:
     def drain(self) -> None:
         """Tell all workers that the gateway is being stopped."""
         self.draining = True
-        self._loop.call_soon_threadsafe(self._ask_all, "drain")
+        with suppress(RuntimeError):  # a signal so late that this thread is over
+            self._loop.call_soon_threadsafe(self._ask_all, "drain")
 
     @contextmanager
     def parked(self) -> Iterator[None]:

@@ -168,12 +168,11 @@ class Supervisor(MPServer):
                 others=[*others, ours.fileno(), *self._foreign, *self._control.descriptors()],
             )
             loader = partial(target_loader, link)
-            slot.process = self._spawn_worker(slot.number, spawn_target, loader).inner
-            slot.process.start()
+            process = self._spawn_worker(slot.number, spawn_target, loader).inner
+            process.start()
         theirs.close()
-        slot.born = monotonic()
-        assert slot.process.pid is not None
-        self._control.adopt(slot.number, slot.process.pid, ours)
+        slot.process, slot.born = process, monotonic()
+        self._control.adopt(slot.number, process.pid, ours)
 
     def _look_after(self, slot: _Slot) -> None:
         process = slot.process
@@ -217,6 +216,7 @@ class Supervisor(MPServer):
 
 
 def _how(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"by {signal.Signals(-code).name}"
-    return f"with code {code}"
+    if code is None or code >= 0:
+        return f"with code {code}"
+    names = {one.value: one.name for one in signal.Signals}
+    return f"by {names.get(-code, f'signal {-code}')}"
