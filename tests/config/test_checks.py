@@ -38,6 +38,12 @@ BAD = [
     # server and store
     ("server: {workers: 2}", "server.workers", "more than one worker needs a shared store"),
     ("server: {max_body_bytes: 1023}", "server.max_body_bytes", "at least 1KiB"),
+    ("server: {worker_timeout: 999ms}", "server.worker_timeout", "at least 1s"),
+    (
+        "server: {port: 9090, management: {port: 9090}}",
+        "server.management.port",
+        "must differ from `server.port`",
+    ),
     # names
     ("providers: {a b: {kind: simulator}}", "providers.a b", "1 to 64 letters"),
     ("providers: {'-a': {kind: simulator}}", "providers.-a", "1 to 64 letters"),
