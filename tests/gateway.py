@@ -223,7 +223,7 @@ class Gateway:
         self.configuration = configuration
         self.port = free_port()
         self.leaks: list[str] = []
-        self._addresses = frozenset(secrets) - {*KEYS.values()}
+        self._upstreams = frozenset(secrets) - {*KEYS.values()}
         self._secrets = [*secrets, *KEYS.values(), PROVIDER_KEY, OPERATOR_SECRET]
         self._addresses = addresses
         self._directory = tempfile.TemporaryDirectory()
@@ -407,7 +407,7 @@ class Gateway:
     def _keep_line(self, line: str) -> None:
         forbidden = [*self._secrets, *([] if self._logs_prompts else [PRIVATE])]
         if '"event":"upstream_not_found"' in line:  # tells the operator which address is wrong
-            forbidden = [word for word in forbidden if word not in self._addresses]
+            forbidden = [word for word in forbidden if word not in self._upstreams]
         with self._line_came:
             self._lines.append(line)
             self.leaks += [f"{word} in {line}" for word in forbidden if word in line]
