@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from cache.breaker import Breaker
-from cache.connection import Script, StoreUnavailable
+from cache.connection import Script, StoreUnavailable, script
 from cache.names import PROBE
 from cache.pending import Pending
 from cache.wire import Address, Wire, open_wire
@@ -19,9 +19,10 @@ CONNECT_SECONDS = (
     1.0  # nobody's request waits behind a connection being made for longer than theirs
 )
 
-# What a server says when it cannot take writes; the rest are mistakes of ours and go on as such.
+# What a server says when it cannot take writes; the rest are mistakes of ours and go on as such. Not
+# OOM: a full server goes on with limits and budgets, whose scripts run there too.
 _OUTAGES = frozenset(
-    {"READONLY", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "BUSY",
+    {"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "BUSY",
      "NOAUTH", "NOPERM", "TRYAGAIN", "MOVED", "ASK"}
 )  # fmt: skip
 
@@ -48,6 +49,7 @@ class RedisStore:
 
     def __init__(self, dial: Dial, timeout: float) -> None:
         self.breaker = Breaker()
+        self.full = 0
         self._dial = dial
         self._timeout = timeout
         self._line: Line | None = None
@@ -170,7 +172,12 @@ class RedisStore:
         if word == "NOSCRIPT" and pending.script is not None:
             self._teach(pending, pending.script)
             return
-        if word in _OUTAGES:
+        if word == "OOM":
+            self.full += 1
+            self._fail(pending, StoreUnavailable("full"))
+            return
+        # A managed server forbids CONFIG; nothing is wrong with it.
+        if word in _OUTAGES and pending.args[0] != "CONFIG":
             self.breaker.failed(word.lower(), at_once=True)
             self._fail(pending, StoreUnavailable(word))
             if self._line is not None:
@@ -243,7 +250,9 @@ class RedisStore:
         assert self._loop is not None
         assert self._line is not None
         answer = self._loop.create_future()
-        pending = Pending(("SET", PROBE, "1", "PX", "1000"), None, answer, None, self._loop.time())
+        # By a script, because that also runs on a full server.
+        probe = ("EVAL", script("probe", on_full_server=True).text, 1, PROBE)
+        pending = Pending(probe, None, answer, None, self._loop.time())
         self._waiting[id(pending)] = pending
         self._line.send([pending])
         try:

@@ -143,6 +143,8 @@ class ClusterLine:
             OSError,
         ):
             answer = errors.ResponseError("CLUSTERDOWN a node is gone")
+        except errors.OutOfMemoryError:
+            answer = errors.ResponseError("OOM")  # redis-py leaves the word out
         except errors.RedisError as error:
             answer = error
         self._store.answered(pending, answer)

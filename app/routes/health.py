@@ -17,6 +17,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self.draining = False
+        self.warnings: list[str] = []  # what is set up badly and does not keep requests away
         self._breaker: Breaker | None = None
 
     def watch(self, breaker: Breaker) -> None:
@@ -54,11 +55,13 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
 
     async def ready(scope: Scope, receive: Receive, send: Send) -> None:
         problem = readiness.problem(store_optional)
-        facts = {
+        facts: dict[str, object] = {
             "status": "not_ready" if problem else "ready",
             "generation": generation,
             "store": readiness.store(),
         }
+        if readiness.warnings:
+            facts["warnings"] = readiness.warnings
         if problem:
             facts["reason"] = problem
         start, message = json_messages(503 if problem else 200, orjson.dumps(facts))
