@@ -11,9 +11,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Self
 
 import httpx
@@ -213,8 +214,14 @@ class RawConnection:
 class Gateway:
     """The process; use as a context manager."""
 
-    def __init__(self, configuration: dict[str, Any], secrets: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        configuration: dict[str, Any],
+        secrets: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.configuration = configuration
+        self._environment = environment
         self.port = free_port()
         self.leaks: list[str] = []
         self._secrets = [*secrets, *KEYS.values(), PROVIDER_KEY, OPERATOR_SECRET]
@@ -242,7 +249,7 @@ class Gateway:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | proxies,
+            env=os.environ | proxies | self._environment,
             cwd=Path(__file__).parent.parent,
         )
         for stream, keep in (

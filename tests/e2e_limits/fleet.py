@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +65,7 @@ class Plans:
         limits: dict[str, Any] | None = None,
         budget: dict[str, Any] | None = None,
         tenant: str | None = None,
+        expires: str | None = None,
     ) -> Caller:
         """A key; in a tenant of its own unless one is named."""
         caller = Caller(name, tenant or name, f"hg-{name}-0123456789abcdef")
@@ -73,6 +74,7 @@ class Plans:
         self._keys.append(
             {"id": name, "tenant": caller.tenant, "secret": caller.secret}
             | self._named(f"key-{name}", limits, budget)
+            | ({"expires": expires} if expires else {})
         )
         return caller
 
@@ -125,15 +127,25 @@ class Plans:
 
 @contextmanager
 def fleet(
-    plans: Plans, port: int, count: int, upstream: Upstream | None = None, **settings: Any
+    plans: Plans,
+    port: int,
+    count: int,
+    upstream: Upstream | None = None,
+    environments: Sequence[Mapping[str, str]] = (),
+    **settings: Any,
 ) -> Iterator[list[Gateway]]:
-    """``count`` gateways on the Redis at ``port``. None may leak a secret or the store's address."""
+    """``count`` gateways on the Redis at ``port``. None may leak a secret or the store's address.
+
+    ``environments`` holds environment variables for each, where they get any.
+    """
     url = f"redis://127.0.0.1:{port}/0"
     secrets = [*plans.secrets, f"127.0.0.1:{port}"]
     with ExitStack() as stack:
         gateways = [
-            stack.enter_context(Gateway(plans.configuration(url, upstream, **settings), secrets))
-            for _ in range(count)
+            stack.enter_context(
+                Gateway(plans.configuration(url, upstream, **settings), secrets, environment)
+            )
+            for environment in environments or [{}] * count
         ]
         yield gateways
 
