@@ -10,7 +10,8 @@ from cache.connection import Store, StoreUnavailable
 class Risks(NamedTuple):
     """``evicts`` is the policy by which it may forget anything; both are falsy where all is well.
 
-    What a server does not say (managed ones forbid CONFIG) counts as well.
+    What a server does not say counts as well: managed ones forbid CONFIG, and a cluster's client
+    does not ask for it.
     """
 
     evicts: str = ""
