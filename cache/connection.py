@@ -19,6 +19,10 @@ class StoreUnavailable(Exception):
     """The store did not do it: gone, slow, read-only, out of memory, failing over, or too busy."""
 
 
+class StoreFull(StoreUnavailable):
+    """The server has no memory left for this; it goes on with what runs ``on_full_server``."""
+
+
 class Script(NamedTuple):
     """One Lua script: its name for errors, its text, and the hash the store knows it by."""
 

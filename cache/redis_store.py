@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from cache.breaker import Breaker
-from cache.connection import Script, StoreUnavailable, script
+from cache.connection import Script, StoreFull, StoreUnavailable, script
 from cache.names import PROBE
 from cache.pending import Pending
 from cache.wire import Address, Wire, open_wire
@@ -174,7 +174,7 @@ class RedisStore:
             return
         if word == "OOM":
             self.full += 1
-            self._fail(pending, StoreUnavailable("full"))
+            self._fail(pending, StoreFull("full"))
             return
         # A managed server forbids CONFIG; nothing is wrong with it.
         if word in _OUTAGES and pending.args[0] != "CONFIG":

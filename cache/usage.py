@@ -21,7 +21,7 @@ import orjson
 
 from cache import names
 from cache.clock import StoreClock
-from cache.connection import Store, StoreUnavailable, script
+from cache.connection import Script, Store, StoreFull, StoreUnavailable, script
 
 FLUSH_SECONDS = 0.5
 MAX_BUFFERED = 20_000  # records not yet written, in this process
@@ -77,7 +77,8 @@ class UsageLog:
     def __init__(self, store: Store, clock: StoreClock | None = None) -> None:
         self._store = store
         self._clock = clock or StoreClock()
-        self._record = script("record", on_full_server=True)
+        self._record = script("record")
+        self._count = script("record", on_full_server=True)
         self._worker = f"{getrandbits(64):016x}"
         self._latest = 0  # number of the batch formed last
         self._charged: set[str] = set()  # tenants with settlements to be folded
@@ -150,6 +151,15 @@ class UsageLog:
                 self._in_batches += len(part)
 
     async def _write(self, batch: Batch) -> None:
+        try:
+            await self._run(self._record, batch, batch.items)
+        except StoreFull:
+            # The counters are few and small; the records are not, and wait for room in vain.
+            await self._run(self._count, batch, [])
+            self.dropped += len(batch.items)
+
+    async def _run(self, record: Script, batch: Batch, listed: list[Item]) -> None:
+        """Write the counts of a batch, and those of its records that are ``listed``."""
         tenant, items = batch.tenant, batch.items
         counts: dict[str, dict[str, int]] = {}
         for item in items:
@@ -157,7 +167,7 @@ class UsageLog:
         periods = list(counts)
         keys = [names.written(tenant), names.records(tenant), names.index(tenant)]
         keys += [names.counters(tenant, period) for period in periods]
-        records = [{"time": item.at, **item.record} for item in items]
+        records = [{"time": item.at, **item.record} for item in listed]
         starts = range(0, len(records), RECORDS_IN_ENTRY)
         args: list[Any] = [self._worker, batch.number, DAYS_KEPT, MAX_ENTRIES, len(starts)]
         args += [orjson.dumps(records[start : start + RECORDS_IN_ENTRY]) for start in starts]
@@ -165,7 +175,7 @@ class UsageLog:
         for place, period in enumerate(periods, 1):
             for field, amount in counts[period].items():
                 args += (place, field, amount)
-        await self._store.run(self._record, keys, args)
+        await self._store.run(record, keys, args)
 
 
 def _count(counts: dict[str, dict[str, int]], item: Item) -> None:

@@ -269,6 +269,24 @@ def test_in_a_long_outage_the_buffer_stays_bounded(
     assert on(server.url, body, 0.05) == (100, 200)
 
 
+def test_on_a_full_server_uses_are_counted_and_records_are_not_kept(server: RedisServer) -> None:
+    async def body(store: Store) -> list[Any]:
+        log = UsageLog(store)
+        await store.command("PING")
+        server.cli("CONFIG", "SET", "maxmemory", "1")
+        for _ in range(usage.BATCH + 1):
+            log.add(record(), MOMENT.timestamp())
+        await log.flush()
+        found = await rows(store, MOMENT, MOMENT)
+        during = [found["web", "demo"]["requests"], len(await records(store)), log.dropped]
+        server.cli("CONFIG", "SET", "maxmemory", "0")
+        log.add(record(), MOMENT.timestamp())
+        await log.flush()
+        return [*during, len(await records(store))]
+
+    assert on(server.url, body) == [usage.BATCH + 1, 0, usage.BATCH + 1, 1]
+
+
 def test_it_writes_by_itself(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "FLUSH_SECONDS", 0.01)
 
