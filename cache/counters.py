@@ -22,7 +22,7 @@ class Counters:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._count = script("count_samples", on_full_server=True)
+        self._count = script("count_events", on_full_server=True)
         self._waiting: dict[str, int] = {}
 
     def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None:

@@ -20,7 +20,7 @@ from tests.redis_server import RedisServer
 
 TIMEOUT = 0.05
 SCRIPTS = (
-    *("account", "admit", "adopt", "beat", "claim", "count_samples", "fold_settled", "probe"),
+    *("account", "admit", "adopt", "beat", "claim", "count_events", "fold_settled", "probe"),
     *("record", "renew", "reserve", "settle_budget", "settle_limits", "sweep", "take_turn"),
 )
 
