@@ -33,7 +33,7 @@ WINDOWS = {
 OUTAGE = PLANS.caller("outage", {"requests_per_minute": 1, "request_burst": 100})
 NOT_YET = PLANS.caller("not-yet", expires=at(12 * HOUR))
 EXPIRED = PLANS.caller("expired-now", expires=at(-12 * HOUR))
-COUNTED = PLANS.caller("counted")
+COUNTED = PLANS.caller("clock-counted")
 
 
 @pytest.fixture(scope="module")
