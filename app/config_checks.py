@@ -122,6 +122,13 @@ class _Check:
             self._certificates((*path, "ca_file"), provider.ca_file)
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
+        forwarded = set(provider.forward_headers)
+        for index, name in enumerate(provider.neutral_headers or ()):
+            if name is not None and name not in forwarded:
+                self._fault(
+                    (*path, "neutral_headers", index),
+                    f"{name!r} is not in `forward_headers`: it does not go upstream at all",
+                )
         sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}
         for header, value in provider.headers.items():
             if not _HEADER_NAME.fullmatch(header):
@@ -156,7 +163,7 @@ class _Check:
                 (*path, "scope"),
                 "global: answers to one tenant's requests are given to every other tenant too",
             )
-        if cache.exact.ttl > cache.exact.max_ttl:
+        if cache.exact.max_ttl is not None and cache.exact.ttl > cache.exact.max_ttl:
             self._fault((*path, "exact", "ttl"), "must be at most `max_ttl`")
         if cache.semantic is not None:
             encoder = cache.semantic.encoder

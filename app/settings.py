@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from app.core.header_names import TRACING, HeaderName
 from app.core.quantities import Duration, Secret, Size
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -60,7 +61,8 @@ class OpenAIProvider(_Section, frozen=True, tag_field="kind", tag="openai"):
     unsupported: tuple[str, ...] = ()
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     stream_usage: bool = True
-    forward_headers: bool = True
+    forward_headers: tuple[HeaderName, ...] = tuple(map(HeaderName, TRACING))
+    neutral_headers: tuple[HeaderName, ...] | None = None
     max_response_bytes: Size = Size(64 << 20)
     max_connections: Positive = 1024
     keepalive: Duration = Duration(15)
@@ -87,7 +89,7 @@ class Price(_Section, frozen=True):
 class ExactCache(_Section, frozen=True):
     enabled: bool = True
     ttl: Duration = Duration(3600)
-    max_ttl: Duration = Duration(30 * 86400)
+    max_ttl: Duration | None = None
     stale_while_revalidate: Duration = Duration(0)
     stale_if_error: Duration = Duration(3600)
     max_entry: Size = Size(1 << 20)

@@ -23,6 +23,7 @@ from app.core.keys import Key
 from app.core.refusal import refuse
 from app.departure import PATIENCE_SECONDS, CallerGone, Departure, patiently
 from app.patience import Patience
+from app.providers.forwarding import forwarded_headers
 from cache.connection import StoreUnavailable
 from cache.flights import Flight
 
@@ -83,10 +84,12 @@ class ResponseCache:
         if not (wishes.read or wishes.write) or (not plan.reuse_sampled and is_sampled(request)):
             await self._bypass(asked, scope, receive, send)
             return
+        if plan.varies:
+            asked.headers = forwarded_headers(scope["headers"], exchange, plan.varies)
         if len(exchange.body) < LARGE_BODY:
-            asked.digests = where.fingerprints(request)
+            asked.digests = where.fingerprints(request, asked.headers)
         else:
-            asked.digests = await asyncio.to_thread(where.fingerprints, request)
+            asked.digests = await asyncio.to_thread(where.fingerprints, request, asked.headers)
         if self._on_shelf(asked):
             await self._answer(asked, scope, send)
         elif exchange.store_out or self._kept.responses.out:
@@ -213,6 +216,7 @@ class ResponseCache:
         exchange.key, exchange.request = original.key, copy(asked.request)
         exchange.outcome.alias, exchange.outcome.cache = original.outcome.alias, "renewal"
         renewal = Asked(exchange, asked.plan, asked.wishes, asked.where)
+        renewal.headers = asked.headers
         renewal.digests = asked.digests
         renewal.found(asked.now, asked.entries)
         journey = Journey(

@@ -40,7 +40,7 @@ class Question:
         self.plan = plan
         self.text = text
         self.form = form
-        self.partition = asked.where.partition(asked.request, plan.also)
+        self.partition = asked.where.partition(asked.request, plan.also, asked.headers)
         # A prompt may hold half of a surrogate pair's escape; UTF-8 cannot say it.
         said = form.key.encode(errors="surrogatepass")
         self.key = blake2b(self.partition + said, digest_size=32).digest()

@@ -23,7 +23,7 @@ class Route(NamedTuple):
     provider: str
     model: str
     completions: Completions | None
-    forward_headers: bool
+    forward_headers: frozenset[bytes]
     native: bool
     price: Price | None
 
@@ -89,10 +89,17 @@ class Router:
             provider.slug,
             target.model,
             completions,
-            getattr(section, "forward_headers", False),
+            _forwarded_to(section),
             model.completions == "native",
             price_of(model, settings),
         )
+
+
+def _forwarded_to(section: object) -> frozenset[bytes]:
+    """The names of the headers that a provider is sent; none, where it is in this process."""
+    if not isinstance(section, OpenAISettings):
+        return frozenset()
+    return frozenset(name.encode() for name in section.forward_headers)
 
 
 def completions_of(route: Route, request: CompletionRequest) -> Completions:

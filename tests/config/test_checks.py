@@ -62,6 +62,23 @@ BAD = [
     (provider(headers='{x-a: "a\\rb"}'), "providers.p.headers.x-a", "printable ASCII"),
     (provider(headers="{'x a': b}"), "providers.p.headers.x a", "not a header name"),
     (provider(headers="{'x:': b}"), "providers.p.headers.x:", "not a header name"),
+    (provider(forward_headers="true"), "providers.p.forward_headers", "no longer true or false"),
+    (provider(forward_headers="false"), "providers.p.forward_headers", "[] passes none on"),
+    (
+        provider(forward_headers="[x-a, X-Api-Key]"),
+        "providers.p.forward_headers[1]",
+        "named like a credential",
+    ),
+    (
+        provider(forward_headers="x-headgate-cache-ttl"),
+        "providers.p.forward_headers",
+        "between the caller and the gateway",
+    ),
+    (
+        provider(forward_headers="[x-a]", neutral_headers="[x-a, x-b]"),
+        "providers.p.neutral_headers[1]",
+        "'x-b' is not in `forward_headers`",
+    ),
     # models
     ("models: {m: {targets: []}}", "models.m.targets", "at least one target"),
     (
@@ -91,7 +108,7 @@ BAD = [
     (
         (
             "providers: {p: {kind: simulator}}\n"
-            "models: {m: {targets: [{provider: p, model: y}], cache: {exact: {ttl: 31d}}}}"
+            "models: {m: {targets: [{provider: p, model: y}], cache: {exact: {ttl: 2h, max_ttl: 1h}}}}"
         ),
         "models.m.cache.exact.ttl",
         "at most `max_ttl`",

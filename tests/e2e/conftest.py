@@ -142,7 +142,14 @@ def configuration(
     return {
         "log": {"format": "json"},
         "providers": {
-            "main": openai(base, headers={"x-operator": OPERATOR_SECRET}),
+            "main": openai(
+                base,
+                headers={"x-operator": OPERATOR_SECRET},
+                forward_headers=[
+                    *("traceparent", "tracestate", "x-request-id", "x-tenant", "x-b3-traceid"),
+                    *("accept-language", "x-hop", "x-stays", "x-operator"),
+                ],
+            ),
             "quick": openai(
                 base,
                 timeouts={"connect": "1s", "first_byte": "250ms", "idle": "250ms", "total": "20s"},
@@ -159,7 +166,7 @@ def configuration(
                 max_tokens_field="max_completion_tokens",
             ),
             "small": openai(base, max_response_bytes="4KiB"),
-            "quiet": openai(base, forward_headers=False),
+            "quiet": openai(base, forward_headers=[]),
             "unasked": openai(base, stream_usage=False),
             "narrow": openai(
                 base,
