@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.core.decoding import Fault, Path
+from app.core.encryption_key import parse_encryption_key
 from app.core.keys import allowed_models, digest_of
 from app.core.pricing import MAX_DOLLARS
 from app.core.quantities import Secret
 from app.core.store_url import parse_store_url
 from app.prices import price_of
-from app.settings import Cache, CallerKey, Model, OpenAIProvider, RemoteEncoder, Settings
+from app.settings import Cache, CallerKey, Model, OpenAIProvider, RemoteEncoder, Settings, Store
 
 MAX_SECRETS = 2
 MIN_SECRET_LENGTH = 16
@@ -101,8 +102,22 @@ class _Check:
         else:
             if ca_file:
                 self._certificates(("store", "url"), ca_file)
+        self._encryption(store)
         if server.max_body_bytes < 1024:
             self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
+
+    def _encryption(self, store: Store) -> None:
+        path: Path = ("store", "encryption_keys")
+        for index, key in enumerate(store.encryption_keys):
+            try:
+                if key is not None:
+                    parse_encryption_key(key.reveal())
+            except ValueError as error:
+                self._fault((*path, index), str(error))
+        if len(set(store.encryption_keys)) < len(store.encryption_keys):
+            self._fault(path, "names a key twice")
+        if store.encryption_keys and find_spec("cryptography") is None:
+            self._fault(path, "needs an extra: pip install 'headgate[encryption]'")
 
     def providers(self) -> None:
         for name, provider in self._settings.providers.items():

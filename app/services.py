@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from os import getpid
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,6 +15,7 @@ from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.journey import Kept
 from app.caching.seats import Seats
+from app.core.encryption_key import parse_encryption_key
 from app.pipeline import Shared
 from app.routes.health import Readiness
 from app.settings import Caching
@@ -21,6 +23,7 @@ from app.settings import Store as StoreSettings
 from cache import names
 from cache.connection import Store, StoreUnavailable, open_store
 from cache.counters import Counters
+from cache.entries import Entries
 from cache.flight_relay import Relay
 from cache.flights import Flights, worker_name
 from cache.ledger import Ledger
@@ -33,9 +36,11 @@ from cache.usage import UsageLog
 
 if TYPE_CHECKING:
     from cache.mailbox import Mailbox
+    from cache.sealing import Seal
 
 RESTART_SECONDS = 1.0
 TELL_SECONDS = 0.25
+QUIET_SECONDS = 60.0  # between two lines about entries that cannot be read: there may be thousands
 BACKGROUND_GRACE_SECONDS = 5.0
 
 
@@ -53,8 +58,9 @@ class Services:
         readiness = Readiness()
         readiness.watch(store.breaker)
         flights = Flights(worker_name(getpid()))
-        self._relay = Relay(store, flights)
-        kept = _kept(store, caching, flights, self._relay)
+        seal = _seal(settings)
+        self._relay = Relay(store, flights, seal)
+        kept = _kept(store, caching, flights, self._relay, seal)
         self.shared = Shared(store, limiter, Ledger(store, lease), UsageLog(store), readiness, kept)
         self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
         self._heartbeat = Heartbeat(store, limiter.share)
@@ -110,6 +116,7 @@ class Services:
         log = structlog.get_logger("headgate")
         shared = self.shared
         was_open, lost, dropped, undecodable = False, 0, 0, 0
+        quiet_until = 0.0
         while True:
             breaker = shared.store.breaker
             if breaker.open != was_open:
@@ -121,20 +128,32 @@ class Services:
             if (shared.ledger.lost, shared.usage.dropped) != (lost, dropped):
                 lost, dropped = shared.ledger.lost, shared.usage.dropped
                 log.error("store_lost", settlements=lost, usage_records=dropped)
-            if shared.kept.responses.undecodable != undecodable:
-                undecodable = shared.kept.responses.undecodable
-                log.warning("cache_undecodable", entries=undecodable)
+            count = shared.kept.responses.undecodable
+            if count != undecodable and monotonic() >= quiet_until:
+                log.warning("cache_undecodable", entries=count - undecodable)
+                undecodable, quiet_until = count, monotonic() + QUIET_SECONDS
             await asyncio.sleep(TELL_SECONDS)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
 
 
-def _kept(store: Store, caching: Caching, flights: Flights, relay: Relay) -> Kept:
-    responses = Responses(store, int(caching.embedded_size))
+def _seal(settings: StoreSettings) -> Seal | None:
+    """What encrypts whatever the store is given to keep; None without keys."""
+    if not settings.encryption_keys:
+        return None
+    from cache.sealing import Seal  # noqa: PLC0415 - an extra
+
+    return Seal([parse_encryption_key(key.reveal()) for key in settings.encryption_keys])
+
+
+def _kept(
+    store: Store, caching: Caching, flights: Flights, relay: Relay, seal: Seal | None
+) -> Kept:
+    responses = Responses(store, int(caching.embedded_size), Entries(seal))
     shelf = Shelf(store, int(caching.shelf_size), float(caching.shelf_ttl))
     counters = Counters(store)
-    meanings = Meanings(store)
+    meanings = Meanings(store, seal)
     return Kept(
         responses,
         shelf,

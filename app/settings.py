@@ -42,6 +42,7 @@ class Store(_Section, frozen=True):
     timeout: Duration = Duration(0.05)
     lease: Duration = Duration(60)
     optional: bool = False
+    encryption_keys: tuple[Secret, ...] = ()
     on_outage: Outage = Outage()
 
 

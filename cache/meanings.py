@@ -11,14 +11,18 @@ Every method that is waited for raises StoreUnavailable.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from cache import names
 from cache.connection import Store, StoreUnavailable, script
 from cache.responses import Place
+
+if TYPE_CHECKING:
+    from cache.sealing import Seal
 
 MAX_NEIGHBOURS = 5
 MAX_VECTORS = 10_000  # in a partition
@@ -61,10 +65,11 @@ class Samples(NamedTuple):
 
 
 class Meanings:
-    """See the file."""
+    """See the file. With a ``seal`` the texts that stand beside vectors are encrypted."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, seal: Seal | None = None) -> None:
         self._store = store
+        self._seal = seal
         self._keep = script("keep_meaning")
         self._keep_vector = script("keep_vector")
         self._equal = script("equal_meaning")
@@ -97,9 +102,10 @@ class Meanings:
         answer = await self._of_vectors(self._store.run(self._near, [key], args))
         found = []
         for element, score, attributes in answer or ():
-            text = orjson.loads(attributes)["text"]
-            # Redis gives (1 + cosine) / 2.
-            found.append(Near(bytes.fromhex(element.decode()), text, 2 * float(score) - 1))
+            text = self._opened(orjson.loads(attributes)["text"], key, element)
+            if text is not None:
+                # Redis gives (1 + cosine) / 2.
+                found.append(Near(bytes.fromhex(element.decode()), text, 2 * float(score) - 1))
         return found
 
     async def probe(self) -> bool:
@@ -132,10 +138,25 @@ class Meanings:
         self, tenant: str, partition: bytes, near: Near, vector: bytes, until: int
     ) -> None:
         """Add a neighbour, until a moment in milliseconds; one goes where there are too many."""
-        said = orjson.dumps({"text": near.text, "until": until})
-        keys = [names.neighbours(tenant, partition.hex())]
-        args = [vector, near.digest.hex(), said, until, MAX_VECTORS]
-        await self._of_vectors(self._store.run(self._keep_vector, keys, args))
+        key, element = names.neighbours(tenant, partition.hex()), near.digest.hex()
+        text = self._closed(near.text, key, element.encode())
+        said = orjson.dumps({"text": text, "until": until})
+        args = [vector, element, said, until, MAX_VECTORS]
+        await self._of_vectors(self._store.run(self._keep_vector, [key], args))
+
+    def _closed(self, text: str, key: str, element: bytes) -> str:
+        if self._seal is None:
+            return text
+        return b64encode(self._seal.close(text.encode(), key.encode() + element)).decode()
+
+    def _opened(self, text: str, key: str, element: bytes) -> str | None:
+        """A kept text; None where it was not encrypted by us for this vector."""
+        if self._seal is None:
+            return text
+        try:
+            return self._seal.open(b64decode(text, validate=True), key.encode() + element).decode()
+        except ValueError:
+            return None
 
     async def samples(self, tenant: str, partition: bytes, model: bytes, tier: int) -> Samples:
         """What verification found of a tier here so far."""

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from app.core.stored_answer import Stored, Undecodable, decode, encode
+from app.core.stored_answer import Stored, Undecodable
 from cache import names
 from cache.connection import Store, script
+from cache.entries import Entries
 
 FLIGHT_LEASE_MS = 1500
 ENTRIES_AT_ONCE = 64
@@ -60,8 +61,9 @@ def purge_field(alias: str | None, namespace: str | None) -> str:
 class Responses:
     """``embedded_size`` bounds the bytes kept in a store that lives in this process."""
 
-    def __init__(self, store: Store, embedded_size: int) -> None:
+    def __init__(self, store: Store, embedded_size: int, coded: Entries | None = None) -> None:
         self._store = store
+        self._coded = coded or Entries()
         self._lookup = script("lookup")
         self._keep = script("keep")
         self._purge = script("purge")
@@ -126,12 +128,16 @@ class Responses:
         if value is None:
             return None
         try:
-            return decode(value)
+            return self._coded.decode(key, value)
         except Undecodable:
             self.undecodable += 1
             # Only what was read: a good answer may stand there by the time this arrives.
             self._store.tell(script("drop_bad"), [key], [value])
             return None
+
+    def packed(self, place: Place, digest: bytes, answer: Stored) -> bytes:
+        """The bytes of an entry, as ``keep`` takes them; may be called in a thread."""
+        return self._coded.encode(names.answer(place.tenant, digest.hex()), answer)
 
     def keep(
         self,
@@ -146,7 +152,7 @@ class Responses:
         ``packed`` holds the bytes of those that were encoded already.
         """
         tenant = place.tenant
-        pairs = list(_kept(tenant, entries, packed))
+        pairs = list(self._kept(place, entries, packed))
         given_up: list[str] = []
         if self._bound is not None:
             pairs = [pair for pair in pairs if self._bound.fits(pair[1])]
@@ -170,20 +176,19 @@ class Responses:
         """Tell those who keep copies that something was purged."""
         await self._store.command("INCR", names.PURGES)
 
+    def _kept(
+        self, place: Place, entries: Iterable[tuple[bytes, Stored]], packed: Mapping[bytes, bytes]
+    ) -> Iterator[tuple[str, bytes, int]]:
+        """Name, bytes and milliseconds to live of what can be kept."""
+        for digest, answer in entries:
+            milliseconds = answer.kept_until - answer.stored
+            if milliseconds > 0:
+                value = packed.get(digest) or self.packed(place, digest, answer)
+                yield names.answer(place.tenant, digest.hex()), value, milliseconds
+
     def _drop(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._store.tell(script("drop"), [key], [])
-
-
-def _kept(
-    tenant: str, entries: Iterable[tuple[bytes, Stored]], packed: Mapping[bytes, bytes]
-) -> Iterator[tuple[str, bytes, int]]:
-    """Name, bytes and milliseconds to live of what can be kept."""
-    for digest, answer in entries:
-        milliseconds = answer.kept_until - answer.stored
-        if milliseconds > 0:
-            value = packed.get(digest) or encode(answer)
-            yield names.answer(tenant, digest.hex()), value, milliseconds
 
 
 def _in_loads(

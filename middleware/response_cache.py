@@ -206,7 +206,9 @@ class ResponseCache:
         await self._app(scope, receive, listener)
         await conclude(asked, listener, send, self._kept.seats)
         kept = await listener.parts()
-        self._kept.keep(asked.place, kept, packed=await pack_large(kept))
+        self._kept.keep(
+            asked.place, kept, packed=await pack_large(self._kept.responses, asked.place, kept)
+        )
         await self._kept.learn(asked, kept)
 
     def _renew(self, asked: Asked, scope: Scope, flight: Flight) -> None:

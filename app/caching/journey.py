@@ -17,7 +17,7 @@ from app.caching.delivery import CannotFollow, Delivery, deliver_stored, send_sh
 from app.caching.question import question_of
 from app.caching.seats import PATIENCE_SECONDS, Role, Seat, Seats
 from app.core.asgi import ASGIApp, Message, Scope, Send
-from app.core.stored_answer import LARGE, Stored, encode
+from app.core.stored_answer import LARGE, Stored
 from cache.connection import StoreUnavailable
 from cache.counters import Counters
 from cache.flights import Flight, Flights, SharedError
@@ -138,7 +138,7 @@ class Journey:
         try:
             if listener is not None:
                 kept = await listener.parts()
-                packed = await pack_large(kept)
+                packed = await pack_large(self._kept.responses, asked.place, kept)
         finally:
             self._kept.keep(asked.place, kept, flight, packed)
         await self._kept.learn(asked, kept)
@@ -239,10 +239,15 @@ async def conclude(asked: Asked, listener: Listener, send: Send, seats: Seats) -
         await send(listener.last_words)
 
 
-async def pack_large(entries: list[tuple[bytes, Stored]]) -> dict[bytes, bytes]:
+async def pack_large(
+    responses: Responses, place: Place, entries: list[tuple[bytes, Stored]]
+) -> dict[bytes, bytes]:
     """The large ones as they are kept, packed in a thread: the loop goes on meanwhile."""
     large = [(digest, answer) for digest, answer in entries if len(answer.body) >= LARGE]
-    return {digest: await asyncio.to_thread(encode, answer) for digest, answer in large}
+    return {
+        digest: await asyncio.to_thread(responses.packed, place, digest, answer)
+        for digest, answer in large
+    }
 
 
 async def to_nobody(_: Message) -> None:

@@ -38,6 +38,12 @@ BAD = [
     # server and store
     ("server: {workers: 2}", "server.workers", "more than one worker needs a shared store"),
     ("server: {max_body_bytes: 1023}", "server.max_body_bytes", "at least 1KiB"),
+    ("store: {encryption_keys: [abc]}", "store.encryption_keys[0]", "32 bytes in hexadecimal"),
+    (
+        f"store: {{encryption_keys: ['{'a' * 64}', '{'a' * 64}']}}",
+        "store.encryption_keys",
+        "names a key twice",
+    ),
     # names
     ("providers: {a b: {kind: simulator}}", "providers.a b", "1 to 64 letters"),
     ("providers: {'-a': {kind: simulator}}", "providers.-a", "1 to 64 letters"),
@@ -239,3 +245,11 @@ def test_a_scope_that_everybody_shares_is_warned_about() -> None:
 @pytest.mark.parametrize("cache", ["{}", "{scope: key}", "{exact: {enabled: false}}"])
 def test_a_safe_cache_is_not_warned_about(cache: str) -> None:
     assert warnings_for(cache) == ()
+
+
+def test_encryption_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"store: {{encryption_keys: '{'ab' * 32}'}}"
+    assert problems(text) == []
+    monkeypatch.setattr("app.config_checks.find_spec", lambda name: None)
+    [problem] = problems(text)
+    assert "pip install 'headgate[encryption]'" in problem
