@@ -17,6 +17,7 @@ from cache import names
 from cache.connection import Store, StoreUnavailable
 from cache.meanings import KEEP_VERDICTS, Meanings, Near, Samples
 from cache.responses import Place, Responses
+from cache.sealing import Seal
 from tests.cache.stores import on, server_of, settled
 
 MINUTE = 60_000
@@ -70,7 +71,7 @@ async def pointed(store: Store, meanings: Meanings, now: int, served: bytes = A)
     await kept(store, (served, entry))
     meanings.keep("acme", KEY, served, MINUTE)
     await settled(store)
-    return encode(entry)
+    return encode(entry, names.answer("acme", served.hex()))
 
 
 # Keys
@@ -363,6 +364,23 @@ def test_a_prompt_asked_again_is_there_once(vectors: str) -> None:
         return [one.text for one in await meanings.near("acme", PART, at(90), now)]
 
     assert over(vectors, body) == ["new"]
+
+
+def test_a_text_beside_a_vector_can_be_encrypted(vectors: str) -> None:
+    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+        sealed, other = (Meanings(store, Seal([key * 32])) for key in (b"1", b"2"))
+        await sealed.keep_vector("acme", PART, Near(A, "feed a wombat", 1.0), at(0), now + MINUTE)
+        key = names.neighbours("acme", PART.hex())
+        said = await store.command("VGETATTR", key, A.hex())
+        near = [await who.near("acme", PART, at(0), now) for who in (sealed, other)]
+        # What is said of one vector is nothing to another.
+        await store.command("VADD", key, "FP32", at(0), B.hex(), "SETATTR", said)
+        return said, near, await sealed.near("acme", PART, at(0), now)
+
+    said, (mine, others), copied = over(vectors, body)
+    assert b"wombat" not in said
+    assert ([one.text for one in mine], others) == (["feed a wombat"], [])
+    assert [one.digest for one in copied] == [A]
 
 
 def test_neighbours_expire_and_are_given_up(vectors: str) -> None:
