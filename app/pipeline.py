@@ -118,6 +118,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         bound_of=targets.cost_bound,
         recorder=recorder(shared.usage),
     )
+    limited = _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits)
     completions = [
         *metered("POST", "completions", shared.usage),
         _layer(
@@ -126,7 +127,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         ),
-        _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits),
+        limited,
         _layer(
             ResponseCache,
             kept=kept,
@@ -149,8 +150,10 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _route("/v1/completions", route, completions),
             _route(
                 "/v1/cache/feedback",
-                feedback_app(kept.meanings, kept.counters, _shares_with_all(settings)),
-                metered("POST", None),
+                feedback_app(
+                    kept.meanings, kept.counters, kept.feedback_ids, _shares_with_all(settings)
+                ),
+                [*metered("POST", None, shared.usage), limited],
             ),
             _route("/metrics", metrics_app(kept.counters, kept.meanings, places(settings)), beside),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from os import getpid
 from time import monotonic
@@ -24,6 +24,7 @@ from cache import names
 from cache.connection import Store, StoreUnavailable, open_store
 from cache.counters import Counters
 from cache.entries import Entries
+from cache.feedback_ids import FeedbackIds
 from cache.flight_relay import Relay
 from cache.flights import Flights, worker_name
 from cache.ledger import Ledger
@@ -58,9 +59,10 @@ class Services:
         readiness = Readiness()
         readiness.watch(store.breaker)
         flights = Flights(worker_name(getpid()))
-        seal = _seal(settings)
+        keys = [parse_encryption_key(key.reveal()) for key in settings.encryption_keys]
+        seal = _seal(keys)
         self._relay = Relay(store, flights, seal)
-        kept = _kept(store, caching, flights, self._relay, seal)
+        kept = _kept(store, caching, flights, self._relay, seal, keys)
         self.shared = Shared(store, limiter, Ledger(store, lease), UsageLog(store), readiness, kept)
         self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
         self._heartbeat = Heartbeat(store, limiter.share)
@@ -76,6 +78,7 @@ class Services:
         self._run(shared.kept.shelf.keep_asking)
         self._run(self._relay.keep_beating)
         self._run(shared.kept.counters.keep_writing)
+        self._run(shared.kept.feedback_ids.keep_agreeing)
         if self._wants_vectors:
             self._run(self._ask_for_vectors)
         if self._mailbox is not None:
@@ -138,17 +141,22 @@ class Services:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
 
 
-def _seal(settings: StoreSettings) -> Seal | None:
+def _seal(keys: Sequence[bytes]) -> Seal | None:
     """What encrypts whatever the store is given to keep; None without keys."""
-    if not settings.encryption_keys:
+    if not keys:
         return None
     from cache.sealing import Seal  # noqa: PLC0415 - an extra
 
-    return Seal([parse_encryption_key(key.reveal()) for key in settings.encryption_keys])
+    return Seal(keys)
 
 
 def _kept(
-    store: Store, caching: Caching, flights: Flights, relay: Relay, seal: Seal | None
+    store: Store,
+    caching: Caching,
+    flights: Flights,
+    relay: Relay,
+    seal: Seal | None,
+    keys: Sequence[bytes],
 ) -> Kept:
     responses = Responses(store, int(caching.embedded_size), Entries(seal))
     shelf = Shelf(store, int(caching.shelf_size), float(caching.shelf_ttl))
@@ -163,6 +171,7 @@ def _kept(
         ByMeaning(responses, meanings, counters),
         meanings,
         counters,
+        FeedbackIds(store, keys),
     )
 
 

@@ -28,11 +28,12 @@ class Script(NamedTuple):
 
 
 @cache
-def script(name: str) -> Script:
-    """The script in ``cache/lua/<name>.lua``."""
+def script(name: str, *parts: str) -> Script:
+    """The script in ``cache/lua/<name>.lua``, after the functions of the files in ``parts``."""
     import hashlib  # noqa: PLC0415 - beside the only line that needs it
 
-    text = resources.files("cache").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    folder = resources.files("cache").joinpath("lua")
+    text = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in (*parts, name))
     return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice
 
 

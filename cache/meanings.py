@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MAX_NEIGHBOURS = 5
 MAX_VECTORS = 10_000  # in a partition
 KEEP_VERDICTS = 30 * 86400  # seconds for which bans and samples are kept
+MAX_VERDICTS = 10_000  # bans, quarantines and samples of a tenant; the oldest go
+MAX_BANNED = 100  # answers of one question
 
 
 class Near(NamedTuple):
@@ -74,7 +76,8 @@ class Meanings:
         self._keep_vector = script("keep_vector")
         self._equal = script("equal_meaning")
         self._near = script("near_meaning")
-        self._sample = script("sample")
+        self._sample = script("sample", "verdicts")
+        self._ban = script("ban", "verdicts")
         self._count = script("count_samples")
         self.vectors = True  # until the store says that it has none
         self.refused = 0  # commands about vectors that the store would not do
@@ -171,9 +174,13 @@ class Meanings:
     async def _sampled(
         self, tenant: str, partition: bytes, model: bytes, tier: int, what: int, window: int
     ) -> Samples:
-        keys = [names.evidence(tenant, partition.hex()), names.evidence(tenant, model.hex())]
-        answer = await self._store.run(self._sample, keys, [tier, what, window, KEEP_VERDICTS])
-        return Samples(*map(int, answer))
+        keys = [
+            names.evidence(tenant, partition.hex()),
+            names.evidence(tenant, model.hex()),
+            names.verdicts(tenant),
+        ]
+        args = [tier, what, window, KEEP_VERDICTS, MAX_VERDICTS, names.prefix(tenant)]
+        return Samples(*map(int, await self._store.run(self._sample, keys, args)))
 
     def count(self, tenant: str, place: bytes, amounts: dict[str, int]) -> None:
         """Add to the counts of a model: the control arm's, and what people look at. Not waited for."""
@@ -205,16 +212,19 @@ class Meanings:
         )
         return bool(pair or alone)
 
-    async def ban(self, tenant: str, asked: bytes, served: bytes) -> None:
-        """Never answer the one by the other again."""
-        banned = names.banned(tenant, asked.hex())
-        await self._store.command("SADD", banned, served.hex())
-        await self._store.command("EXPIRE", banned, KEEP_VERDICTS)
-
-    async def quarantine(self, tenant: str, served: bytes) -> None:
-        """Answer nothing but its own prompt by this entry."""
-        name = names.quarantined(tenant, served.hex())
-        await self._store.command("SET", name, "1", "EX", KEEP_VERDICTS)
+    async def ban(
+        self, tenant: str, asked: bytes, served: bytes, *, quarantine: bool = False
+    ) -> None:
+        """Never answer the one by the other again; with a ``quarantine``, nothing but its own
+        prompt by this entry."""
+        keys = [
+            names.verdicts(tenant),
+            names.banned(tenant, asked.hex()),
+            names.quarantined(tenant, served.hex()),
+        ]
+        limits = (KEEP_VERDICTS, MAX_VERDICTS, MAX_BANNED)
+        args = [served.hex(), int(quarantine), *limits, names.prefix(tenant)]
+        await self._store.run(self._ban, keys, args)
 
     async def forget(self, tenant: str, key: bytes, partition: bytes, served: bytes) -> None:
         """Give up the meanings that lead to an entry; the entry stays for its own prompt."""

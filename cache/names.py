@@ -46,6 +46,11 @@ def everyone(tenant: str) -> str:
     return tenant or "~"
 
 
+def prefix(tenant: str) -> str:
+    """What the names of a tenant's part of the cache begin with."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:"
+
+
 def answer(tenant: str, digest: str) -> str:
     """An entry. The 2 is the version of its form: replicas of an older release neither find these
     nor drop them, and theirs expire where they are."""
@@ -95,4 +100,10 @@ def quarantined(tenant: str, served: str) -> str:
     return f"{VERSION}:{{{everyone(tenant)}}}:quarantined:{served}"
 
 
+def verdicts(tenant: str) -> str:
+    """Which bans, quarantines and evidence a tenant has, by age."""
+    return f"{prefix(tenant)}verdicts"
+
+
+FEEDBACK_SECRET = f"{VERSION}:feedback-secret"
 COUNTERS = f"{VERSION}:counters"

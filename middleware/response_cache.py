@@ -142,7 +142,8 @@ class ResponseCache:
         if match is None:
             return False
         self._verifier.match(question, match, scope)
-        await deliver_stored(asked, send, [match.entry], "hit", match_headers(question, match))
+        found = match_headers(question, match, self._kept.feedback_ids)
+        await deliver_stored(asked, send, [match.entry], "hit", found)
         return True
 
     async def _serve(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:

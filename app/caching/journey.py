@@ -20,6 +20,7 @@ from app.core.asgi import ASGIApp, Message, Scope, Send
 from app.core.stored_answer import LARGE, Stored
 from cache.connection import StoreUnavailable
 from cache.counters import Counters
+from cache.feedback_ids import FeedbackIds
 from cache.flights import Flight, Flights, SharedError
 from cache.meanings import Meanings
 from cache.responses import Place, Responses
@@ -40,6 +41,7 @@ class Kept(NamedTuple):
     by_meaning: ByMeaning
     meanings: Meanings
     counters: Counters
+    feedback_ids: FeedbackIds
 
     def keep(
         self,
