@@ -20,6 +20,7 @@ from app.prices import price_of
 from app.settings import Cache, CallerKey, Model, OpenAIProvider, RemoteEncoder, Settings, Store
 
 MAX_SECRETS = 2
+MIN_CACHE_BYTES = 1 << 20
 MIN_SECRET_LENGTH = 16
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -37,6 +38,7 @@ def check_references(
     a name that stands there counts as known, however wrong its content is."""
     check = _Check(settings, declared or {})
     check.server()
+    check.cache()
     check.providers()
     check.encoders()
     check.models()
@@ -93,18 +95,40 @@ class _Check:
             )
         if store.lease < 1:
             self._fault(("store", "lease"), "must be at least 1s")
-        if store.timeout <= 0:
-            self._fault(("store", "timeout"), "must be more than 0")
-        try:
-            ca_file = parse_store_url(url).ca_file
-        except ValueError as error:
-            self._fault(("store", "url"), str(error))
-        else:
-            if ca_file:
-                self._certificates(("store", "url"), ca_file)
+        self._store(("store",), url, store.timeout)
         self._encryption(store)
         if server.max_body_bytes < 1024:
             self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
+
+    def cache(self) -> None:
+        own, caching = self._settings.cache_store, self._settings.cache
+        if own is not None:
+            url = own.url.reveal()
+            self._store(("cache_store",), url, own.timeout)
+            if url.startswith("memory:"):
+                self._fault(
+                    ("cache_store", "url"),
+                    "memory:// lives inside one process, where no purge reaches it; "
+                    "name a Redis, or leave `cache_store` out",
+                )
+        if caching.max_bytes < MIN_CACHE_BYTES:
+            self._fault(("cache", "max_bytes"), "must be at least 1MiB")
+        of_tenant = caching.max_bytes_per_tenant
+        if of_tenant is not None and not MIN_CACHE_BYTES <= of_tenant <= caching.max_bytes:
+            self._fault(
+                ("cache", "max_bytes_per_tenant"), "must be from 1MiB to as much as `max_bytes`"
+            )
+
+    def _store(self, path: Path, url: str, timeout: float) -> None:
+        if timeout <= 0:
+            self._fault((*path, "timeout"), "must be more than 0")
+        try:
+            ca_file = parse_store_url(url).ca_file
+        except ValueError as error:
+            self._fault((*path, "url"), str(error))
+        else:
+            if ca_file:
+                self._certificates((*path, "url"), ca_file)
 
     def _encryption(self, store: Store) -> None:
         path: Path = ("store", "encryption_keys")

@@ -3,69 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
-from os import getpid
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 
-from app.caching.background import Background
-from app.caching.by_meaning import ByMeaning
-from app.caching.journey import Kept
-from app.caching.seats import Seats
-from app.core.encryption_key import parse_encryption_key
+from app.caching.services import CacheServices
 from app.pipeline import Shared
 from app.routes.health import Readiness
-from app.settings import Caching
+from app.settings import CacheStore, Caching
 from app.settings import Store as StoreSettings
-from cache import names
-from cache.connection import Store, StoreUnavailable, open_store
-from cache.counters import Counters
-from cache.entries import Entries
-from cache.feedback_ids import FeedbackIds
-from cache.flight_relay import Relay
-from cache.flights import Flights, worker_name
+from cache.connection import open_store
 from cache.ledger import Ledger
 from cache.limiter import Limiter
-from cache.meanings import Meanings
 from cache.replicas import Heartbeat
-from cache.responses import Responses
-from cache.shelf import Shelf
 from cache.usage import UsageLog
-
-if TYPE_CHECKING:
-    from cache.mailbox import Mailbox
-    from cache.sealing import Seal
 
 RESTART_SECONDS = 1.0
 TELL_SECONDS = 0.25
-QUIET_SECONDS = 60.0  # between two lines about entries that cannot be read: there may be thousands
-BACKGROUND_GRACE_SECONDS = 5.0
 
 
 class Services:
     """Made before the loop runs, started and closed in it; lives as long as the worker."""
 
     def __init__(
-        self, settings: StoreSettings, caching: Caching, *, wants_vectors: bool = False
+        self,
+        settings: StoreSettings,
+        caching: Caching,
+        cache_store: CacheStore | None = None,
+        *,
+        wants_vectors: bool = False,
     ) -> None:
-        self._wants_vectors = wants_vectors
-        url = settings.url.reveal()
-        store = open_store(url, float(settings.timeout))
+        store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
         limiter = Limiter(store, settings.on_outage.limits, lease)
+        self._cache = cache = CacheServices(
+            settings, store, caching, cache_store, wants_vectors=wants_vectors
+        )
         readiness = Readiness()
-        readiness.watch(store.breaker)
-        flights = Flights(worker_name(getpid()))
-        keys = [parse_encryption_key(key.reveal()) for key in settings.encryption_keys]
-        seal = _seal(keys)
-        self._relay = Relay(store, flights, seal)
-        kept = _kept(store, caching, flights, self._relay, seal, keys)
-        self.shared = Shared(store, limiter, Ledger(store, lease), UsageLog(store), readiness, kept)
-        self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
-        self._heartbeat = Heartbeat(store, limiter.share)
+        readiness.watch(store.breaker, cache.store.breaker if cache_store is not None else None)
+        self.shared = Shared(
+            store, limiter, Ledger(store, lease), UsageLog(store), readiness, cache.kept
+        )
+        self._heartbeat = Heartbeat(store, self._share)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -75,51 +55,35 @@ class Services:
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
-        self._run(shared.kept.shelf.keep_asking)
-        self._run(self._relay.keep_beating)
-        self._run(shared.kept.counters.keep_writing)
-        self._run(shared.kept.feedback_ids.keep_agreeing)
-        if self._wants_vectors:
-            self._run(self._ask_for_vectors)
-        if self._mailbox is not None:
-            self._run(self._mailbox.keep_listening)
+        self._cache.start(self._run)
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
             self._run(self._keep_telling)
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
-        await self.shared.kept.background.aclose(BACKGROUND_GRACE_SECONDS)
+        await self._cache.finish()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.shared.ledger.settle_owed()
         self.shared.limiter.lay_ghosts()
         await self.shared.usage.flush()
-        with suppress(StoreUnavailable):
-            await self.shared.kept.counters.flush()
+        await self._cache.aclose()
         if self.shared.store.shared:
             await self._heartbeat.leave()
         await self.shared.store.aclose()
 
-    async def _ask_for_vectors(self) -> None:
-        """Say at once, and not at the first question, that there will be no second tier."""
-        while True:
-            with suppress(StoreUnavailable):
-                if not await self.shared.kept.meanings.probe():
-                    structlog.get_logger("headgate").error(
-                        "semantic_tier2_refused",
-                        reason="the store has no vector sets; Redis 8 or newer has. Tier 1 works",
-                    )
-                await asyncio.Event().wait()
-            await asyncio.sleep(RESTART_SECONDS)
+    def _share(self, workers: int) -> None:
+        """How many workers there are: of limits in an outage, and of the cache's room, a share."""
+        self.shared.limiter.share(workers)
+        self._cache.share(workers)
 
     async def _keep_telling(self) -> None:
         """Log when the store goes and comes back, and what was lost meanwhile."""
         log = structlog.get_logger("headgate")
         shared = self.shared
-        was_open, lost, dropped, undecodable = False, 0, 0, 0
-        quiet_until = 0.0
+        was_open, lost, dropped = False, 0, 0
         while True:
             breaker = shared.store.breaker
             if breaker.open != was_open:
@@ -131,55 +95,10 @@ class Services:
             if (shared.ledger.lost, shared.usage.dropped) != (lost, dropped):
                 lost, dropped = shared.ledger.lost, shared.usage.dropped
                 log.error("store_lost", settlements=lost, usage_records=dropped)
-            count = shared.kept.responses.undecodable
-            if count != undecodable and monotonic() >= quiet_until:
-                log.warning("cache_undecodable", entries=count - undecodable)
-                undecodable, quiet_until = count, monotonic() + QUIET_SECONDS
             await asyncio.sleep(TELL_SECONDS)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
-
-
-def _seal(keys: Sequence[bytes]) -> Seal | None:
-    """What encrypts whatever the store is given to keep; None without keys."""
-    if not keys:
-        return None
-    from cache.sealing import Seal  # noqa: PLC0415 - an extra
-
-    return Seal(keys)
-
-
-def _kept(
-    store: Store,
-    caching: Caching,
-    flights: Flights,
-    relay: Relay,
-    seal: Seal | None,
-    keys: Sequence[bytes],
-) -> Kept:
-    responses = Responses(store, int(caching.embedded_size), Entries(seal))
-    shelf = Shelf(store, int(caching.shelf_size), float(caching.shelf_ttl))
-    counters = Counters(store)
-    meanings = Meanings(store, seal)
-    return Kept(
-        responses,
-        shelf,
-        flights,
-        Seats(responses, flights, relay),
-        Background(),
-        ByMeaning(responses, meanings, counters),
-        meanings,
-        counters,
-        FeedbackIds(store, keys),
-    )
-
-
-def _mailbox(url: str, flights: Flights, relay: Relay) -> Mailbox:
-    from cache.mailbox import Mailbox  # noqa: PLC0415 - redis-py is heavy, and only here
-    from cache.redis_urls import finder_for  # noqa: PLC0415
-
-    return Mailbox(finder_for(url), names.mailbox(flights.worker), relay.received)
 
 
 async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

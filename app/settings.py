@@ -46,6 +46,11 @@ class Store(_Section, frozen=True):
     on_outage: Outage = Outage()
 
 
+class CacheStore(_Section, frozen=True):
+    url: Secret
+    timeout: Duration = Duration(0.05)
+
+
 class Timeouts(_Section, frozen=True):
     connect: Duration = Duration(5)
     first_byte: Duration = Duration(60)
@@ -134,6 +139,8 @@ class Caching(_Section, frozen=True):
     shelf_size: Size = Size(16 << 20)
     shelf_ttl: Duration = Duration(10)
     embedded_size: Size = Size(64 << 20)
+    max_bytes: Size = Size(256 << 20)
+    max_bytes_per_tenant: Size | None = None
 
 
 class LocalEncoder(_Section, frozen=True, tag_field="kind", tag="local"):
@@ -194,6 +201,7 @@ class Settings(_Section, frozen=True):
 
     server: Server = Server()
     store: Store = Store()
+    cache_store: CacheStore | None = None
     cache: Caching = Caching()
     log: Log = Log()
     providers: dict[str, OpenAIProvider | SimulatorProvider] = {}

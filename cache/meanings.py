@@ -19,6 +19,7 @@ import orjson
 
 from cache import names
 from cache.connection import Store, StoreUnavailable, script
+from cache.quota import NOT_COUNTED, Grant, Quota
 from cache.responses import Place
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_NEIGHBOURS = 5
 MAX_VECTORS = 10_000  # in a partition
+MAX_SAID = 2048  # bytes beside a vector; sixty words are 350
+AROUND_VECTOR = 1024  # bytes of names and links in the server
 KEEP_VERDICTS = 30 * 86400  # seconds for which bans and samples are kept
 MAX_VERDICTS = 10_000  # bans, quarantines and samples of a tenant; the oldest go
 MAX_BANNED = 100  # answers of one question
@@ -69,11 +72,13 @@ class Samples(NamedTuple):
 class Meanings:
     """See the file. With a ``seal`` the texts that stand beside vectors are encrypted."""
 
-    def __init__(self, store: Store, seal: Seal | None = None) -> None:
+    def __init__(self, store: Store, seal: Seal | None = None, quota: Quota | None = None) -> None:
+        self._quota = quota
         self._store = store
         self._seal = seal
-        self._keep = script("keep_meaning")
-        self._keep_vector = script("keep_vector")
+        parts = ("cached",) if quota is not None else ()
+        self._keep = script("keep_meaning", *parts)
+        self._keep_vector = script("keep_vector", *parts)
         self._equal = script("equal_meaning")
         self._near = script("near_meaning")
         self._sample = script("sample", "verdicts")
@@ -134,8 +139,11 @@ class Meanings:
 
     def keep(self, tenant: str, key: bytes, digest: bytes, milliseconds: int) -> None:
         """Have a canonical key point to an entry. Not waited for."""
-        named = [names.meaning(tenant, key.hex())]
-        self._store.tell(self._keep, named, [digest.hex(), milliseconds])
+        grant = self._grant(tenant, 2 * len(digest))
+        if grant is not None:
+            keys = [names.meaning(tenant, key.hex()), names.cached(tenant)]
+            args = [digest.hex(), milliseconds, names.prefix(tenant), *grant]
+            self._store.tell(self._keep, keys, args)
 
     async def keep_vector(
         self, tenant: str, partition: bytes, near: Near, vector: bytes, until: int
@@ -144,8 +152,18 @@ class Meanings:
         key, element = names.neighbours(tenant, partition.hex()), near.digest.hex()
         text = self._closed(near.text, key, element.encode())
         said = orjson.dumps({"text": text, "until": until})
-        args = [vector, element, said, until, MAX_VECTORS]
-        await self._of_vectors(self._store.run(self._keep_vector, [key], args))
+        bytes_each = len(vector) + MAX_SAID + AROUND_VECTOR
+        grant = self._grant(tenant, bytes_each)
+        if grant is None or len(said) > MAX_SAID:
+            return
+        args = [vector, element, said, until, MAX_VECTORS, bytes_each]
+        args += [names.prefix(tenant), *grant]
+        keys = [key, names.cached(tenant)]
+        await self._of_vectors(self._store.run(self._keep_vector, keys, args))
+
+    def _grant(self, tenant: str, size: int) -> Grant | None:
+        """What to tell a script of the room that there is; None where nothing may be kept."""
+        return self._quota.grant(tenant, size) if self._quota is not None else NOT_COUNTED
 
     def _closed(self, text: str, key: str, element: bytes) -> str:
         if self._seal is None:

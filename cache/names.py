@@ -57,6 +57,11 @@ def answer(tenant: str, digest: str) -> str:
     return f"{VERSION}:{{{everyone(tenant)}}}:answer:2:{digest}"
 
 
+def cached(tenant: str) -> str:
+    """What of the cache a tenant has, by age, with sizes."""
+    return f"{prefix(tenant)}cached"
+
+
 def flight(tenant: str, digest: str) -> str:
     """Who asks the upstream for an answer right now."""
     return f"{VERSION}:{{{everyone(tenant)}}}:flight:{digest}"
@@ -105,5 +110,6 @@ def verdicts(tenant: str) -> str:
     return f"{prefix(tenant)}verdicts"
 
 
+CACHE_SIZES = f"{VERSION}:cache-sizes"  # of all tenants, for those who watch over the whole
 FEEDBACK_SECRET = f"{VERSION}:feedback-secret"
 COUNTERS = f"{VERSION}:counters"

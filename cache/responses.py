@@ -17,11 +17,14 @@ from app.core.stored_answer import Stored, Undecodable
 from cache import names
 from cache.connection import Store, script
 from cache.entries import Entries
+from cache.quota import NOT_COUNTED, Grant, Quota
 
 FLIGHT_LEASE_MS = 1500
 ENTRIES_AT_ONCE = 64
 BYTES_AT_ONCE = 512 << 10
 EVERYTHING = "*"
+
+Load = list[tuple[str, bytes, int]]  # name, bytes and milliseconds to live of each entry
 
 
 class Place(NamedTuple):
@@ -59,13 +62,21 @@ def purge_field(alias: str | None, namespace: str | None) -> str:
 
 
 class Responses:
-    """``embedded_size`` bounds the bytes kept in a store that lives in this process."""
+    """``embedded_size`` bounds the bytes kept in a store that lives in this process, a ``quota``
+    those in one that is shared."""
 
-    def __init__(self, store: Store, embedded_size: int, coded: Entries | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        embedded_size: int,
+        coded: Entries | None = None,
+        quota: Quota | None = None,
+    ) -> None:
+        self._quota = quota
         self._store = store
         self._coded = coded or Entries()
         self._lookup = script("lookup")
-        self._keep = script("keep")
+        self._keep = script("keep", *(("cached",) if quota is not None else ()))
         self._purge = script("purge")
         self._bound = None if store.shared else _Bound(embedded_size)
         self.undecodable = 0  # entries dropped because they could not be read
@@ -160,9 +171,16 @@ class Responses:
                 given_up += self._bound.add(key, len(value))
         loads = list(_in_loads(pairs)) or ([[]] if flight else [])
         for load in loads:
-            keys = [names.flight(tenant, flight_digest.hex()), *(key for key, _, _ in load)]
-            args: list[str | bytes | int] = [flight if load is loads[-1] else ""]
-            for _, value, milliseconds in load:
+            ends = flight if load is loads[-1] else ""
+            grant = self._grant(tenant, load)
+            if grant is None:
+                load, grant = [], NOT_COUNTED  # noqa: PLW2901 - only the flight is left to end
+            if not (load or ends):
+                continue
+            keys = [names.flight(tenant, flight_digest.hex()), names.cached(tenant)]
+            args: list[str | bytes | int] = [ends, names.prefix(tenant), *grant]
+            for key, value, milliseconds in load:
+                keys.append(key)
                 args += (value, milliseconds)
             self._store.tell(self._keep, keys, args)
         self._drop(given_up)
@@ -175,6 +193,12 @@ class Responses:
     async def purges_done(self) -> None:
         """Tell those who keep copies that something was purged."""
         await self._store.command("INCR", names.PURGES)
+
+    def _grant(self, tenant: str, load: Load) -> Grant | None:
+        """What to tell the script of the room that there is; None where nothing may be kept."""
+        if self._quota is None or not load:
+            return NOT_COUNTED
+        return self._quota.grant(tenant, sum(len(value) for _, value, _ in load))
 
     def _kept(
         self, place: Place, entries: Iterable[tuple[bytes, Stored]], packed: Mapping[bytes, bytes]
@@ -193,9 +217,9 @@ class Responses:
 
 def _in_loads(
     pairs: Iterable[tuple[str, bytes, int]],
-) -> Iterator[list[tuple[str, bytes, int]]]:
+) -> Iterator[Load]:
     """What is kept, in loads that hold up nobody else's commands."""
-    load: list[tuple[str, bytes, int]] = []
+    load: Load = []
     size = 0
     for pair in pairs:
         if load and (len(load) == ENTRIES_AT_ONCE or size + len(pair[1]) > BYTES_AT_ONCE):

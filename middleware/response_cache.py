@@ -92,7 +92,7 @@ class ResponseCache:
             asked.digests = await asyncio.to_thread(where.fingerprints, request, asked.headers)
         if self._on_shelf(asked):
             await self._answer(asked, scope, send)
-        elif exchange.store_out or self._kept.responses.out:
+        elif (exchange.store_out and not self._kept.apart) or self._kept.responses.out:
             await self._bypass(asked, scope, receive, send)
         elif asked.may_share:
             await self._share(asked, scope, receive, send)

@@ -31,7 +31,10 @@ FAILURES_BORNE = 2  # of calls for the same thing, before their error is everybo
 
 
 class Kept(NamedTuple):
-    """Everything that the workers keep and share: see the files of these names."""
+    """Everything that the workers keep and share: see the files of these names.
+
+    ``apart``: it is in a store of its own, so that the main one's outage does not touch it.
+    """
 
     responses: Responses
     shelf: Shelf
@@ -42,6 +45,7 @@ class Kept(NamedTuple):
     meanings: Meanings
     counters: Counters
     feedback_ids: FeedbackIds
+    apart: bool
 
     def keep(
         self,

@@ -18,10 +18,12 @@ class Readiness:
     def __init__(self) -> None:
         self.draining = False
         self._breaker: Breaker | None = None
+        self._of_cache: Breaker | None = None
 
-    def watch(self, breaker: Breaker) -> None:
-        """Report this store's outages."""
+    def watch(self, breaker: Breaker, of_cache: Breaker | None = None) -> None:
+        """Report this store's outages, and those of the cache's where it has one of its own."""
         self._breaker = breaker
+        self._of_cache = of_cache
 
     def problem(self, store_optional: bool) -> str | None:
         """Why not, or None."""
@@ -33,8 +35,15 @@ class Readiness:
 
     def store(self) -> str:
         """``ok``, or why the store is not being asked."""
-        breaker = self._breaker
-        return (breaker.reason or "unavailable") if breaker and breaker.open else "ok"
+        return _state(self._breaker)
+
+    def cache_store(self) -> str | None:
+        """The same of the cache's own store; None where there is none."""
+        return None if self._of_cache is None else _state(self._of_cache)
+
+
+def _state(breaker: Breaker | None) -> str:
+    return (breaker.reason or "unavailable") if breaker and breaker.open else "ok"
 
 
 def live_app(generation: str) -> App:
@@ -59,6 +68,9 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
             "generation": generation,
             "store": readiness.store(),
         }
+        cache_store = readiness.cache_store()
+        if cache_store is not None:
+            facts["cache_store"] = cache_store  # told, and no reason to send requests elsewhere
         if problem:
             facts["reason"] = problem
         start, message = json_messages(503 if problem else 200, orjson.dumps(facts))
