@@ -115,7 +115,7 @@ def test_what_is_kept_again_counts_once(url: str) -> None:
 
 def test_what_expired_or_was_evicted_takes_no_room(url: str) -> None:
     async def body(store: Store, quota: Quota, responses: Responses) -> Any:
-        await keep(store, responses, "acme", range(10), life=1)
+        await keep(store, responses, "acme", range(10), life=400)
         await keep(store, responses, "acme", range(10, 20))
         await store.command("DEL", names.answer("acme", digest(12).hex()))
         keys = [names.answer("acme", digest(number).hex()) for number in range(10)]
@@ -123,8 +123,8 @@ def test_what_expired_or_was_evicted_takes_no_room(url: str) -> None:
         async def expired() -> bool:
             return await store.command("EXISTS", *keys) == 0
 
-        await until(expired)
         before = await bytes_of(store, "acme")
+        await until(expired)
         await keep(store, responses, "acme", [20, 21, 22])  # each writing looks at a few
         between = await bytes_of(store, "acme")
         await quota.count()
