@@ -154,6 +154,8 @@ def _empty(kind: Any) -> Any:
         kind = get_args(kind)[0]
     if kind in (int, float):
         return 0
+    if kind is Secret:
+        return Secret("")
     return () if get_origin(kind) is tuple else ""
 
 

@@ -44,6 +44,16 @@ BAD = [
         "store.encryption_keys",
         "names a key twice",
     ),
+    ("cache_store: {url: memory://}", "cache_store.url", "where no purge reaches it"),
+    ("cache_store: {url: ftp://h}", "cache_store.url", "must start with one of"),
+    ("cache_store: {url: redis://h, timeout: 0}", "cache_store.timeout", "more than 0"),
+    ("cache_store: {timeout: 1s}", "cache_store.url", "is missing"),
+    ("cache: {max_bytes: 1000}", "cache.max_bytes", "at least 1MiB"),
+    (
+        "cache: {max_bytes: 2MiB, max_bytes_per_tenant: 3MiB}",
+        "cache.max_bytes_per_tenant",
+        "from 1MiB to as much as `max_bytes`",
+    ),
     # names
     ("providers: {a b: {kind: simulator}}", "providers.a b", "1 to 64 letters"),
     ("providers: {'-a': {kind: simulator}}", "providers.-a", "1 to 64 letters"),
