@@ -159,8 +159,16 @@ class _Check:
             self._fault((*path, "proxy"), problem)
         if provider.ca_file:
             self._certificates((*path, "ca_file"), provider.ca_file)
+        names = provider.forward_members
+        if len(names) > 1 and {"all", "known"} & set(names):
+            self._fault((*path, "forward_members"), "all and known stand alone, without names")
+        if provider.max_event_bytes < 1024:
+            self._fault((*path, "max_event_bytes"), "must be at least 1KiB")
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
+        self._headers(path, provider)
+
+    def _headers(self, path: Path, provider: OpenAIProvider) -> None:
         forwarded = set(provider.forward_headers)
         for index, name in enumerate(provider.neutral_headers or ()):
             if name is not None and name not in forwarded:

@@ -1,7 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(ResponseCache(Budget(Errors(
-        route))))))))))
+    Granian → RequestId(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(Bounds(RateLimit(
+        ResponseCache(Budget(Errors(route))))))))))))
 
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
@@ -10,7 +10,8 @@
 | started         | RequestId             | Metering                                |
 | key             | Auth                  | RateLimit … route, Metering             |
 | body            | Body                  | Metering                                |
-| request         | Body, ResponseCache (part of a batch) | RateLimit … route       |
+| request         | Body, Bounds (limited), ResponseCache (part of a batch) | Bounds … route |
+| calls           | Bounds                | RateLimit                               |
 | store_out       | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
 | reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
 | outcome.status, .first_byte | RequestId | Metering                                |
@@ -37,6 +38,7 @@ import structlog
 from litestar import Litestar, Request, Router, asgi
 from litestar.exceptions import HTTPException
 from litestar.response import Response
+from litestar.routes import ASGIRoute
 
 from app.caching.journey import Kept
 from app.caching.plans import CachePlans, places
@@ -66,7 +68,9 @@ from cache.limiter import Limiter
 from cache.usage import UsageLog
 from middleware.auth import Auth
 from middleware.body import Body
+from middleware.bounds import Bounds
 from middleware.budget import Budget
+from middleware.canonical_path import CanonicalPath
 from middleware.errors import Errors
 from middleware.metering import Metering
 from middleware.protocol import Protocol
@@ -107,7 +111,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _layer(Auth, keys=keys, capability=capability),
         ]
 
-    route = Errors(completions_app(targets, float(server.send_timeout)))
+    route = Errors(completions_app(targets, float(server.send_timeout), shared.kept.counters))
     kept = shared.kept
     plans = CachePlans(settings, make_encoders(settings, targets.provider))
     verifier = Verifier(
@@ -127,6 +131,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         ),
+        _layer(Bounds, route_of=targets.find, allowance_of=policies.allowance),
         limited,
         _layer(
             ResponseCache,
@@ -145,6 +150,8 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         ),
     ]
     beside = [_layer(Protocol, method="GET")]
+    health = [_layer(Protocol, method="GET", also=("HEAD",))]  # balancers ask either way
+    live = live_app(generation)
     litestar = Litestar(
         route_handlers=[
             _route("/v1/completions", route, completions),
@@ -160,11 +167,12 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
             ),
-            _route("/health/live", live_app(generation), beside),
+            _route("/health", live, health),
+            _route("/health/live", live, health),
             _route(
                 "/health/ready",
                 ready_app(generation, shared.readiness, settings.store.optional),
-                beside,
+                health,
             ),
         ],
         exception_handlers={
@@ -180,7 +188,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
-    return RequestId(litestar, fixed=fixed, on_crash=on_crash)
+    return RequestId(_canonical(litestar), fixed=fixed, on_crash=on_crash)
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -220,6 +228,16 @@ def _route(path: str, app: App, layers: list[Layer], below: bool = False) -> Rou
         path="/",
         route_handlers=[asgi(path, is_mount=below, copy_scope=False)(app)],
         middleware=layers,
+    )
+
+
+def _canonical(app: Litestar) -> ASGIApp:
+    """The application under exactly the paths of its routes."""
+    routes = [route for route in app.routes if isinstance(route, ASGIRoute)]
+    return CanonicalPath(
+        app,
+        paths=[route.path for route in routes],
+        mounts=[route.path for route in routes if route.route_handler.is_mount],
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import structlog
 
 from app.caching.services import CacheServices
+from app.loop_lag import LoopLag
+from app.outage_log import OutageLog
 from app.pipeline import Shared
 from app.routes.health import Readiness
 from app.settings import CacheStore, Caching
@@ -40,8 +42,13 @@ class Services:
         self._cache = cache = CacheServices(
             settings, store, caching, cache_store, wants_vectors=wants_vectors
         )
+        self._lag = LoopLag()
         readiness = Readiness()
-        readiness.watch(store.breaker, cache.store.breaker if cache_store is not None else None)
+        of_cache = cache.store.breaker if cache_store is not None else None
+        readiness.watch(store.breaker, self._lag, of_cache)
+        self._outages = [OutageLog(store.breaker, self._lag)]
+        if of_cache is not None:
+            self._outages.append(OutageLog(of_cache, self._lag, "cache_store"))
         self.shared = Shared(
             store, limiter, Ledger(store, lease), UsageLog(store), readiness, cache.kept
         )
@@ -52,12 +59,14 @@ class Services:
         """Begin; needs a running loop."""
         shared = self.shared
         shared.store.start()
+        self._run(self._lag.keep_measuring)
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
         self._cache.start(self._run)
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
+        if shared.store.shared or self._cache.store.shared:
             self._run(self._keep_telling)
 
     async def aclose(self) -> None:
@@ -80,18 +89,13 @@ class Services:
         self._cache.share(workers)
 
     async def _keep_telling(self) -> None:
-        """Log when the store goes and comes back, and what was lost meanwhile."""
+        """Log when a store goes and comes back, and what was lost meanwhile."""
         log = structlog.get_logger("headgate")
         shared = self.shared
-        was_open, lost, dropped = False, 0, 0
+        lost, dropped = 0, 0
         while True:
-            breaker = shared.store.breaker
-            if breaker.open != was_open:
-                was_open = breaker.open
-                if was_open:
-                    log.warning("store_out", reason=breaker.reason)
-                else:
-                    log.warning("store_back")
+            for outages in self._outages:
+                outages.look()
             if (shared.ledger.lost, shared.usage.dropped) != (lost, dropped):
                 lost, dropped = shared.ledger.lost, shared.usage.dropped
                 log.error("store_lost", settlements=lost, usage_records=dropped)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from app.core.header_names import TRACING, HeaderName
+from app.core.part_tokens import DEFAULT_PART_TOKENS
 from app.core.quantities import Duration, Secret, Size
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -66,10 +67,13 @@ class OpenAIProvider(_Section, frozen=True, tag_field="kind", tag="openai"):
     endpoints: tuple[Literal["completions", "chat"], ...] = ("completions", "chat")
     unsupported: tuple[str, ...] = ()
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    zero_max_tokens: Literal["forward", "refuse"] = "forward"
+    forward_members: tuple[str, ...] = ("all",)
     stream_usage: bool = True
     forward_headers: tuple[HeaderName, ...] = tuple(map(HeaderName, TRACING))
     neutral_headers: tuple[HeaderName, ...] | None = None
     max_response_bytes: Size = Size(64 << 20)
+    max_event_bytes: Size = Size(8 << 20)
     max_connections: Positive = 1024
     keepalive: Duration = Duration(15)
     proxy: Secret = Secret("")
@@ -127,10 +131,24 @@ class Cache(_Section, frozen=True):
     coalesce: Literal["deterministic", "all", "off"] = "deterministic"
 
 
+class PartTokens(_Section, frozen=True):
+    image_low: Positive = DEFAULT_PART_TOKENS.image_low
+    image_high: Positive = DEFAULT_PART_TOKENS.image_high
+    image_auto: Positive = DEFAULT_PART_TOKENS.image_auto
+    audio: Positive = DEFAULT_PART_TOKENS.audio
+    video: Positive = DEFAULT_PART_TOKENS.video
+    file: Positive = DEFAULT_PART_TOKENS.file
+    other: Positive = DEFAULT_PART_TOKENS.other
+
+
 class Model(_Section, frozen=True):
     targets: tuple[Target, ...]
     completions: Literal["native", "chat", "off"] = "native"
     fan_out: Annotated[int, Meta(ge=1, le=64)] = 8
+    max_calls: Positive = 64
+    max_output_tokens: Positive | None = None
+    part_tokens: PartTokens = PartTokens()
+    unknown_usage: Literal["prompt", "bound", "nothing"] = "prompt"
     price: Price | None = None
     cache: Cache | None = None
 
@@ -186,6 +204,7 @@ class CallerKey(_Section, frozen=True):
     models: tuple[str, ...] = ("*",)
     limits: str | None = None
     budget: str | None = None
+    max_output_tokens: Positive | None = None
     cache_ttl: Duration | None = None
     expires: str | None = None
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from cache import names
-from cache.connection import Store, StoreUnavailable, script
+from cache.connection import CommandRefused, Store, UnknownCommand, script
 from cache.quota import NOT_COUNTED, Grant, Quota
 from cache.responses import Place
 
@@ -128,11 +128,8 @@ class Meanings:
         """
         try:
             return await asked
-        except StoreUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - what a client raises for a server's refusal
-            # The server's own word: it has no type for it. Not logged, because it repeats arguments.
-            if "unknown" in str(error).lower():
+        except CommandRefused as error:  # not logged, because it may repeat arguments
+            if isinstance(error, UnknownCommand):
                 self.vectors = False
             self.refused += 1
             return None

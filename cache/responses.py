@@ -19,7 +19,7 @@ from cache.connection import Store, script
 from cache.entries import Entries
 from cache.quota import NOT_COUNTED, Grant, Quota
 
-FLIGHT_LEASE_MS = 1500
+FLIGHT_LEASE_MS = 2500
 ENTRIES_AT_ONCE = 64
 BYTES_AT_ONCE = 512 << 10
 EVERYTHING = "*"

@@ -65,7 +65,6 @@ class Budget:
         if isinstance(held, Refusal):
             await refuse(exchange, send, _refusal(held.account))
             return
-        request.bind_max_tokens = True  # what was held must be what can be used
         await self._call(scope, receive, send, held)
 
     async def _reserve(self, plan: BudgetPlan, bound: int) -> Hold | Refusal | None:

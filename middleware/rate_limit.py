@@ -11,8 +11,8 @@ from app.core.exchange import exchange_of
 from app.core.keys import Key
 from app.core.limits import Decision, limit_headers, retry_headers
 from app.core.pricing import output_bound
+from app.core.prompt_size import prompt_estimate
 from app.core.refusal import SOON, owner_of, refuse, store_unavailable
-from app.core.usage import estimate_prompts, estimate_text
 from cache.connection import StoreUnavailable
 from cache.limiter import Limiter, LimitPlan
 
@@ -43,8 +43,9 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         try:
-            tokens = token_bound(request) if request is not None else 0
-            admission = await self._limiter.admit(plan, tokens)
+            calls = exchange.calls
+            tokens = token_bound(request, calls) if request is not None else 0
+            admission = await self._limiter.admit(plan, tokens, calls)
         except StoreUnavailable:
             await refuse(exchange, send, store_unavailable("limits"))
             return
@@ -61,12 +62,13 @@ class RateLimit:
             self._limiter.settle(plan, admission, usage.total_tokens if usage else 0)
 
 
-def token_bound(request: CompletionRequest) -> int:
-    """Tokens to reserve: the prompts (exact for ids, estimated for text) and the output bound."""
-    if request.messages is not None:
-        texts = (str(message.get("content") or "") for message in request.messages)
-        return sum(map(estimate_text, texts)) + output_bound(request)
-    return estimate_prompts(request.prompts) + output_bound(request)
+def token_bound(request: CompletionRequest, calls: int = 1) -> int:
+    """Tokens to reserve: the prompts (exact for ids, estimated for text) and the output bound.
+
+    Where a prompt is sent once for each choice, it counts as often.
+    """
+    times = max(1, calls // max(1, len(request.prompts)))
+    return prompt_estimate(request) * times + output_bound(request)
 
 
 def _refusal(decision: Decision) -> GatewayError:

@@ -129,15 +129,10 @@ class CacheServices:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _keep_telling(self) -> None:
-        """Log when the cache's own store goes and comes, when nothing more is kept, what was lost."""
+        """Log when nothing more is kept and when it is again, and what cannot be read."""
         log = structlog.get_logger("headgate")
-        was_open, stopped, undecodable, quiet_until = False, False, 0, 0.0
+        stopped, undecodable, quiet_until = False, 0, 0.0
         while True:
-            breaker = self.store.breaker
-            if self._apart and breaker.open != was_open:
-                was_open = breaker.open
-                reason = {"reason": breaker.reason} if was_open else {}
-                log.warning("cache_store_out" if was_open else "cache_store_back", **reason)
             if self.quota is not None and self.quota.stopped != stopped:
                 stopped = self.quota.stopped
                 log.warning("cache_stopped" if stopped else "cache_goes_on", **self.quota.told())

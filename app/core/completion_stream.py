@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from app.core import sse
+from app.core.choice_index import ChoiceIndex
 from app.core.completion_answer import (
     OBJECT,
     completion_id,
@@ -38,6 +39,7 @@ class StreamShaper:
         "_finished",
         "_id",
         "_include_usage",
+        "_index",
         "_keep_usage",
         "_now",
         "_pieces",
@@ -58,6 +60,7 @@ class StreamShaper:
         self._id: str | None = None
         self._created = now
         self.model = model
+        self._index = ChoiceIndex(request.choices)
         self._started: set[int] = set()
         self._finished: set[int] = set()
         self._text_bytes = 0
@@ -108,14 +111,16 @@ class StreamShaper:
             chunk["usage"] = None  # last, where a cache can take it off again
         return sse.event(encode(chunk))
 
-    def end(self) -> bytes:
+    def end(self, *, said_done: bool = False) -> bytes:
         """What follows the last chunk: usage where asked for, and the end mark.
 
-        Raises UpstreamInvalid where the stream was cut: a choice that began and did not finish,
-        or one that never began.
+        An upstream that ``said_done`` is believed where one choice was asked for: as in a plain
+        answer, its finish reason stays null. Raises UpstreamInvalid where the stream was cut: a
+        choice that began and did not finish, or one that never began.
         """
         expected = self._request.choices if len(self._request.prompts) > 1 else 1
-        if self._started != self._finished or len(self._finished) < expected:
+        whole = self._started == self._finished and len(self._finished) >= expected
+        if not whole and not (said_done and self._started and self._request.choices == 1):
             raise UpstreamInvalid("The upstream ended its stream before every choice was finished.")
         if not self._include_usage:
             return sse.DONE_EVENT
@@ -165,9 +170,8 @@ class StreamShaper:
             if text:
                 self._text_bytes += len(text) if text.isascii() else len(text.encode())
                 self._pieces += 1
-            index = choice["index"]
-            if not 0 <= index < self._request.choices:
-                raise UpstreamInvalid("The upstream sent a choice index out of range.")
+            alone = len(choices) == 1 and not (text and self._finished)
+            index = choice["index"] = self._index.of(choice["index"], may_go_on=alone)
             self._started.add(index)
             reason = choice["finish_reason"]
             if index in self._finished:

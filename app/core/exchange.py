@@ -58,10 +58,14 @@ class Outcome:
 
 
 class Exchange:
-    """The facts of one request; app/pipeline.py has the table of who writes and who reads them."""
+    """The facts of one request; app/pipeline.py has the table of who writes and who reads them.
+
+    ``calls`` is how many upstream calls the request asks for.
+    """
 
     __slots__ = (
         "body",
+        "calls",
         "headers",
         "key",
         "outcome",
@@ -79,6 +83,7 @@ class Exchange:
         self.key: Key | None = None
         self.body = b""
         self.request: CompletionRequest | None = None
+        self.calls = 1
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
         self.store_out = False

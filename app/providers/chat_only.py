@@ -17,7 +17,7 @@ from app.core.chat_bridge import (
     refuse_unsupported,
 )
 from app.core.completion_answer import Answer, encode, read_answer
-from app.core.usage import Usage, read_usage
+from app.core.usage import read_usage
 from app.providers.base import Batch, Call, Provider
 
 
@@ -40,7 +40,7 @@ class ChatOnly:
 
         async def ask(chat_call: ChatCall) -> None:
             document = await self._provider.chat(call, chat_call.body)
-            _meter(call, document.get("usage"))
+            call.used(read_usage(document.get("usage")))
             answers.append((chat_call._replace(body=b""), document))
 
         if len(plan) == 1:
@@ -89,8 +89,10 @@ class ChatOnly:
         """The chunks of one chat call; what it used is added to ``totals`` at its end."""
         bridge = ChunkBridge(chat_call)
         batches = self._provider.stream_chat(call, chat_call.body)
+        done = False
         try:
             async for batch in batches:
+                done = done or batch.done
                 for item in batch.chunks:
                     chunk = bridge.chunk(item)
                     if chunk is not None:
@@ -99,9 +101,11 @@ class ChatOnly:
                     raise batch.broken
         finally:
             await _close(batches)
-        bridge.end()
+        closing = bridge.end(said_done=done)
+        if closing is not None:
+            yield closing
         totals.append(bridge.usage)
-        _meter(call, bridge.usage)
+        call.used(read_usage(bridge.usage))
 
     async def _interleaved(
         self, call: Call, plan: ChatPlan, totals: list[Any]
@@ -137,14 +141,3 @@ async def _close(batches: AsyncIterator[Batch]) -> None:
     close = getattr(batches, "aclose", None)
     if close is not None:
         await close()
-
-
-def _meter(call: Call, members: object) -> None:
-    """Add what one chat call used to what the request used."""
-    usage = read_usage(members)
-    if usage is not None:
-        before = call.usage or Usage(0, 0)
-        call.usage = Usage(
-            before.prompt_tokens + usage.prompt_tokens,
-            before.completion_tokens + usage.completion_tokens,
-        )

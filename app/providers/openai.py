@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from app.core import sse
-from app.core.completion_answer import Answer, read_answer
+from app.core import lenient_json, sse
+from app.core.completion_answer import Answer, read_answer, usage_in
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
 from app.providers.base import Aside, Batch, Call
@@ -19,7 +19,6 @@ from app.providers.client import Client, header
 from app.settings import OpenAIProvider as Settings
 
 DRAIN_SECONDS = 0.5  # between an upstream's end mark and the end of its body
-MAX_EVENT_BYTES = 8 << 20  # a first event with `echo` and `logprobs` carries the whole prompt
 
 _JSON = b"application/json"
 _EVENTS = b"text/event-stream"
@@ -34,13 +33,18 @@ class OpenAIProvider:
         self.unsupported = frozenset(settings.unsupported)
         self.max_tokens_field: str = settings.max_tokens_field
         self._ask_usage = settings.stream_usage
-        self._client = client or Client(settings)
+        self._max_event_bytes = int(settings.max_event_bytes)
+        self._client = client or Client(settings, name=slug)
 
     async def complete(self, call: Call) -> Answer:
         body = call.request.body_for(call.model, _native_changes(call.request))
         response = await self._client.post("/completions", body, call, _JSON)
         data = await self._client.read(response, call)
-        return read_answer(data, call.request, call.model, int(time()))
+        try:
+            return read_answer(data, call.request, call.model, int(time()))
+        except UpstreamInvalid:
+            call.used(usage_in(data))
+            raise
 
     def stream(self, call: Call) -> AsyncIterator[Batch]:
         request = call.request
@@ -54,8 +58,8 @@ class OpenAIProvider:
         response = await self._client.post("/chat/completions", body, call, _JSON)
         data = await self._client.read(response, call)
         try:
-            document = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            document = lenient_json.decode(data)
+        except lenient_json.NotJson:
             raise UpstreamInvalid("The upstream's answer is not valid JSON.") from None
         if not isinstance(document, dict):
             raise UpstreamInvalid("The upstream's answer is not a chat completion.")
@@ -83,7 +87,7 @@ class OpenAIProvider:
         if not header(response, b"content-type").lower().startswith(_EVENTS):
             await self._client.read(response, call)
             raise UpstreamInvalid("The upstream answered a streamed request without a stream.")
-        parser = sse.EventParser(MAX_EVENT_BYTES)
+        parser = sse.EventParser(self._max_event_bytes)
         async with aclosing(self._client.chunks(response, call)) as packets:
             async for packet in packets:
                 batch = _batch(parser, packet)
@@ -104,20 +108,22 @@ async def _drain(packets: AsyncIterator[bytes]) -> None:
 
 def _batch(parser: sse.EventParser, packet: bytes) -> Batch:
     """The chunks that a packet completes."""
+    broken = None
     try:
         payloads = parser.feed(packet)
     except sse.EventTooLarge as error:
-        raise UpstreamInvalid(f"The upstream sent too much at once: {error}.") from None
+        payloads = error.before
+        broken = UpstreamInvalid(f"The upstream sent too much at once: {error}.")
     chunks: list[Any] = []
     for payload in payloads:
         if payload == sse.DONE:
             return Batch(chunks, True)
         try:
-            chunks.append(orjson.loads(payload))
-        except orjson.JSONDecodeError:
+            chunks.append(lenient_json.decode(payload))
+        except lenient_json.NotJson:
             broken = UpstreamInvalid("The upstream sent a stream event that is not valid JSON.")
             return Batch(chunks, broken=broken)
-    return Batch(chunks)
+    return Batch(chunks, broken=broken)
 
 
 def _native_changes(request: CompletionRequest) -> dict[str, bytes]:

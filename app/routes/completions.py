@@ -22,19 +22,25 @@ from app.core.completion_stream import StreamShaper
 from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange, exchange_of
 from app.core.pricing import dollars_text
+from app.core.unknown_usage import reason_of, unknown_usage
+from app.core.usage import Usage
 from app.departure import PATIENCE_SECONDS, CallerGone, Departure, patiently
 from app.patience import Patience
 from app.providers.base import Batch, Call, Completions
 from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of
+from cache.counters import Counters
+
+UNKNOWN_USAGE = "headgate_unknown_usage_total"
 
 
 def completions_app(
-    router: Router, send_timeout: float
+    router: Router, send_timeout: float, counters: Counters
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """The endpoint behind the chain; it raises GatewayError as long as nothing was sent.
 
-    ``send_timeout``: seconds for which a caller of a stream may read nothing.
+    ``send_timeout``: seconds for which a caller of a stream may read nothing; ``counters`` count
+    the calls of which nobody knows what they used.
     """
 
     patience = Patience(PATIENCE_SECONDS)
@@ -53,6 +59,7 @@ def completions_app(
         headers = forwarded_headers(scope["headers"], exchange, route.forward_headers)
         call = Call(request, route.model, headers)
         departure = Departure(receive, patience)
+        failure: BaseException | None = None
         try:
             if request.stream:
                 read = patiently(send, departure, stall)
@@ -61,15 +68,40 @@ def completions_app(
                 await _plain(departure, send, exchange, route, provider, call)
         except CallerGone:
             outcome.status, outcome.error_code = CLIENT_CLOSED_REQUEST, "client_closed_request"
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             outcome.attempts = call.attempts
             outcome.upstream_time = call.waited
             if outcome.usage is None:
-                outcome.usage = call.usage
+                outcome.usage = _known_and_unknown(
+                    route, call, failure or outcome.failure, counters
+                )
             if outcome.cost is None and outcome.usage is not None and route.price is not None:
                 outcome.cost = route.price.cost(outcome.usage)
 
     return completions
+
+
+def _known_and_unknown(
+    route: Route, call: Call, failure: BaseException | None, counters: Counters
+) -> Usage | None:
+    """What a call without an answer used: what the upstream said, and by rule what it did not."""
+    if call.unknown <= 0:
+        return call.usage
+    counters.add(UNKNOWN_USAGE, {"reason": reason_of(failure)}, call.unknown)
+    request = call.request
+    unknown = unknown_usage(
+        route.unknown_usage,
+        request,
+        unknown=call.unknown,
+        calls=route.calls_of(request),
+        times=route.times(request),
+    )
+    if unknown is None or call.usage is None:
+        return unknown or call.usage
+    return call.usage.plus(unknown)
 
 
 async def _plain(
@@ -161,7 +193,7 @@ async def _next_event(batches: AsyncIterator[Batch], shaper: StreamShaper) -> _F
         if broken is not None:
             raise broken
         if batch.done:
-            return _First(data + shaper.end(), True)
+            return _First(data + shaper.end(said_done=True), True)
         if data:
             return _First(data, False)
     raise UpstreamInvalid("The upstream ended its stream before it began.")
@@ -190,7 +222,7 @@ async def _relay(
                 await send(body_message(data, True))
             raise broken
         if batch.done:
-            await send(body_message(data + shaper.end()))
+            await send(body_message(data + shaper.end(said_done=True)))
             return
         if data:
             await send(body_message(data, True))

@@ -1,4 +1,4 @@
-"""GET /health/live and /health/ready: what a load balancer asks."""
+"""GET /health, /health/live and /health/ready: what a load balancer asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
+from app.loop_lag import LoopLag, milliseconds
 from cache.breaker import Breaker
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -19,10 +20,12 @@ class Readiness:
         self.draining = False
         self._breaker: Breaker | None = None
         self._of_cache: Breaker | None = None
+        self._lag: LoopLag | None = None
 
-    def watch(self, breaker: Breaker, of_cache: Breaker | None = None) -> None:
-        """Report this store's outages, and those of the cache's where it has one of its own."""
+    def watch(self, breaker: Breaker, lag: LoopLag, of_cache: Breaker | None = None) -> None:
+        """Report this store's outages, this loop's lag, and outages of the cache's own store."""
         self._breaker = breaker
+        self._lag = lag
         self._of_cache = of_cache
 
     def problem(self, store_optional: bool) -> str | None:
@@ -40,6 +43,10 @@ class Readiness:
     def cache_store(self) -> str | None:
         """The same of the cache's own store; None where there is none."""
         return None if self._of_cache is None else _state(self._of_cache)
+
+    def loop_lag_ms(self) -> int:
+        """The worst of the last ten seconds."""
+        return milliseconds(self._lag.worst) if self._lag else 0
 
 
 def _state(breaker: Breaker | None) -> str:
@@ -67,6 +74,7 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
             "status": "not_ready" if problem else "ready",
             "generation": generation,
             "store": readiness.store(),
+            "loop_lag_ms": readiness.loop_lag_ms(),
         }
         cache_store = readiness.cache_store()
         if cache_store is not None:

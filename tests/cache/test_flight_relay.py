@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.usage import Usage
@@ -21,13 +21,13 @@ from cache.mailbox import Mailbox
 from cache.redis_urls import finder_for
 from cache.responses import FLIGHT_LEASE_MS
 from cache.sealing import Seal
-from tests.cache.stores import settled, until
+from tests.cache.stores import settled, stall, until
 from tests.redis_server import RedisServer
 
 DIGEST = b"d" * 32
 USAGE = Usage(11, 22, estimated=True)
 ERROR = SharedError(503, "upstream_overloaded", b'{"error":{}}', ((b"retry-after", b"1"),))
-TAKEN_OVER = 2.0  # seconds after which somebody must have noticed that another is gone
+TAKEN_OVER = 3.0  # seconds after which somebody must have noticed that another is gone
 
 
 class Worker:
@@ -227,11 +227,13 @@ def test_rubbish_in_the_mail_harms_nobody(server: RedisServer) -> None:
     assert with_workers(server, body) == block(0)
 
 
+@settings(deadline=None)  # a busy machine says nothing about messages
 @given(st.binary(max_size=60))
 def test_no_message_is_too_strange(data: bytes) -> None:
     Relay(open_store("memory://", 1), Flights("w")).received(data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_message_is_too_spoilt(data: st.DataObject) -> None:
     messages = [
@@ -372,6 +374,49 @@ def test_a_flight_in_which_nothing_happens_is_not_taken_for_dead(server: RedisSe
         return mirror.over, flight.followers
 
     assert with_workers(server, body) == (False, 1)
+
+
+def test_a_loop_that_stalls_does_not_take_others_for_dead(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight_relay, "SILENCE_SECONDS", 0.6)
+
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        stall(0.9)
+        flight.publish(block(0))
+        flight.land(None, USAGE, 0)
+        return await everything(mirror.reader()), mirror.failure
+
+    assert with_workers(server, body) == (block(0), None)
+
+
+def test_a_flight_is_joined_though_the_loop_stalls(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        joining = asyncio.create_task(follower.joins(flight))
+        await asyncio.sleep(0)
+        stall(WELCOME_SECONDS * 2)
+        await joining
+        return flight.followers
+
+    assert with_workers(server, body) == 1
+
+
+def test_a_leader_that_stalls_for_a_second_is_not_given_up(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        follower.lose = lambda _: True
+        began = time.monotonic()
+        await until(lambda: mirror.over or time.monotonic() - began > 1.3)
+        follower.lose = lambda _: False
+        flight.publish(block(0))
+        flight.land(None, USAGE, 0)
+        return await everything(mirror.reader()), mirror.failure
+
+    assert with_workers(server, body) == (block(0), None)
 
 
 # Leaving

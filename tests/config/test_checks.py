@@ -72,6 +72,7 @@ BAD = [
     (provider(base_url="'http://h/v1?a=b'"), "providers.p.base_url", "query or a fragment"),
     (provider(base_url="'http://h/v1#a'"), "providers.p.base_url", "query or a fragment"),
     (provider(proxy="'socks5://h:1'"), "providers.p.proxy", "address like"),
+    (provider(max_event_bytes="1023"), "providers.p.max_event_bytes", "at least 1KiB"),
     (provider(endpoints="[]"), "providers.p.endpoints", "completions, chat or both"),
     (provider(api_key='"a\\nb"'), "providers.p.api_key", "printable ASCII"),
     (provider(api_key='"é"'), "providers.p.api_key", "printable ASCII"),
@@ -95,6 +96,8 @@ BAD = [
         "providers.p.neutral_headers[1]",
         "'x-b' is not in `forward_headers`",
     ),
+    (provider(forward_members="[all, min_p]"), "providers.p.forward_members", "stand alone"),
+    (provider(forward_members="[known, min_p]"), "providers.p.forward_members", "stand alone"),
     # models
     ("models: {m: {targets: []}}", "models.m.targets", "at least one target"),
     (

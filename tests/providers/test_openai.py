@@ -77,7 +77,7 @@ def test_a_stream_without_an_end_mark_just_ends() -> None:
     assert batches(Upstream(b'data: {"a":1}\n\n')) == [Batch([{"a": 1}])]
 
 
-@pytest.mark.parametrize("payload", [b"{", b"nonsense", b'{"a":NaN}', b'{"a":"\xff"}'])
+@pytest.mark.parametrize("payload", [b"{", b"nonsense", b'{"a":nan}', b'{"a":"\xff"}'])
 def test_an_event_that_is_no_json_breaks_the_stream(payload: bytes) -> None:
     with pytest.raises(UpstreamInvalid):
         batches(Upstream(b"data: " + payload + b"\n\n"))
