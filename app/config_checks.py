@@ -99,6 +99,13 @@ class _Check:
         self._encryption(store)
         if server.max_body_bytes < 1024:
             self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
+        if server.worker_timeout < 1:
+            self._fault(("server", "worker_timeout"), "must be at least 1s")
+        if server.management is not None and server.management.port == server.port:
+            self._fault(
+                ("server", "management", "port"),
+                "must differ from `server.port`, on which callers are served",
+            )
 
     def cache(self) -> None:
         own, caching = self._settings.cache_store, self._settings.cache

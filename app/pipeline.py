@@ -58,7 +58,7 @@ from app.records import Recorder
 from app.routes.completions import completions_app
 from app.routes.feedback import feedback_app
 from app.routes.health import Readiness, live_app, ready_app
-from app.routes.metrics import metrics_app
+from app.routes.metrics import MetricsPage, metrics_app
 from app.routes.models import PREFIX, models_app
 from app.routes.usage import usage_app
 from app.settings import Settings
@@ -162,7 +162,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
                 ),
                 [*metered("POST", None, shared.usage), limited],
             ),
-            _route("/metrics", metrics_app(kept.counters, kept.meanings, places(settings)), beside),
+            *([] if server.management else [_metrics_route(settings, shared, beside)]),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
@@ -188,7 +188,17 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
-    return RequestId(_canonical(litestar), fixed=fixed, on_crash=on_crash)
+    closing = shared.readiness.closing
+    return RequestId(_canonical(litestar), fixed=fixed, closing=closing, on_crash=on_crash)
+
+
+def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
+    """What /metrics shows, here or on the management listener."""
+    return MetricsPage(shared.kept.counters, shared.kept.meanings, places(settings))
+
+
+def _metrics_route(settings: Settings, shared: Shared, layers: list[Layer]) -> Router:
+    return _route("/metrics", metrics_app(metrics_page(settings, shared)), layers)
 
 
 def key_ring(settings: Settings) -> KeyRing:

@@ -20,6 +20,11 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
+class Management(_Section, frozen=True):
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    host: str = "127.0.0.1"
+
+
 class Server(_Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
@@ -29,7 +34,9 @@ class Server(_Section, frozen=True):
     send_timeout: Duration = Duration(60)
     max_connections: Annotated[int, Meta(ge=128)] = 4096
     shutdown_grace: Duration = Duration(30)
-    shutdown_delay: Duration = Duration(0)
+    shutdown_delay: Duration = Duration(5)
+    worker_timeout: Duration = Duration(15)
+    management: Management | None = None
 
 
 class Outage(_Section, frozen=True):

@@ -271,7 +271,7 @@ class Gateway:
         assert self._process is not None
         self._client.close()
         if self._process.poll() is None:
-            self._process.terminate()
+            self._process.send_signal(signal.SIGINT)  # which waits for no balancer
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -307,9 +307,9 @@ class Gateway:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def wait_for_exit(self) -> int:
+    def wait_for_exit(self, seconds: float = PATIENCE) -> int:
         assert self._process is not None
-        return self._process.wait(PATIENCE)
+        return self._process.wait(seconds)
 
     # Asking.
 

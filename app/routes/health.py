@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
+from app.core.errors import HeaderList
 from app.loop_lag import LoopLag, milliseconds
 from cache.breaker import Breaker
 
@@ -18,6 +19,8 @@ class Readiness:
 
     def __init__(self) -> None:
         self.draining = False
+        # On every answer from now on, so that balancers' idle connections end before we do.
+        self.closing: HeaderList = []
         self._breaker: Breaker | None = None
         self._of_cache: Breaker | None = None
         self._lag: LoopLag | None = None
@@ -27,6 +30,12 @@ class Readiness:
         self._breaker = breaker
         self._lag = lag
         self._of_cache = of_cache
+
+    def drain(self) -> None:
+        """Say to load balancers that no more requests are welcome here."""
+        if not self.draining:
+            self.draining = True
+            self.closing.append((b"connection", b"close"))
 
     def problem(self, store_optional: bool) -> str | None:
         """Why not, or None."""

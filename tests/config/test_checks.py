@@ -54,6 +54,12 @@ BAD = [
         "cache.max_bytes_per_tenant",
         "from 1MiB to as much as `max_bytes`",
     ),
+    ("server: {worker_timeout: 999ms}", "server.worker_timeout", "at least 1s"),
+    (
+        "server: {port: 9090, management: {port: 9090}}",
+        "server.management.port",
+        "must differ from `server.port`",
+    ),
     # names
     ("providers: {a b: {kind: simulator}}", "providers.a b", "1 to 64 letters"),
     ("providers: {'-a': {kind: simulator}}", "providers.-a", "1 to 64 letters"),

@@ -81,7 +81,7 @@ class Plans:
     ) -> dict[str, Any]:
         here = upstream.base_url if upstream else "http://127.0.0.1:1/v1"
         return {
-            "server": {"workers": workers, "shutdown_grace": "5s"},
+            "server": {"workers": workers, "shutdown_grace": "5s", "shutdown_delay": "0s"},
             "log": {"format": "json"},
             "store": {"url": url, **store},
             "providers": {
