@@ -19,6 +19,7 @@
 | outcome.alias   | Body                  | ResponseCache, Metering                 |
 | outcome.usage   | route                 | ResponseCache, RateLimit (settles), Metering |
 | outcome.cost    | route, ResponseCache (0 on a hit) | Budget (settles), Metering  |
+| outcome.charged | Budget                | Metering (what it used is counted by then) |
 | outcome.provider, .model, .text | route, ResponseCache | ResponseCache, Metering  |
 | outcome.attempts, .upstream_time | route | Metering                                |
 | outcome.target  | route                 | ResponseCache (keeps only what the key names) |
@@ -100,15 +101,16 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     keys = key_ring(settings)
     server = settings.server
     policies = Policies(settings)
+    now = shared.ledger.clock.now
 
     def recorder(usage: UsageLog | None) -> Recorder:
-        return Recorder(log=request_log(), log_prompts=settings.log.prompts, usage=usage)
+        return Recorder(log=request_log(), now=now, log_prompts=settings.log.prompts, usage=usage)
 
     def metered(method: str, capability: str | None, usage: UsageLog | None = None) -> list[Layer]:
         return [
             _layer(Metering, recorder=recorder(usage)),
             _layer(Protocol, method=method),
-            _layer(Auth, keys=keys, capability=capability),
+            _layer(Auth, keys=keys, capability=capability, now=now),
         ]
 
     route = Errors(completions_app(targets, float(server.send_timeout), shared.kept.counters))

@@ -9,20 +9,22 @@ from typing import Any
 import structlog
 
 from app.caching.services import CacheServices
+from app.core.keys import GATEWAY
 from app.loop_lag import LoopLag
-from app.outage_log import OutageLog
 from app.pipeline import Shared
 from app.routes.health import Readiness
-from app.settings import CacheStore, Caching
+from app.settings import CacheStore, Caching, Settings
 from app.settings import Store as StoreSettings
+from app.store_watch import StoreWatch
+from cache.clock import StoreClock
 from cache.connection import open_store
+from cache.housekeeping import Housekeeping
 from cache.ledger import Ledger
 from cache.limiter import Limiter
 from cache.replicas import Heartbeat
 from cache.usage import UsageLog
 
 RESTART_SECONDS = 1.0
-TELL_SECONDS = 0.25
 
 
 class Services:
@@ -39,21 +41,25 @@ class Services:
         store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
         limiter = Limiter(store, settings.on_outage.limits, lease)
-        self._cache = cache = CacheServices(
-            settings, store, caching, cache_store, wants_vectors=wants_vectors
-        )
         self._lag = LoopLag()
+        self._cache = cache = CacheServices(
+            settings, store, caching, cache_store, self._lag, wants_vectors=wants_vectors
+        )
         readiness = Readiness()
         of_cache = cache.store.breaker if cache_store is not None else None
         readiness.watch(store.breaker, self._lag, of_cache)
-        self._outages = [OutageLog(store.breaker, self._lag)]
-        if of_cache is not None:
-            self._outages.append(OutageLog(of_cache, self._lag, "cache_store"))
-        self.shared = Shared(
-            store, limiter, Ledger(store, lease), UsageLog(store), readiness, cache.kept
-        )
-        self._heartbeat = Heartbeat(store, self._share)
+        clock = StoreClock()
+        ledger, usage = Ledger(store, lease, clock), UsageLog(store, clock)
+        self.shared = Shared(store, limiter, ledger, usage, readiness, cache.kept)
+        self._watch = StoreWatch(self.shared, self._lag)
+        self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
+        self._housekeeping = Housekeeping(store)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def serve(self, settings: Settings) -> None:
+        """Look after what a configuration, the first or a new one, keeps in the store."""
+        self._housekeeping.tenants = frozenset([*settings.tenants, GATEWAY])
+        self._watch.has_budgets = bool(settings.budgets)
 
     def start(self) -> None:
         """Begin; needs a running loop."""
@@ -63,11 +69,11 @@ class Services:
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
+        self._run(self._housekeeping.keep_sweeping)
         self._cache.start(self._run)
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
-        if shared.store.shared or self._cache.store.shared:
-            self._run(self._keep_telling)
+            self._run(self._watch.keep_watching)
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
@@ -87,19 +93,6 @@ class Services:
         """How many workers there are: of limits in an outage, and of the cache's room, a share."""
         self.shared.limiter.share(workers)
         self._cache.share(workers)
-
-    async def _keep_telling(self) -> None:
-        """Log when a store goes and comes back, and what was lost meanwhile."""
-        log = structlog.get_logger("headgate")
-        shared = self.shared
-        lost, dropped = 0, 0
-        while True:
-            for outages in self._outages:
-                outages.look()
-            if (shared.ledger.lost, shared.usage.dropped) != (lost, dropped):
-                lost, dropped = shared.ledger.lost, shared.usage.dropped
-                log.error("store_lost", settlements=lost, usage_records=dropped)
-            await asyncio.sleep(TELL_SECONDS)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))

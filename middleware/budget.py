@@ -12,6 +12,7 @@ from app.core.exchange import exchange_of
 from app.core.keys import Key
 from app.core.pricing import dollars_text
 from app.core.refusal import owner_of, refuse, store_unavailable
+from app.records import charge
 from cache.connection import StoreUnavailable
 from cache.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
 
@@ -75,11 +76,10 @@ class Budget:
             return None
 
     async def _call(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
-        outcome = exchange_of(scope).outcome
         try:
             await self._app(scope, receive, send)
         finally:
-            self._ledger.settle(hold, outcome.cost or 0)
+            charge(self._ledger, hold, exchange_of(scope))
 
 
 def _refusal(account: Account) -> GatewayError:

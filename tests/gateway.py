@@ -11,9 +11,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Self
 
 import httpx
@@ -218,12 +219,14 @@ class Gateway:
         configuration: dict[str, Any],
         secrets: Sequence[str] = (),
         addresses: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """No ``secrets`` may leave it; ``addresses`` may stand in its log, and in no answer."""
         self.configuration = configuration
+        self._environment = environment
         self.port = free_port()
         self.leaks: list[str] = []
-        self._addresses = frozenset(secrets) - {*KEYS.values()}
+        self._upstreams = frozenset(secrets) - {*KEYS.values()}
         self._secrets = [*secrets, *KEYS.values(), PROVIDER_KEY, OPERATOR_SECRET]
         self._addresses = addresses
         self._directory = tempfile.TemporaryDirectory()
@@ -250,7 +253,7 @@ class Gateway:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | proxies,
+            env=os.environ | proxies | self._environment,
             cwd=Path(__file__).parent.parent,
         )
         for stream, keep in (
@@ -407,7 +410,7 @@ class Gateway:
     def _keep_line(self, line: str) -> None:
         forbidden = [*self._secrets, *([] if self._logs_prompts else [PRIVATE])]
         if '"event":"upstream_not_found"' in line:  # tells the operator which address is wrong
-            forbidden = [word for word in forbidden if word not in self._addresses]
+            forbidden = [word for word in forbidden if word not in self._upstreams]
         with self._line_came:
             self._lines.append(line)
             self.leaks += [f"{word} in {line}" for word in forbidden if word in line]

@@ -16,6 +16,8 @@ from app.caching.by_meaning import ByMeaning
 from app.caching.journey import Kept
 from app.caching.seats import Seats
 from app.core.encryption_key import parse_encryption_key
+from app.loop_lag import LoopLag
+from app.outage_log import OutageLog
 from app.settings import CacheStore, Caching
 from app.settings import Store as StoreSettings
 from cache import names
@@ -51,11 +53,13 @@ class CacheServices:
         main: Store,
         caching: Caching,
         own: CacheStore | None,
+        lag: LoopLag,
         *,
         wants_vectors: bool,
     ) -> None:
         self._wants_vectors = wants_vectors
         self._apart = own is not None
+        self._lag = lag
         self.store = store = (
             main if own is None else open_store(own.url.reveal(), float(own.timeout))
         )
@@ -129,10 +133,13 @@ class CacheServices:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _keep_telling(self) -> None:
-        """Log when nothing more is kept and when it is again, and what cannot be read."""
+        """Log outages of the cache's own store, when nothing more is kept, what cannot be read."""
         log = structlog.get_logger("headgate")
+        outages = OutageLog(self.store.breaker, self._lag, "cache_store")
         stopped, undecodable, quiet_until = False, 0, 0.0
         while True:
+            if self._apart:
+                outages.look()
             if self.quota is not None and self.quota.stopped != stopped:
                 stopped = self.quota.stopped
                 log.warning("cache_stopped" if stopped else "cache_goes_on", **self.quota.told())

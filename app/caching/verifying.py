@@ -25,6 +25,7 @@ from app.core.completions import CompletionRequest
 from app.core.exchange import Exchange
 from app.core.keys import GATEWAY, Key
 from app.core.stored_answer import Stored
+from app.records import charge
 from cache.connection import StoreUnavailable
 from cache.ledger import BudgetPlan, Ledger, Refusal
 
@@ -101,7 +102,7 @@ class Verifier:
             inner = {**scope, "state": {"exchange": exchange}}
             await self._route(inner, never, listener)
         finally:
-            self._ledger.settle(hold, exchange.outcome.cost or 0)
+            charge(self._ledger, hold, exchange)
             exchange.outcome.cache, exchange.outcome.status = "shadow", listener.status
             self._recorder(exchange)
         body = listener.body

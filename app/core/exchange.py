@@ -18,13 +18,15 @@ class Outcome:
     """What happened. Times are seconds; ``first_byte`` counts from the request's start.
 
     ``target`` is the provider and the model that were asked, ``model`` the one that answered;
-    ``cost`` and ``saved`` (what a hit would have cost) are nano-dollars.
+    ``cost`` and ``saved`` (what a hit would have cost) are nano-dollars; ``charged`` is the cost that
+    a budget was charged, and None where there was none to charge.
     """
 
     __slots__ = (
         "alias",
         "attempts",
         "cache",
+        "charged",
         "cost",
         "error_code",
         "failure",
@@ -50,6 +52,7 @@ class Outcome:
         self.usage: Usage | None = None
         self.attempts = 0
         self.cost: int | None = None
+        self.charged: int | None = None
         self.saved = 0
         self.cache: str | None = None
         self.first_byte: float | None = None

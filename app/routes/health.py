@@ -21,6 +21,7 @@ class Readiness:
         self.draining = False
         # On every answer from now on, so that balancers' idle connections end before we do.
         self.closing: HeaderList = []
+        self.warnings: list[str] = []  # what is set up badly and does not keep requests away
         self._breaker: Breaker | None = None
         self._of_cache: Breaker | None = None
         self._lag: LoopLag | None = None
@@ -79,7 +80,7 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
 
     async def ready(scope: Scope, receive: Receive, send: Send) -> None:
         problem = readiness.problem(store_optional)
-        facts = {
+        facts: dict[str, object] = {
             "status": "not_ready" if problem else "ready",
             "generation": generation,
             "store": readiness.store(),
@@ -88,6 +89,8 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
         cache_store = readiness.cache_store()
         if cache_store is not None:
             facts["cache_store"] = cache_store  # told, and no reason to send requests elsewhere
+        if readiness.warnings:
+            facts["warnings"] = readiness.warnings
         if problem:
             facts["reason"] = problem
         start, message = json_messages(503 if problem else 200, orjson.dumps(facts))
