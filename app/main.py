@@ -79,6 +79,7 @@ class Gateway:
         self._services = Services(
             loaded.settings.store,
             loaded.settings.cache,
+            loaded.settings.cache_store,
             wants_vectors=bool(loaded.settings.encoders),
         )
         self._services.serve(loaded.settings)

@@ -124,6 +124,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         bound_of=targets.cost_bound,
         recorder=recorder(shared.usage),
     )
+    limited = _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits)
     completions = [
         *metered("POST", "completions", shared.usage),
         _layer(
@@ -133,7 +134,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             timeout=float(server.body_timeout),
         ),
         _layer(Bounds, route_of=targets.find, allowance_of=policies.allowance),
-        _layer(RateLimit, limiter=shared.limiter, plan_of=policies.limits),
+        limited,
         _layer(
             ResponseCache,
             kept=kept,
@@ -158,8 +159,10 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _route("/v1/completions", route, completions),
             _route(
                 "/v1/cache/feedback",
-                feedback_app(kept.meanings, kept.counters, _shares_with_all(settings)),
-                metered("POST", None),
+                feedback_app(
+                    kept.meanings, kept.counters, kept.feedback_ids, _shares_with_all(settings)
+                ),
+                [*metered("POST", None, shared.usage), limited],
             ),
             *([] if server.management else [_metrics_route(settings, shared, beside)]),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),

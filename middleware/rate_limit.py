@@ -37,15 +37,15 @@ class RateLimit:
         exchange = exchange_of(scope)
         key, request = exchange.key, exchange.request
         assert key is not None
-        assert request is not None
-        plan = self._plan_of(key, request.model)
+        # An endpoint without a model takes a request of the key and its tenant, and no tokens.
+        plan = self._plan_of(key, request.model if request is not None else "")
         if plan is None:
             await self._app(scope, receive, send)
             return
         try:
-            admission = await self._limiter.admit(
-                plan, token_bound(request, exchange.calls), exchange.calls
-            )
+            calls = exchange.calls
+            tokens = token_bound(request, calls) if request is not None else 0
+            admission = await self._limiter.admit(plan, tokens, calls)
         except StoreUnavailable:
             await refuse(exchange, send, store_unavailable("limits"))
             return

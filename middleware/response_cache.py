@@ -23,6 +23,7 @@ from app.core.keys import Key
 from app.core.refusal import refuse
 from app.departure import PATIENCE_SECONDS, CallerGone, Departure, patiently
 from app.patience import Patience
+from app.providers.forwarding import forwarded_headers
 from cache.connection import StoreUnavailable
 from cache.flights import Flight
 
@@ -83,13 +84,15 @@ class ResponseCache:
         if not (wishes.read or wishes.write) or (not plan.reuse_sampled and is_sampled(request)):
             await self._bypass(asked, scope, receive, send)
             return
+        if plan.varies:
+            asked.headers = forwarded_headers(scope["headers"], exchange, plan.varies)
         if len(exchange.body) < LARGE_BODY:
-            asked.digests = where.fingerprints(request)
+            asked.digests = where.fingerprints(request, asked.headers)
         else:
-            asked.digests = await asyncio.to_thread(where.fingerprints, request)
+            asked.digests = await asyncio.to_thread(where.fingerprints, request, asked.headers)
         if self._on_shelf(asked):
             await self._answer(asked, scope, send)
-        elif exchange.store_out or self._kept.responses.out:
+        elif (exchange.store_out and not self._kept.apart) or self._kept.responses.out:
             await self._bypass(asked, scope, receive, send)
         elif asked.may_share:
             await self._share(asked, scope, receive, send)
@@ -139,7 +142,8 @@ class ResponseCache:
         if match is None:
             return False
         self._verifier.match(question, match, scope)
-        await deliver_stored(asked, send, [match.entry], "hit", match_headers(question, match))
+        found = match_headers(question, match, self._kept.feedback_ids)
+        await deliver_stored(asked, send, [match.entry], "hit", found)
         return True
 
     async def _serve(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
@@ -203,7 +207,9 @@ class ResponseCache:
         await self._app(scope, receive, listener)
         await conclude(asked, listener, send, self._kept.seats)
         kept = await listener.parts()
-        self._kept.keep(asked.place, kept, packed=await pack_large(kept))
+        self._kept.keep(
+            asked.place, kept, packed=await pack_large(self._kept.responses, asked.place, kept)
+        )
         await self._kept.learn(asked, kept)
 
     def _renew(self, asked: Asked, scope: Scope, flight: Flight) -> None:
@@ -213,6 +219,7 @@ class ResponseCache:
         exchange.key, exchange.request = original.key, copy(asked.request)
         exchange.outcome.alias, exchange.outcome.cache = original.outcome.alias, "renewal"
         renewal = Asked(exchange, asked.plan, asked.wishes, asked.where)
+        renewal.headers = asked.headers
         renewal.digests = asked.digests
         renewal.found(asked.now, asked.entries)
         journey = Journey(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from app.caching.plans import CachePlan, Where
 from app.core.cache_control import Wishes
 from app.core.completions import CompletionRequest
-from app.core.errors import UpstreamError
+from app.core.errors import HeaderList, UpstreamError
 from app.core.exchange import Exchange
 from app.core.stored_answer import Stored
 
@@ -37,6 +37,7 @@ class Asked:
         self.wishes = wishes
         self.where = where
         self.place = where.place
+        self.headers: HeaderList = []  # the caller's, where they may change the answer
         self.request: CompletionRequest = request
         self.include_usage = request.include_usage
         self.continuous_usage = request.stream_options.get("continuous_usage_stats") is True

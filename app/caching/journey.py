@@ -17,9 +17,10 @@ from app.caching.delivery import CannotFollow, Delivery, deliver_stored, send_sh
 from app.caching.question import question_of
 from app.caching.seats import PATIENCE_SECONDS, Role, Seat, Seats
 from app.core.asgi import ASGIApp, Message, Scope, Send
-from app.core.stored_answer import LARGE, Stored, encode
+from app.core.stored_answer import LARGE, Stored
 from cache.connection import StoreUnavailable
 from cache.counters import Counters
+from cache.feedback_ids import FeedbackIds
 from cache.flights import Flight, Flights, SharedError
 from cache.meanings import Meanings
 from cache.responses import Place, Responses
@@ -30,7 +31,10 @@ FAILURES_BORNE = 2  # of calls for the same thing, before their error is everybo
 
 
 class Kept(NamedTuple):
-    """Everything that the workers keep and share: see the files of these names."""
+    """Everything that the workers keep and share: see the files of these names.
+
+    ``apart``: it is in a store of its own, so that the main one's outage does not touch it.
+    """
 
     responses: Responses
     shelf: Shelf
@@ -40,6 +44,8 @@ class Kept(NamedTuple):
     by_meaning: ByMeaning
     meanings: Meanings
     counters: Counters
+    feedback_ids: FeedbackIds
+    apart: bool
 
     def keep(
         self,
@@ -138,7 +144,7 @@ class Journey:
         try:
             if listener is not None:
                 kept = await listener.parts()
-                packed = await pack_large(kept)
+                packed = await pack_large(self._kept.responses, asked.place, kept)
         finally:
             self._kept.keep(asked.place, kept, flight, packed)
         await self._kept.learn(asked, kept)
@@ -239,10 +245,15 @@ async def conclude(asked: Asked, listener: Listener, send: Send, seats: Seats) -
         await send(listener.last_words)
 
 
-async def pack_large(entries: list[tuple[bytes, Stored]]) -> dict[bytes, bytes]:
+async def pack_large(
+    responses: Responses, place: Place, entries: list[tuple[bytes, Stored]]
+) -> dict[bytes, bytes]:
     """The large ones as they are kept, packed in a thread: the loop goes on meanwhile."""
     large = [(digest, answer) for digest, answer in entries if len(answer.body) >= LARGE]
-    return {digest: await asyncio.to_thread(encode, answer) for digest, answer in large}
+    return {
+        digest: await asyncio.to_thread(responses.packed, place, digest, answer)
+        for digest, answer in large
+    }
 
 
 async def to_nobody(_: Message) -> None:

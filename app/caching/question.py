@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from app.core.canonical import Form, canonical
 from app.core.errors import HeaderList
 from app.core.meaning import fuzzy_text
 from app.core.stored_answer import Stored
+from cache.feedback_ids import FeedbackIds, Served
 
 TIER_2_WORDS = 60
 
@@ -40,7 +40,7 @@ class Question:
         self.plan = plan
         self.text = text
         self.form = form
-        self.partition = asked.where.partition(asked.request, plan.also)
+        self.partition = asked.where.partition(asked.request, plan.also, asked.headers)
         # A prompt may hold half of a surrogate pair's escape; UTF-8 cannot say it.
         said = form.key.encode(errors="surrogatepass")
         self.key = blake2b(self.partition + said, digest_size=32).digest()
@@ -70,14 +70,15 @@ def question_of(asked: Asked, plan: MeaningPlan) -> Question | None:
     return Question(asked, plan, text, form) if isinstance(form, Form) else None
 
 
-def match_headers(question: Question, match: Match) -> HeaderList:
+def match_headers(question: Question, match: Match, ids: FeedbackIds) -> HeaderList:
     """How an answer was found, for the caller; the id is what feedback names it by."""
+    signed = ids.sign(Served(question.tenant, question.digest, match.digest))
     similarity = 1.0 if match.similarity is None else match.similarity
     return [
         (b"x-headgate-cache-layer", b"semantic"),
         (b"x-headgate-cache-tier", b"%d" % match.tier),
         (b"x-headgate-cache-similarity", b"%.4f" % similarity),
-        (b"x-headgate-cache-id", urlsafe_b64encode(question.digest + match.digest).rstrip(b"=")),
+        *([(b"x-headgate-cache-id", signed)] if signed is not None else []),
     ]
 
 

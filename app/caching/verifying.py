@@ -85,6 +85,7 @@ class Verifier:
         request = exchange.request
         assert request is not None
         again = Asked(exchange, asked.plan, asked.wishes, asked.where)
+        again.headers = asked.headers
         again.digests = asked.digests
         again.ask_for_missing()
         bound = self._bound_of(request)

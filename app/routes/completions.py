@@ -56,7 +56,7 @@ def completions_app(
         outcome = exchange.outcome
         outcome.provider, outcome.model = outcome.target = route.provider, route.model
         provider = completions_of(route, request)
-        headers = forwarded_headers(scope["headers"], exchange) if route.forward_headers else []
+        headers = forwarded_headers(scope["headers"], exchange, route.forward_headers)
         call = Call(request, route.model, headers)
         departure = Departure(receive, patience)
         failure: BaseException | None = None
