@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-from app.core.asgi import Receive, Send
+from app.core.asgi import PIECE_BYTES, Receive, Send, pieces_of
 from app.patience import Patience
 
 # Most calls to a fast upstream end sooner and then cost no watcher; the promise is 100 ms.
@@ -104,6 +104,10 @@ def patiently(send: Send, departure: Departure, stall: Patience) -> Send:
     """A ``send`` that gives up a caller who does not read for longer than ``stall`` waits."""
 
     async def send_in_time(message: Any) -> None:
+        if len(message.get("body", b"")) > PIECE_BYTES:
+            for piece in pieces_of(message["body"], message["more_body"]):
+                await send_in_time(piece)
+            return
         give_up = departure.give_up
         stall.begin(give_up)
         try:

@@ -68,6 +68,7 @@ class Gateway:
         self._services = Services(
             loaded.settings.store,
             loaded.settings.cache,
+            loaded.settings.server,
             wants_vectors=bool(loaded.settings.encoders),
         )
         self._current = Generation(loaded, self._services.shared)

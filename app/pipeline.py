@@ -1,7 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(ResponseCache(Budget(Errors(
-        route))))))))))
+    Granian → Transfer(RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(ResponseCache(Budget(
+        Errors(route)))))))))))
 
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
@@ -10,6 +10,7 @@
 | started         | RequestId             | Metering                                |
 | key             | Auth                  | RateLimit … route, Metering             |
 | body            | Body                  | Metering                                |
+| body_read       | Body, feedback route  | Transfer (reads the rest, or closes)    |
 | request         | Body, ResponseCache (part of a batch) | RateLimit … route       |
 | store_out       | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
 | reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
@@ -43,6 +44,7 @@ from app.caching.plans import CachePlans, places
 from app.caching.verifying import Verifier
 from app.config import Loaded
 from app.config_checks import expiry, key_digests
+from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.completions import parse
 from app.core.errors import GatewayError, NotFound, Refused
@@ -73,6 +75,7 @@ from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
 from middleware.request_id import RequestId
 from middleware.response_cache import ResponseCache
+from middleware.transfer import Transfer
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
@@ -87,6 +90,8 @@ class Shared(NamedTuple):
     usage: UsageLog
     readiness: Readiness
     kept: Kept
+    pending: PendingAnswers
+    running: dict[Any, Scope]
 
 
 def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
@@ -177,7 +182,12 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
-    return RequestId(litestar, fixed=fixed, on_crash=on_crash)
+    return Transfer(
+        RequestId(litestar, fixed=fixed, on_crash=on_crash),
+        running=shared.running,
+        pending=shared.pending,
+        send_timeout=float(server.send_timeout),
+    )
 
 
 def key_ring(settings: Settings) -> KeyRing:

@@ -14,9 +14,10 @@ from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.journey import Kept
 from app.caching.seats import Seats
+from app.connections.pending import PendingAnswers
 from app.pipeline import Shared
 from app.routes.health import Readiness
-from app.settings import Caching
+from app.settings import Caching, Server
 from app.settings import Store as StoreSettings
 from cache import names
 from cache.connection import Store, StoreUnavailable, open_store
@@ -43,7 +44,12 @@ class Services:
     """Made before the loop runs, started and closed in it; lives as long as the worker."""
 
     def __init__(
-        self, settings: StoreSettings, caching: Caching, *, wants_vectors: bool = False
+        self,
+        settings: StoreSettings,
+        caching: Caching,
+        server: Server,
+        *,
+        wants_vectors: bool = False,
     ) -> None:
         self._wants_vectors = wants_vectors
         url = settings.url.reveal()
@@ -55,7 +61,16 @@ class Services:
         flights = Flights(worker_name(getpid()))
         self._relay = Relay(store, flights)
         kept = _kept(store, caching, flights, self._relay)
-        self.shared = Shared(store, limiter, Ledger(store, lease), UsageLog(store), readiness, kept)
+        self.shared = Shared(
+            store,
+            limiter,
+            Ledger(store, lease),
+            UsageLog(store),
+            readiness,
+            kept,
+            PendingAnswers(int(server.max_pending_bytes)),
+            {},
+        )
         self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
         self._heartbeat = Heartbeat(store, limiter.share)
         self._tasks: list[asyncio.Task[None]] = []

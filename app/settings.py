@@ -25,6 +25,7 @@ class Server(_Section, frozen=True):
     max_body_bytes: Size = Size(1 << 20)
     body_timeout: Duration = Duration(30)
     send_timeout: Duration = Duration(60)
+    max_pending_bytes: Size = Size(256 << 20)
     max_connections: Annotated[int, Meta(ge=128)] = 4096
     shutdown_grace: Duration = Duration(30)
     shutdown_delay: Duration = Duration(0)

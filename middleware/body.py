@@ -51,6 +51,7 @@ class Body:
             length = _content_length(exchange.headers)
             self._check_headers(exchange.headers, length)
             body = await self._read(receive, length)
+            exchange.body_read = True
             request = self._parse(body)
         except GatewayError as error:
             await refuse(exchange, send, error)

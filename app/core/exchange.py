@@ -62,6 +62,7 @@ class Exchange:
 
     __slots__ = (
         "body",
+        "body_read",
         "headers",
         "key",
         "outcome",
@@ -78,6 +79,7 @@ class Exchange:
         self.started = started
         self.key: Key | None = None
         self.body = b""
+        self.body_read = False
         self.request: CompletionRequest | None = None
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
