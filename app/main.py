@@ -58,10 +58,15 @@ def _spare_the_collector() -> None:
 class Gateway:
     """The ASGI application of one worker. ``load`` gives the configuration, anew on each reload.
 
-    A request runs to its end on the generation that it began on.
+    With the ``port`` that its server listens on, it guards the connections to it. A request runs to its end on the generation that it began on.
     """
 
-    def __init__(self, load: Callable[[], Loaded], writer: LineWriter | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        writer: LineWriter | None = None,
+        port: int | None = None,
+    ) -> None:
         self._load = load
         self._writer = writer
         loaded = load()
@@ -69,6 +74,7 @@ class Gateway:
             loaded.settings.store,
             loaded.settings.cache,
             loaded.settings.server,
+            port=port,
             wants_vectors=bool(loaded.settings.encoders),
         )
         self._current = Generation(loaded, self._services.shared)

@@ -19,9 +19,10 @@ from granian.server import MPServer as Granian
 
 from app import logs
 from app.config import ConfigError, Loaded, load, read
+from app.connections.tcp import SUPPORTED
 from app.main import DRAIN_SIGNAL, RELOAD_SIGNAL, Gateway
+from app.settings import Server
 
-HEADER_READ_TIMEOUT_MS = 15_000
 MAX_HEADER_BYTES = 64 << 10
 
 
@@ -53,11 +54,11 @@ def load_snapshot(path: Path, source: str) -> Loaded:
     return load(read(path), source)
 
 
-def load_worker(path: Path, source: str) -> Gateway:
+def load_worker(path: Path, source: str, port: int) -> Gateway:
     """A worker's application; runs in the worker, before its loop does."""
     loaded = load_snapshot(path, source)
     writer = logs.configure(loaded.settings.log.format, loaded.settings.log.level)
-    return Gateway(partial(load_snapshot, path, source), writer)
+    return Gateway(partial(load_snapshot, path, source), writer, port)
 
 
 class Main:
@@ -83,7 +84,7 @@ class Main:
             backlog=4096,
             backpressure=server.max_connections,
             http1_settings=HTTP1Settings(
-                header_read_timeout=HEADER_READ_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES
+                header_read_timeout=_head_timeout_ms(server), max_buffer_size=MAX_HEADER_BYTES
             ),
             log_level=LogLevels.warning,
             respawn_failed_workers=True,
@@ -100,7 +101,12 @@ class Main:
         Raises OSError where the address cannot be listened on.
         """
         _try_address(self._server_settings.host, self._server_settings.port)
-        target = partial(load_worker, self._snapshot.path, self._snapshot.source)
+        target = partial(
+            load_worker,
+            self._snapshot.path,
+            self._snapshot.source,
+            self._server_settings.port,
+        )
         try:
             self._granian.serve(target_loader=target, wrap_loader=False)
         finally:
@@ -159,6 +165,17 @@ class Main:
             pid = worker.inner.pid
             if pid is not None and worker.inner.is_alive():
                 os.kill(pid, number)
+
+
+def _head_timeout_ms(server: Server) -> int:
+    """How long Granian waits for a head. It starts the same clock for an idle connection.
+
+    Where each worker guards its connections, the guard ends heads sooner than idle connections.
+    """
+    seconds = float(server.head_timeout)
+    if SUPPORTED:
+        seconds = max(seconds, float(server.keepalive_timeout))
+    return int(seconds * 1000)
 
 
 def _try_address(host: str, port: int) -> None:

@@ -14,7 +14,11 @@ from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.journey import Kept
 from app.caching.seats import Seats
+from app.connections.guard import Guard
 from app.connections.pending import PendingAnswers
+from app.connections.rules import Limits
+from app.connections.tcp import SUPPORTED, Sockets
+from app.core.client_address import TrustedProxies
 from app.pipeline import Shared
 from app.routes.health import Readiness
 from app.settings import Caching, Server
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 RESTART_SECONDS = 1.0
 TELL_SECONDS = 0.25
 BACKGROUND_GRACE_SECONDS = 5.0
+CONNECTIONS_ENDED = "headgate_connections_ended_total"
 
 
 class Services:
@@ -49,6 +54,7 @@ class Services:
         caching: Caching,
         server: Server,
         *,
+        port: int | None = None,
         wants_vectors: bool = False,
     ) -> None:
         self._wants_vectors = wants_vectors
@@ -72,6 +78,7 @@ class Services:
             {},
         )
         self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
+        self._guard = self._guard_of(server, port) if port is not None else None
         self._heartbeat = Heartbeat(store, limiter.share)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -79,6 +86,8 @@ class Services:
         """Begin; needs a running loop."""
         shared = self.shared
         shared.store.start()
+        if self._guard is not None:
+            self._guard.start()
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
@@ -95,6 +104,8 @@ class Services:
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
+        if self._guard is not None:
+            self._guard.stop()
         await self.shared.kept.background.aclose(BACKGROUND_GRACE_SECONDS)
         for task in self._tasks:
             task.cancel()
@@ -107,6 +118,28 @@ class Services:
         if self.shared.store.shared:
             await self._heartbeat.leave()
         await self.shared.store.aclose()
+
+    def _guard_of(self, server: Server, port: int) -> Guard | None:
+        log = structlog.get_logger("headgate")
+        if not SUPPORTED:
+            log.warning(
+                "connections_unguarded",
+                reason="only on Linux are callers ended that do not read, and longest idle ones",
+            )
+            return None
+
+        def ended(reason: str, count: int) -> None:
+            self.shared.kept.counters.add(CONNECTIONS_ENDED, {"reason": reason}, count)
+            if reason != "keepalive_timeout":  # nobody's fault, and all day long
+                log.warning("connections_ended", reason=reason, count=count)
+
+        return Guard(
+            Sockets(port),
+            limits_of(server),
+            self.shared.running,
+            TrustedProxies(server.trusted_proxies).trusts,
+            ended,
+        )
 
     async def _ask_for_vectors(self) -> None:
         """Say at once, and not at the first question, that there will be no second tier."""
@@ -159,6 +192,18 @@ def _kept(store: Store, caching: Caching, flights: Flights, relay: Relay) -> Kep
         ByMeaning(responses, meanings, counters),
         meanings,
         counters,
+    )
+
+
+def limits_of(server: Server) -> Limits:
+    """What the settings allow to one worker's connections."""
+    return Limits(
+        send=float(server.send_timeout),
+        head=float(server.head_timeout),
+        keepalive=float(server.keepalive_timeout),
+        pending=int(server.max_pending_bytes),
+        connections=server.max_connections,
+        per_address=server.max_connections_per_address,
     )
 
 

@@ -26,7 +26,11 @@ class Server(_Section, frozen=True):
     body_timeout: Duration = Duration(30)
     send_timeout: Duration = Duration(60)
     max_pending_bytes: Size = Size(256 << 20)
+    head_timeout: Duration = Duration(10)
+    keepalive_timeout: Duration = Duration(75)
     max_connections: Annotated[int, Meta(ge=128)] = 4096
+    max_connections_per_address: Positive | None = None
+    trusted_proxies: tuple[str, ...] = ()
     shutdown_grace: Duration = Duration(30)
     shutdown_delay: Duration = Duration(0)
 

@@ -115,8 +115,11 @@ class _Answer:
 
     async def _begin(self, start: Message, first: Message) -> None:
         exchange: Exchange = self._scope["state"]["exchange"]
-        if not exchange.body_read and not await self._read_rest(exchange.headers):
-            start["headers"] = [*start["headers"], CLOSE]
+        if not exchange.body_read:
+            # A body that was too slow has been waited for long enough.
+            late = start["status"] == 408
+            if late or not await self._read_rest(exchange.headers):
+                start["headers"] = [*start["headers"], CLOSE]
         size = len(first.get("body", b""))
         if size > PIECE_BYTES:
             self._delivery = Delivery(size, self._give_up)

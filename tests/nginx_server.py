@@ -45,7 +45,9 @@ def _install() -> None:
     install = ["apt-get", "install", "-y", "--no-install-recommends", "nginx-light"]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (install, ["apt-get", "update"], install):
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=90)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, timeout=90, check=False
+        )
         if command is install and done.returncode == 0:
             return
 

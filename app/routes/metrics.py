@@ -18,6 +18,7 @@ from cache.meanings import Meanings
 _TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _ERROR = "headgate_semantic_shadow_error"
 _HELP = {
+    "headgate_connections_ended_total": "Connections that a worker ended, by reason.",
     "headgate_semantic_hits_total": "Answers served by meaning.",
     "headgate_semantic_would_be_hits_total": "Answers found by meaning and not served: dry run, or a closed tier.",
     "headgate_semantic_refusals_total": "Near prompts that the guard refused.",
