@@ -12,7 +12,8 @@
 | body            | Body                  | Metering                                |
 | body_read       | Body, feedback route  | Transfer (reads the rest, or closes)    |
 | request         | Body, ResponseCache (part of a batch) | RateLimit … route       |
-| store_out       | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
+| taken           | Body (by app/admission) | RateLimit (takes the rest)            |
+| store_out       | Body, RateLimit       | ResponseCache, Budget (ask a store that is out once) |
 | reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
 | outcome.status, .first_byte | RequestId | Metering                                |
 | outcome.error_code | whoever refuses    | Metering                                |
@@ -39,6 +40,7 @@ from litestar import Litestar, Request, Router, asgi
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
+from app.admission import RequestTokens
 from app.caching.journey import Kept
 from app.caching.plans import CachePlans, places
 from app.caching.verifying import Verifier
@@ -128,6 +130,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         _layer(
             Body,
             parse=parse,
+            take=RequestTokens(shared.limiter, policies.requests).take,
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         ),

@@ -58,7 +58,11 @@ class Outcome:
 
 
 class Exchange:
-    """The facts of one request; app/pipeline.py has the table of who writes and who reads them."""
+    """The facts of one request; app/pipeline.py has the table of who writes and who reads them.
+
+    ``taken`` are the keys of the buckets that this request has taken one from before its body was
+    known; None where it has not been asked of them.
+    """
 
     __slots__ = (
         "body",
@@ -71,6 +75,7 @@ class Exchange:
         "request_id",
         "started",
         "store_out",
+        "taken",
     )
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes], started: float) -> None:
@@ -84,6 +89,7 @@ class Exchange:
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
         self.store_out = False
+        self.taken: tuple[str, ...] | None = None
 
 
 def exchange_of(scope: Any) -> Exchange:
