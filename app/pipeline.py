@@ -1,7 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → Transfer(RequestId(Litestar(Metering(Protocol(Auth(Body(RateLimit(ResponseCache(Budget(
-        Errors(route)))))))))))
+    Granian → Transfer(RequestId(AddressCap(Litestar(Metering(Protocol(Auth(Body(RateLimit(
+        ResponseCache(Budget(Errors(route))))))))))))
 
 | fact            | written by            | read by                                 |
 |-----------------|-----------------------|-----------------------------------------|
@@ -12,6 +12,7 @@
 | body            | Body                  | Metering                                |
 | body_read       | Body, feedback route  | Transfer (reads the rest, or closes)    |
 | request         | Body, ResponseCache (part of a batch) | RateLimit … route       |
+| unlogged        | Auth (by BadKeys)     | Metering                                |
 | taken           | Body (by app/admission) | RateLimit (takes the rest)            |
 | store_out       | Body, RateLimit       | ResponseCache, Budget (ask a store that is out once) |
 | reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
@@ -46,8 +47,10 @@ from app.caching.plans import CachePlans, places
 from app.caching.verifying import Verifier
 from app.config import Loaded
 from app.config_checks import expiry, key_digests
+from app.connections.bad_keys import BadKeys
 from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.client_address import TrustedProxies
 from app.core.completions import parse
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
@@ -68,6 +71,7 @@ from cache.connection import Store
 from cache.ledger import Ledger
 from cache.limiter import Limiter
 from cache.usage import UsageLog
+from middleware.address_cap import AddressCap
 from middleware.auth import Auth
 from middleware.body import Body
 from middleware.budget import Budget
@@ -94,6 +98,9 @@ class Shared(NamedTuple):
     kept: Kept
     pending: PendingAnswers
     running: dict[Any, Scope]
+    bad_keys: BadKeys
+    proxies: TrustedProxies
+    running_by_address: dict[str, int]
 
 
 def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
@@ -111,7 +118,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         return [
             _layer(Metering, recorder=recorder(usage)),
             _layer(Protocol, method=method),
-            _layer(Auth, keys=keys, capability=capability),
+            _layer(Auth, keys=keys, capability=capability, bad_keys=shared.bad_keys),
         ]
 
     route = Errors(completions_app(targets, float(server.send_timeout)))
@@ -185,8 +192,14 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
+    inner: ASGIApp = litestar
+    most = server.max_connections_per_address
+    if most is not None and shared.proxies:
+        inner = AddressCap(
+            litestar, proxies=shared.proxies, most=most, counts=shared.running_by_address
+        )
     return Transfer(
-        RequestId(litestar, fixed=fixed, on_crash=on_crash),
+        RequestId(inner, fixed=fixed, on_crash=on_crash),
         running=shared.running,
         pending=shared.pending,
         send_timeout=float(server.send_timeout),

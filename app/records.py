@@ -36,6 +36,8 @@ class Recorder:
         if self._usage is not None and exchange.key is not None:
             money = {"cost": outcome.cost, "saved": outcome.saved}
             self._usage.add(facts | money, time())
+        if exchange.unlogged:
+            return
         if self.log_prompts:
             facts |= _texts(exchange)
         self._log("request", **facts)

@@ -14,6 +14,7 @@ from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.journey import Kept
 from app.caching.seats import Seats
+from app.connections.bad_keys import BadKeys
 from app.connections.guard import Guard
 from app.connections.pending import PendingAnswers
 from app.connections.rules import Limits
@@ -67,6 +68,7 @@ class Services:
         flights = Flights(worker_name(getpid()))
         self._relay = Relay(store, flights)
         kept = _kept(store, caching, flights, self._relay)
+        proxies = TrustedProxies(server.trusted_proxies)
         self.shared = Shared(
             store,
             limiter,
@@ -75,6 +77,9 @@ class Services:
             readiness,
             kept,
             PendingAnswers(int(server.max_pending_bytes)),
+            {},
+            BadKeys(proxies, server.bad_keys_per_minute),
+            proxies,
             {},
         )
         self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
@@ -137,7 +142,7 @@ class Services:
             Sockets(port),
             limits_of(server),
             self.shared.running,
-            TrustedProxies(server.trusted_proxies).trusts,
+            self.shared.proxies.trusts,
             ended,
         )
 

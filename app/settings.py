@@ -31,6 +31,7 @@ class Server(_Section, frozen=True):
     max_connections: Annotated[int, Meta(ge=128)] = 4096
     max_connections_per_address: Positive | None = None
     trusted_proxies: tuple[str, ...] = ()
+    bad_keys_per_minute: Positive = 20
     shutdown_grace: Duration = Duration(30)
     shutdown_delay: Duration = Duration(0)
 

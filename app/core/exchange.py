@@ -76,6 +76,7 @@ class Exchange:
         "started",
         "store_out",
         "taken",
+        "unlogged",
     )
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes], started: float) -> None:
@@ -90,6 +91,7 @@ class Exchange:
         self.outcome = Outcome()
         self.store_out = False
         self.taken: tuple[str, ...] | None = None
+        self.unlogged = False
 
 
 def exchange_of(scope: Any) -> Exchange:
