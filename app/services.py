@@ -144,6 +144,7 @@ class Services:
             self.shared.running,
             self.shared.proxies.trusts,
             ended,
+            self.shared.pending.give_memory_back,
         )
 
     async def _ask_for_vectors(self) -> None:

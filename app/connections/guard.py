@@ -41,7 +41,7 @@ class Guard:
 
     The thread goes on while the event loop stands still. ``running`` holds callers (address and
     port) whose request runs; ``exempt`` the addresses without a cap of their own; ``ended`` is told
-    on the loop how many connections ended, and why.
+    on the loop how many connections ended, and why; ``tidy`` is called after each round.
     """
 
     def __init__(
@@ -51,12 +51,14 @@ class Guard:
         running: Container[tuple[str, str]],
         exempt: Callable[[str], bool],
         ended: Ended,
+        tidy: Callable[[], None],
     ) -> None:
         self._sockets = sockets
         self._limits = limits
         self._running = running
         self._exempt = exempt
         self._ended = ended
+        self._tidy = tidy
         self._connections: dict[bytes, Connection] = {}  # oldest first
         self._known = monotonic()
         self._asked: float | None = None
@@ -95,6 +97,7 @@ class Guard:
             try:
                 self._ask_loop()
                 pause = self.look(monotonic())
+                self._tidy()
             except Exception as error:  # noqa: BLE001 - an outermost door: go on guarding
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(_say_failed, log, error)

@@ -25,7 +25,9 @@ class World:
         self.running: set[tuple[str, str]] = set()
         self.hosts: dict[str, str] = {}
         self.stalled = False
-        self.guard = Guard(self, limits, self.running, {"proxy"}.__contains__, lambda *_: None)
+        self.guard = Guard(
+            self, limits, self.running, {"proxy"}.__contains__, lambda *_: None, lambda: None
+        )
 
     def read(self) -> Snapshot:
         return Snapshot(list(self.open.values()), self.waiting)
