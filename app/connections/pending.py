@@ -47,6 +47,7 @@ class PendingAnswers:
             self.end(other)
             other.give_up()
         if over > 0 and self._deliveries:
+            self._ended += delivery.size
             return False
         self._deliveries[delivery] = None
         self.total += delivery.left
