@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -149,6 +150,20 @@ class _Check:
             self._fault(path, "names a key twice")
         if store.encryption_keys and find_spec("cryptography") is None:
             self._fault(path, "needs an extra: pip install 'headgate[encryption]'")
+
+    def _connections(self) -> None:
+        server = self._settings.server
+        for name in ("head_timeout", "keepalive_timeout", "send_timeout"):
+            if getattr(server, name) <= 0:
+                self._fault(("server", name), "must be more than 0")
+        for index, network in enumerate(server.trusted_proxies):
+            try:
+                ip_network(network)
+            except ValueError:
+                self._fault(
+                    ("server", "trusted_proxies", index),
+                    "expected an address or a network such as 10.0.0.0/8",
+                )
 
     def providers(self) -> None:
         for name, provider in self._settings.providers.items():

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-from app.core.asgi import Receive, Send
+from app.core.asgi import PIECE_BYTES, Receive, Send
+from app.core.exchange import CLIENT_CLOSED_REQUEST, Outcome
 from app.patience import Patience
 
 # Most calls to a fast upstream end sooner and then cost no watcher; the promise is 100 ms.
@@ -100,11 +101,17 @@ class Departure:
             self._task.cancel()
 
 
-def patiently(send: Send, departure: Departure, stall: Patience) -> Send:
+def patiently(send: Send, departure: Departure, stall: Patience, outcome: Outcome) -> Send:
     """A ``send`` that gives up a caller who does not read for longer than ``stall`` waits."""
 
     async def send_in_time(message: Any) -> None:
         give_up = departure.give_up
+        if len(message.get("body", b"")) > PIECE_BYTES:
+            # It goes out in pieces, each of which has this long; the outcome tells if one had not.
+            await send(message)
+            if outcome.status == CLIENT_CLOSED_REQUEST:
+                give_up()
+            return
         stall.begin(give_up)
         try:
             await send(message)

@@ -1,6 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(Bounds(RateLimit(
+    Granian → Transfer(RequestId(AddressCap(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(
+        Bounds(RateLimit(ResponseCache(Budget(Errors(route))))))))))))))
         ResponseCache(Budget(Errors(route))))))))))))
 
 | fact            | written by            | read by                                 |
@@ -10,9 +11,12 @@
 | started         | RequestId             | Metering                                |
 | key             | Auth                  | RateLimit … route, Metering             |
 | body            | Body                  | Metering                                |
+| body_read       | Body, feedback route  | Transfer (reads the rest, or closes)    |
 | request         | Body, Bounds (limited), ResponseCache (part of a batch) | Bounds … route |
 | calls           | Bounds                | RateLimit                               |
-| store_out       | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
+| unlogged        | Auth (by BadKeys)     | Metering                                |
+| taken           | Body (by app/admission) | RateLimit (takes the rest)            |
+| store_out       | Body, RateLimit       | ResponseCache, Budget (ask a store that is out once) |
 | reply_headers   | RateLimit, ResponseCache, route | RequestId, when the answer starts |
 | outcome.status, .first_byte | RequestId | Metering                                |
 | outcome.error_code | whoever refuses    | Metering                                |
@@ -41,12 +45,16 @@ from litestar.exceptions import HTTPException
 from litestar.response import Response
 from litestar.routes import ASGIRoute
 
+from app.admission import RequestTokens
 from app.caching.journey import Kept
 from app.caching.plans import CachePlans, places
 from app.caching.verifying import Verifier
 from app.config import Loaded
 from app.config_checks import expiry, key_digests
+from app.connections.bad_keys import BadKeys
+from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.client_address import TrustedProxies
 from app.core.completions import parse
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
@@ -67,6 +75,7 @@ from cache.connection import Store
 from cache.ledger import Ledger
 from cache.limiter import Limiter
 from cache.usage import UsageLog
+from middleware.address_cap import AddressCap
 from middleware.auth import Auth
 from middleware.body import Body
 from middleware.bounds import Bounds
@@ -78,6 +87,7 @@ from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
 from middleware.request_id import RequestId
 from middleware.response_cache import ResponseCache
+from middleware.transfer import Transfer
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
@@ -92,6 +102,11 @@ class Shared(NamedTuple):
     usage: UsageLog
     readiness: Readiness
     kept: Kept
+    pending: PendingAnswers
+    running: dict[Any, Scope]
+    bad_keys: BadKeys
+    proxies: TrustedProxies
+    running_by_address: dict[str, int]
 
 
 def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
@@ -110,7 +125,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         return [
             _layer(Metering, recorder=recorder(usage)),
             _layer(Protocol, method=method),
-            _layer(Auth, keys=keys, capability=capability, now=now),
+            _layer(Auth, keys=keys, capability=capability, now=now, bad_keys=shared.bad_keys),
         ]
 
     route = Errors(completions_app(targets, float(server.send_timeout), shared.kept.counters))
@@ -130,6 +145,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         _layer(
             Body,
             parse=parse,
+            take=RequestTokens(shared.limiter, policies.requests).take,
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         ),
@@ -190,8 +206,19 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
+    inner: ASGIApp = _canonical(litestar)
+    most = server.max_connections_per_address
+    if most is not None and shared.proxies:
+        inner = AddressCap(
+            inner, proxies=shared.proxies, most=most, counts=shared.running_by_address
+        )
     closing = shared.readiness.closing
-    return RequestId(_canonical(litestar), fixed=fixed, closing=closing, on_crash=on_crash)
+    return Transfer(
+        RequestId(inner, fixed=fixed, closing=closing, on_crash=on_crash),
+        running=shared.running,
+        pending=shared.pending,
+        send_timeout=float(server.send_timeout),
+    )
 
 
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:

@@ -9,11 +9,17 @@ from typing import Any
 import structlog
 
 from app.caching.services import CacheServices
+from app.connections.bad_keys import BadKeys
+from app.connections.guard import Guard
+from app.connections.pending import PendingAnswers
+from app.connections.rules import Limits
+from app.connections.tcp import SUPPORTED, Sockets
+from app.core.client_address import TrustedProxies
 from app.core.keys import GATEWAY
 from app.loop_lag import LoopLag
 from app.pipeline import Shared
 from app.routes.health import Readiness
-from app.settings import CacheStore, Caching, Settings
+from app.settings import CacheStore, Caching, Server, Settings
 from app.settings import Store as StoreSettings
 from app.store_watch import StoreWatch
 from cache.clock import StoreClock
@@ -25,6 +31,7 @@ from cache.replicas import Heartbeat
 from cache.usage import UsageLog
 
 RESTART_SECONDS = 1.0
+CONNECTIONS_ENDED = "headgate_connections_ended_total"
 
 
 class Services:
@@ -34,8 +41,10 @@ class Services:
         self,
         settings: StoreSettings,
         caching: Caching,
-        cache_store: CacheStore | None = None,
+        cache_store: CacheStore | None,
+        server: Server,
         *,
+        port: int | None = None,
         wants_vectors: bool = False,
     ) -> None:
         store = open_store(settings.url.reveal(), float(settings.timeout))
@@ -50,7 +59,21 @@ class Services:
         readiness.watch(store.breaker, self._lag, of_cache)
         clock = StoreClock()
         ledger, usage = Ledger(store, lease, clock), UsageLog(store, clock)
-        self.shared = Shared(store, limiter, ledger, usage, readiness, cache.kept)
+        proxies = TrustedProxies(server.trusted_proxies)
+        self.shared = Shared(
+            store,
+            limiter,
+            ledger,
+            usage,
+            readiness,
+            cache.kept,
+            PendingAnswers(int(server.max_pending_bytes)),
+            {},
+            BadKeys(proxies, server.bad_keys_per_minute),
+            proxies,
+            {},
+        )
+        self._guard = self._guard_of(server, port) if port is not None else None
         self._watch = StoreWatch(self.shared, self._lag)
         self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
         self._housekeeping = Housekeeping(store)
@@ -66,6 +89,8 @@ class Services:
         shared = self.shared
         shared.store.start()
         self._run(self._lag.keep_measuring)
+        if self._guard is not None:
+            self._guard.start()
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
@@ -77,6 +102,8 @@ class Services:
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
+        if self._guard is not None:
+            self._guard.stop()
         await self._cache.finish()
         for task in self._tasks:
             task.cancel()
@@ -94,8 +121,43 @@ class Services:
         self.shared.limiter.share(workers)
         self._cache.share(workers)
 
+    def _guard_of(self, server: Server, port: int) -> Guard | None:
+        log = structlog.get_logger("headgate")
+        if not SUPPORTED:
+            log.warning(
+                "connections_unguarded",
+                reason="only on Linux are callers ended that do not read, and longest idle ones",
+            )
+            return None
+
+        def ended(reason: str, count: int) -> None:
+            self.shared.kept.counters.add(CONNECTIONS_ENDED, {"reason": reason}, count)
+            if reason != "keepalive_timeout":  # nobody's fault, and all day long
+                log.warning("connections_ended", reason=reason, count=count)
+
+        return Guard(
+            Sockets(port),
+            limits_of(server),
+            self.shared.running,
+            self.shared.proxies.trusts,
+            ended,
+            self.shared.pending.give_memory_back,
+        )
+
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
+
+
+def limits_of(server: Server) -> Limits:
+    """What the settings allow to one worker's connections."""
+    return Limits(
+        send=float(server.send_timeout),
+        head=float(server.head_timeout),
+        keepalive=float(server.keepalive_timeout),
+        pending=int(server.max_pending_bytes),
+        connections=server.max_connections,
+        per_address=server.max_connections_per_address,
+    )
 
 
 async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -32,7 +32,13 @@ class Server(_Section, frozen=True):
     max_body_bytes: Size = Size(1 << 20)
     body_timeout: Duration = Duration(30)
     send_timeout: Duration = Duration(60)
+    max_pending_bytes: Size = Size(256 << 20)
+    head_timeout: Duration = Duration(10)
+    keepalive_timeout: Duration = Duration(75)
     max_connections: Annotated[int, Meta(ge=128)] = 4096
+    max_connections_per_address: Positive | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    bad_keys_per_minute: Positive = 20
     shutdown_grace: Duration = Duration(30)
     shutdown_delay: Duration = Duration(5)
     worker_timeout: Duration = Duration(15)

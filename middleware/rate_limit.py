@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.admission import refusal_of
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.completions import CompletionRequest
-from app.core.errors import GatewayError, HeaderList
 from app.core.exchange import exchange_of
 from app.core.keys import Key
-from app.core.limits import Decision, limit_headers, retry_headers
+from app.core.limits import limit_headers
 from app.core.pricing import output_bound
 from app.core.prompt_size import prompt_estimate
-from app.core.refusal import SOON, owner_of, refuse, store_unavailable
+from app.core.refusal import refuse, store_unavailable
 from cache.connection import StoreUnavailable
 from cache.limiter import Limiter, LimitPlan
-
-
-class RateLimited(GatewayError):
-    status = 429
-    type = "rate_limit_error"
-    code = "rate_limit_exceeded"
 
 
 class RateLimit:
@@ -45,7 +39,7 @@ class RateLimit:
         try:
             calls = exchange.calls
             tokens = token_bound(request, calls) if request is not None else 0
-            admission = await self._limiter.admit(plan, tokens, calls)
+            admission = await self._limiter.admit(plan, tokens, calls, exchange.taken or ())
         except StoreUnavailable:
             await refuse(exchange, send, store_unavailable("limits"))
             return
@@ -53,7 +47,7 @@ class RateLimit:
         exchange.store_out = decision.local
         exchange.reply_headers += limit_headers(plan.buckets, decision)
         if not decision.allowed:
-            await refuse(exchange, send, _refusal(decision))
+            await refuse(exchange, send, refusal_of(decision))
             return
         try:
             await self._app(scope, receive, send)
@@ -69,23 +63,3 @@ def token_bound(request: CompletionRequest, calls: int = 1) -> int:
     """
     times = max(1, calls // max(1, len(request.prompts)))
     return prompt_estimate(request) * times + output_bound(request)
-
-
-def _refusal(decision: Decision) -> GatewayError:
-    scope, unit = decision.refused_by or ("key", "requests")
-    whose = owner_of(scope)
-    if decision.wait is None:
-        return RateLimited(
-            f"{whose} limit of {unit} is smaller than what this request may use; "
-            "ask for less in one request.",
-            retryable=False,
-        )
-    if unit == "concurrent":
-        # Nobody knows when a running request ends; a second is soon and not a storm.
-        headers: HeaderList = retry_headers(SOON)
-        return RateLimited(f"{whose} limit of concurrent requests is reached.", headers=headers)
-    seconds = decision.wait / 1e6
-    return RateLimited(
-        f"{whose} limit of {unit} per minute is reached; try again in {seconds:.3f} s.",
-        headers=retry_headers(decision.wait),
-    )

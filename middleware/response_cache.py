@@ -188,7 +188,7 @@ class ResponseCache:
         try:
             with Departure(receive, self._patience, journey.stay) as departure:
                 if asked.request.stream:
-                    send = patiently(send, departure, self._stall)
+                    send = patiently(send, departure, self._stall, asked.exchange.outcome)
                 await journey.travel(seat, send)
         except CallerGone:
             outcome = asked.exchange.outcome

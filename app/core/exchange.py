@@ -63,11 +63,14 @@ class Outcome:
 class Exchange:
     """The facts of one request; app/pipeline.py has the table of who writes and who reads them.
 
-    ``calls`` is how many upstream calls the request asks for.
+    ``calls`` is how many upstream calls the request asks for; ``taken`` are the keys of the buckets
+    that this request has taken one from before its body was known, None where it has not been asked
+    of them.
     """
 
     __slots__ = (
         "body",
+        "body_read",
         "calls",
         "headers",
         "key",
@@ -77,6 +80,8 @@ class Exchange:
         "request_id",
         "started",
         "store_out",
+        "taken",
+        "unlogged",
     )
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes], started: float) -> None:
@@ -85,11 +90,14 @@ class Exchange:
         self.started = started
         self.key: Key | None = None
         self.body = b""
+        self.body_read = False
         self.request: CompletionRequest | None = None
         self.calls = 1
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
         self.store_out = False
+        self.taken: tuple[str, ...] | None = None
+        self.unlogged = False
 
 
 def exchange_of(scope: Any) -> Exchange:

@@ -62,7 +62,7 @@ def completions_app(
         failure: BaseException | None = None
         try:
             if request.stream:
-                read = patiently(send, departure, stall)
+                read = patiently(send, departure, stall, outcome)
                 await _stream(departure, read, exchange, route, provider, call, endings)
             else:
                 await _plain(departure, send, exchange, route, provider, call)

@@ -44,7 +44,9 @@ def feedback_app(
         key = exchange.key
         assert key is not None
         try:
-            said = _read(await _body(receive))
+            body = await _body(receive)
+            exchange.body_read = True
+            said = _read(body)
             what = named(said.id, key.tenant)
         except GatewayError as error:
             await refuse(exchange, send, error)

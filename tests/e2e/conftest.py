@@ -140,6 +140,8 @@ def configuration(
     everything = ["completions", "chat", "embeddings"]
     unsupported = ["n", "logprobs", "seed", "logit_bias", "frequency_penalty", "user"]
     return {
+        # The tests send more bad keys in a minute than a caller may unnoticed.
+        "server": {"bad_keys_per_minute": 100_000},
         "log": {"format": "json"},
         "providers": {
             "main": openai(
