@@ -221,4 +221,4 @@ def test_many_unread_answers_take_a_bounded_memory(upstream: Upstream) -> None:
             caller.sendall(ASK)
             assert caller.recv(16).startswith(b"HTTP/1.1 ")
         assert ask_live(gateway) < 2
-        assert gateway.memory() - before < 100 << 20
+        assert gateway.memory() - before < 128 << 20  # the answers alone are 180 MiB
