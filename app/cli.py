@@ -158,8 +158,7 @@ def purge_command(
     It takes effect in every replica within a second, also for answers that are being made right
     now. Nothing is searched, so it takes equally long for one answer and for millions.
     """
-    loaded = _shared_configuration(file)
-    settings = loaded.settings
+    settings = _shared_configuration(file, of_cache=True).settings
     if tenant is not None and tenant not in settings.tenants:
         _fail([f"--tenant: no such entry in `tenants`: {tenant!r}"])
     if model is not None and model not in settings.models:
@@ -168,7 +167,7 @@ def purge_command(
 
     tenants = [*sorted(settings.tenants), EVERYBODY] if tenant is None else [tenant]
     try:
-        asyncio.run(purge(settings.store, tenants, model, namespace))
+        asyncio.run(purge(settings, tenants, model, namespace))
     except StoreUnavailable as error:
         _fail([f"the store cannot be reached: {error}"])
     named = {"tenant": tenant, "model": model, "namespace": namespace}
@@ -198,13 +197,14 @@ def new(key_id: str) -> None:
     click.echo(entry, err=True)
 
 
-def _shared_configuration(file: str | None) -> Loaded:
-    """The configuration of gateways whose store can be asked from here."""
+def _shared_configuration(file: str | None, *, of_cache: bool = False) -> Loaded:
+    """The configuration of gateways whose store (or the cache's) can be asked from here."""
     file = file or config_file_from_environment()
     if file is None:
         _fail(["--config: name the configuration file (or set HEADGATE_CONFIG)"])
     loaded = _load(_read(file), file)
-    if loaded.settings.store.url.reveal().startswith("memory:"):
+    reachable = of_cache and loaded.settings.cache_store is not None
+    if not reachable and loaded.settings.store.url.reveal().startswith("memory:"):
         _fail(["store.url: memory:// lives inside the gateway's process, out of reach from here"])
     return loaded
 

@@ -7,18 +7,21 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
 from app.core.decoding import Fault, Path
+from app.core.encryption_key import parse_encryption_key
 from app.core.keys import allowed_models, digest_of
 from app.core.pricing import MAX_DOLLARS
 from app.core.quantities import Secret
 from app.core.store_url import parse_store_url
 from app.prices import price_of
-from app.settings import Cache, CallerKey, Model, OpenAIProvider, RemoteEncoder, Settings
+from app.settings import Cache, CallerKey, Model, OpenAIProvider, RemoteEncoder, Settings, Store
 
 MAX_SECRETS = 2
+MIN_CACHE_BYTES = 1 << 20
 MIN_SECRET_LENGTH = 16
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -36,6 +39,7 @@ def check_references(
     a name that stands there counts as known, however wrong its content is."""
     check = _Check(settings, declared or {})
     check.server()
+    check.cache()
     check.providers()
     check.encoders()
     check.models()
@@ -92,15 +96,8 @@ class _Check:
             )
         if store.lease < 1:
             self._fault(("store", "lease"), "must be at least 1s")
-        if store.timeout <= 0:
-            self._fault(("store", "timeout"), "must be more than 0")
-        try:
-            ca_file = parse_store_url(url).ca_file
-        except ValueError as error:
-            self._fault(("store", "url"), str(error))
-        else:
-            if ca_file:
-                self._certificates(("store", "url"), ca_file)
+        self._store(("store",), url, store.timeout)
+        self._encryption(store)
         if server.max_body_bytes < 1024:
             self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
         if server.worker_timeout < 1:
@@ -110,6 +107,63 @@ class _Check:
                 ("server", "management", "port"),
                 "must differ from `server.port`, on which callers are served",
             )
+
+    def cache(self) -> None:
+        own, caching = self._settings.cache_store, self._settings.cache
+        if own is not None:
+            url = own.url.reveal()
+            self._store(("cache_store",), url, own.timeout)
+            if url.startswith("memory:"):
+                self._fault(
+                    ("cache_store", "url"),
+                    "memory:// lives inside one process, where no purge reaches it; "
+                    "name a Redis, or leave `cache_store` out",
+                )
+        if caching.max_bytes < MIN_CACHE_BYTES:
+            self._fault(("cache", "max_bytes"), "must be at least 1MiB")
+        of_tenant = caching.max_bytes_per_tenant
+        if of_tenant is not None and not MIN_CACHE_BYTES <= of_tenant <= caching.max_bytes:
+            self._fault(
+                ("cache", "max_bytes_per_tenant"), "must be from 1MiB to as much as `max_bytes`"
+            )
+
+    def _store(self, path: Path, url: str, timeout: float) -> None:
+        if timeout <= 0:
+            self._fault((*path, "timeout"), "must be more than 0")
+        try:
+            ca_file = parse_store_url(url).ca_file
+        except ValueError as error:
+            self._fault((*path, "url"), str(error))
+        else:
+            if ca_file:
+                self._certificates((*path, "url"), ca_file)
+
+    def _encryption(self, store: Store) -> None:
+        path: Path = ("store", "encryption_keys")
+        for index, key in enumerate(store.encryption_keys):
+            try:
+                if key is not None:
+                    parse_encryption_key(key.reveal())
+            except ValueError as error:
+                self._fault((*path, index), str(error))
+        if len(set(store.encryption_keys)) < len(store.encryption_keys):
+            self._fault(path, "names a key twice")
+        if store.encryption_keys and find_spec("cryptography") is None:
+            self._fault(path, "needs an extra: pip install 'headgate[encryption]'")
+
+    def _connections(self) -> None:
+        server = self._settings.server
+        for name in ("head_timeout", "keepalive_timeout", "send_timeout"):
+            if getattr(server, name) <= 0:
+                self._fault(("server", name), "must be more than 0")
+        for index, network in enumerate(server.trusted_proxies):
+            try:
+                ip_network(network)
+            except ValueError:
+                self._fault(
+                    ("server", "trusted_proxies", index),
+                    "expected an address or a network such as 10.0.0.0/8",
+                )
 
     def providers(self) -> None:
         for name, provider in self._settings.providers.items():
@@ -134,6 +188,16 @@ class _Check:
             self._fault((*path, "max_event_bytes"), "must be at least 1KiB")
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
+        self._headers(path, provider)
+
+    def _headers(self, path: Path, provider: OpenAIProvider) -> None:
+        forwarded = set(provider.forward_headers)
+        for index, name in enumerate(provider.neutral_headers or ()):
+            if name is not None and name not in forwarded:
+                self._fault(
+                    (*path, "neutral_headers", index),
+                    f"{name!r} is not in `forward_headers`: it does not go upstream at all",
+                )
         sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}
         for header, value in provider.headers.items():
             if not _HEADER_NAME.fullmatch(header):
@@ -168,7 +232,7 @@ class _Check:
                 (*path, "scope"),
                 "global: answers to one tenant's requests are given to every other tenant too",
             )
-        if cache.exact.ttl > cache.exact.max_ttl:
+        if cache.exact.max_ttl is not None and cache.exact.ttl > cache.exact.max_ttl:
             self._fault((*path, "exact", "ttl"), "must be at most `max_ttl`")
         if cache.semantic is not None:
             encoder = cache.semantic.encoder

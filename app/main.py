@@ -63,13 +63,15 @@ class Gateway:
     """The ASGI application of one worker. ``load`` gives the configuration, anew on each reload.
 
     A request runs to its end on the generation that it began on. ``link`` leads to the main
-    process, where there is one.
+    process, where there is one. With the ``port`` that its server listens on, it guards the
+    connections to it.
     """
 
     def __init__(
         self,
         load: Callable[[], Loaded],
         writer: LineWriter | None = None,
+        port: int | None = None,
         link: Link | None = None,
     ) -> None:
         self._load = load
@@ -79,6 +81,9 @@ class Gateway:
         self._services = Services(
             loaded.settings.store,
             loaded.settings.cache,
+            loaded.settings.cache_store,
+            loaded.settings.server,
+            port=port,
             wants_vectors=bool(loaded.settings.encoders),
         )
         self._services.serve(loaded.settings)

@@ -9,10 +9,18 @@ from cache.breaker import Breaker
 
 
 class OutageLog:
-    """Looks at a breaker again and again. Each reason is said once an outage."""
+    """Looks at a breaker again and again. Each reason is said once an outage.
 
-    def __init__(self, breaker: Breaker, lag: LoopLag) -> None:
+    ``name`` is what the store's events begin with.
+    """
+
+    def __init__(self, breaker: Breaker, lag: LoopLag, name: str = "store") -> None:
         self._breaker = breaker
+        self._gone, self._still_gone, self._back = (
+            f"{name}_out",
+            f"{name}_still_out",
+            f"{name}_back",
+        )
         self._lag = lag
         self._opened = 0
         self._out = False
@@ -30,11 +38,11 @@ class OutageLog:
             self._told = {reason}
             # A loop that is late itself finds everybody slow: then the store need not be to blame.
             lag = milliseconds(self._lag.worst)
-            log.warning("store_out", reason=reason, detail=detail or None, loop_lag_ms=lag)
+            log.warning(self._gone, reason=reason, detail=detail or None, loop_lag_ms=lag)
         reason, detail = breaker.latest
         if breaker.open and reason not in self._told:
             self._told.add(reason)
-            log.warning("store_still_out", reason=reason, detail=detail or None)
+            log.warning(self._still_gone, reason=reason, detail=detail or None)
         if self._out and not breaker.open:
             self._out = False
-            log.warning("store_back")
+            log.warning(self._back)

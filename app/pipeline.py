@@ -1,7 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(Http(
-        Bounds(RateLimit(ResponseCache(Budget(Upstream)))))))))))
+    Granian → Transfer(RequestId(AddressCap(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(Http(
+        Bounds(RateLimit(ResponseCache(Budget(Upstream)))))))))))))
 
 Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on they are handlers: a
 ``Call`` goes in, an answer goes to a ``ReplyWriter``, and a refusal is raised.
@@ -13,11 +13,15 @@ Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on t
 | started         | RequestId             | Metering                                |
 | key             | Auth                  | Http (into the call)                    |
 | body, request   | Body                  | Http (into the call), Metering          |
-| reply_headers   | RateLimit, ResponseCache, Http | RequestId, when the answer starts |
+| body_read       | Body, feedback route  | Transfer (reads the rest, or closes)    |
+| taken, store_out | RequestTokens (for Body and feedback) | Http (into the call)   |
+| reply_headers   | RequestTokens, RateLimit, ResponseCache, Http | RequestId, when the answer starts |
 | call.request    | Http, Bounds (limited), ResponseCache (part of a batch) | Bounds … Upstream |
 | call.calls      | Bounds                | RateLimit                               |
-| call.store_out  | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
-| outcome.status, .first_byte | RequestId, Http (499) | Metering                    |
+| call.taken      | Http                  | RateLimit (takes the rest)              |
+| call.store_out  | Http, RateLimit       | ResponseCache, Budget (ask a store that is out once) |
+| outcome.status, .first_byte | RequestId, Http and Transfer (499) | Metering       |
+| outcome.unlogged | Auth (by BadKeys)    | Metering                                |
 | outcome.error_code | whoever refuses    | Metering                                |
 | outcome.alias   | Body                  | Metering                                |
 | outcome.usage   | Upstream              | RateLimit (settles), Metering           |
@@ -43,12 +47,16 @@ from litestar.exceptions import HTTPException
 from litestar.response import Response
 from litestar.routes import ASGIRoute
 
-from app.caching.coalesced import CacheServices
+from app.admission import RequestTokens
+from app.caching.coalesced import CacheParts
 from app.caching.plans import CachePlans, places
 from app.caching.verifier import Verifier
 from app.config import Loaded
 from app.config_checks import expiry, key_digests
+from app.connections.bad_keys import BadKeys
+from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.client_address import TrustedProxies
 from app.core.completions_family import COMPLETIONS
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
@@ -70,6 +78,7 @@ from cache.connection import Store
 from cache.ledger import Ledger
 from cache.limiter import Limiter
 from cache.usage import UsageLog
+from middleware.address_cap import AddressCap
 from middleware.auth import Auth
 from middleware.body import Body
 from middleware.bounds import Bounds
@@ -81,6 +90,7 @@ from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
 from middleware.request_id import RequestId
 from middleware.response_cache import ResponseCache
+from middleware.transfer import Transfer
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
@@ -94,7 +104,12 @@ class Shared(NamedTuple):
     ledger: Ledger
     usage: UsageLog
     readiness: Readiness
-    kept: CacheServices
+    kept: CacheParts
+    pending: PendingAnswers
+    running: dict[Any, Scope]
+    bad_keys: BadKeys
+    proxies: TrustedProxies
+    running_by_address: dict[str, int]
 
 
 def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
@@ -113,7 +128,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         return [
             _layer(Metering, recorder=recorder(usage)),
             _layer(Protocol, method=method),
-            _layer(Auth, keys=keys, capability=capability, now=now),
+            _layer(Auth, keys=keys, capability=capability, now=now, bad_keys=shared.bad_keys),
         ]
 
     kept = shared.kept
@@ -146,11 +161,13 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     )
     bounds = Bounds(limits, route_of=targets.find, allowance_of=policies.allowance)
     door = Http(bounds, family=COMPLETIONS, send_timeout=float(server.send_timeout))
+    tokens = RequestTokens(shared.limiter, policies.requests)
     completions = [
         *metered("POST", "completions", shared.usage),
         _layer(
             Body,
             parse=COMPLETIONS.parse,
+            take=tokens.take,
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         ),
@@ -163,8 +180,14 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _route("/v1/completions", door, completions),
             _route(
                 "/v1/cache/feedback",
-                feedback_app(kept.meanings, kept.counters, _shares_with_all(settings)),
-                metered("POST", None),
+                feedback_app(
+                    kept.meanings,
+                    kept.counters,
+                    kept.feedback_ids,
+                    tokens.take,
+                    _shares_with_all(settings),
+                ),
+                metered("POST", None, shared.usage),
             ),
             *([] if server.management else [_metrics_route(settings, shared, beside)]),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
@@ -192,8 +215,19 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
+    inner: ASGIApp = _canonical(litestar)
+    most = server.max_connections_per_address
+    if most is not None and shared.proxies:
+        inner = AddressCap(
+            inner, proxies=shared.proxies, most=most, counts=shared.running_by_address
+        )
     closing = shared.readiness.closing
-    return RequestId(_canonical(litestar), fixed=fixed, closing=closing, on_crash=on_crash)
+    return Transfer(
+        RequestId(inner, fixed=fixed, closing=closing, on_crash=on_crash),
+        running=shared.running,
+        pending=shared.pending,
+        send_timeout=float(server.send_timeout),
+    )
 
 
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:

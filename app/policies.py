@@ -31,6 +31,7 @@ class Policies:
         self._settings = settings
         self._keys = {key.id: key for key in settings.keys}
         self._limits: dict[tuple[str, str], LimitPlan | None] = {}
+        self._requests: dict[str, LimitPlan | None] = {}
         self._budgets: dict[tuple[str, str], BudgetPlan | None] = {}
         self._allowances: dict[tuple[str, str], Allowance] = {}
 
@@ -40,6 +41,14 @@ class Policies:
         if place not in self._limits:
             self._limits[place] = self._limit_plan(key, place[1])
         return self._limits[place]
+
+    def requests(self, key: Key) -> LimitPlan | None:
+        """The limits of requests on this key, whatever model it asks for; None where there is none."""
+        if key.id not in self._requests:
+            plan = self.limits(key, "")
+            buckets = [b for b in plan.buckets if b.unit == "requests"] if plan is not None else []
+            self._requests[key.id] = LimitPlan.of(key.tenant, buckets, []) if buckets else None
+        return self._requests[key.id]
 
     def budgets(self, key: Key, alias: str) -> BudgetPlan | None:
         """Every budget on this key's requests for this model; None where there is none."""

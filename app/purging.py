@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.settings import Store as StoreSettings
+from app.settings import Settings
 from cache.connection import open_store
 from cache.responses import Responses
 
@@ -13,13 +13,14 @@ EVERYBODY = ""  # what a `scope: global` shares
 
 
 async def purge(
-    settings: StoreSettings, tenants: Sequence[str], alias: str | None, namespace: str | None
+    settings: Settings, tenants: Sequence[str], alias: str | None, namespace: str | None
 ) -> None:
     """Purge these tenants' answers, all or those of a model or namespace.
 
     Raises StoreUnavailable.
     """
-    store = open_store(settings.url.reveal(), PATIENCE)
+    where = settings.cache_store or settings.store
+    store = open_store(where.url.reveal(), PATIENCE)
     try:
         responses = Responses(store, 0)
         try:

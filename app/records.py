@@ -49,6 +49,8 @@ class Recorder:
         if self._usage is not None and exchange.key is not None:
             money = {"cost": outcome.billed, "saved": outcome.saved}
             self._usage.add(facts | money, self._now(), charged=outcome.charged is not None)
+        if exchange.outcome.unlogged:
+            return
         if self.log_prompts:
             facts |= _texts(exchange)
         self._log("request", **facts)

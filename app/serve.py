@@ -20,6 +20,7 @@ from granian.log import LogLevels
 
 from app import logs
 from app.config import ConfigError, Loaded, load, read
+from app.connections.tcp import SUPPORTED
 from app.main import RELOAD_SIGNAL, Gateway
 from app.settings import Management as ManagementSettings
 from app.settings import Server
@@ -29,7 +30,6 @@ from app.supervision.management import Management
 from app.supervision.supervisor import Supervisor
 from app.supervision.worker import Link
 
-HEADER_READ_TIMEOUT_MS = 15_000
 MAX_HEADER_BYTES = 64 << 10
 BEAT_SECONDS = 1.0
 BEATS_AT_LEAST = 5  # in `worker_timeout`, so that one late beat is not a hung worker
@@ -65,12 +65,12 @@ def load_snapshot(path: Path, source: str) -> Loaded:
     return load(read(path), source)
 
 
-def load_worker(path: Path, source: str, link: Link) -> Gateway:
+def load_worker(path: Path, source: str, port: int, link: Link) -> Gateway:
     """A worker's application; runs in the worker, before its loop does."""
     link.enter()
     loaded = load_snapshot(path, source)
     writer = logs.configure(loaded.settings.log.format, loaded.settings.log.level)
-    return Gateway(partial(load_snapshot, path, source), writer, link)
+    return Gateway(partial(load_snapshot, path, source), writer, port, link)
 
 
 class Main:
@@ -106,17 +106,18 @@ class Main:
             websockets=False,
             backpressure=server.max_connections,
             http1_settings=HTTP1Settings(
-                header_read_timeout=HEADER_READ_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES
+                header_read_timeout=_head_timeout_ms(server), max_buffer_size=MAX_HEADER_BYTES
             ),
             log_level=LogLevels.warning,
         )
         self._supervisor.on_startup(self._take_signals)
+        self._port = server.port
         self._pid = os.getpid()
         self._reloading = threading.Lock()
 
     def run(self) -> bool:
         """Serve until told to stop; False where no worker could start."""
-        target = partial(load_worker, self._snapshot.path, self._snapshot.source)
+        target = partial(load_worker, self._snapshot.path, self._snapshot.source, self._port)
         try:
             self._supervisor.serve(target_loader=target, wrap_loader=False)
         finally:
@@ -179,6 +180,17 @@ def _named(address: Server | ManagementSettings, opened: Callable[[], T]) -> T:
     except OSError as error:
         place = f"{address.host}:{address.port}"
         raise OSError(f"cannot listen on {place}: {error.strerror or error}") from None
+
+
+def _head_timeout_ms(server: Server) -> int:
+    """How long Granian waits for a head. It starts the same clock for an idle connection.
+
+    Where each worker guards its connections, the guard ends heads sooner than idle connections.
+    """
+    seconds = float(server.head_timeout)
+    if SUPPORTED:
+        seconds = max(seconds, float(server.keepalive_timeout))
+    return int(seconds * 1000)
 
 
 def free_port(host: str) -> int:

@@ -4,68 +4,78 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from os import getpid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
-from app.caching.background import Background
-from app.caching.by_meaning import ByMeaning
-from app.caching.coalesced import CacheServices
-from app.caching.resolution import Resolver
+from app.caching.services import CacheServices
+from app.connections.bad_keys import BadKeys
+from app.connections.guard import Guard
+from app.connections.pending import PendingAnswers
+from app.connections.rules import Limits
+from app.connections.tcp import SUPPORTED, Sockets
+from app.core.client_address import TrustedProxies
 from app.core.keys import GATEWAY
 from app.loop_lag import LoopLag
 from app.pipeline import Shared
 from app.routes.health import Readiness
-from app.settings import Caching, Settings
+from app.settings import CacheStore, Caching, Server, Settings
 from app.settings import Store as StoreSettings
 from app.store_watch import StoreWatch
-from cache import names
 from cache.clock import StoreClock
-from cache.connection import Store, StoreUnavailable, open_store
-from cache.counters import Counters
-from cache.flight_relay import Relay
-from cache.flights import Flights, worker_name
+from cache.connection import open_store
 from cache.housekeeping import Housekeeping
 from cache.ledger import Ledger
 from cache.limiter import Limiter
-from cache.meanings import Meanings
 from cache.replicas import Heartbeat
-from cache.responses import Responses
-from cache.shelf import Shelf
 from cache.usage import UsageLog
 
-if TYPE_CHECKING:
-    from cache.mailbox import Mailbox
-
 RESTART_SECONDS = 1.0
-BACKGROUND_GRACE_SECONDS = 5.0
+CONNECTIONS_ENDED = "headgate_connections_ended_total"
 
 
 class Services:
     """Made before the loop runs, started and closed in it; lives as long as the worker."""
 
     def __init__(
-        self, settings: StoreSettings, caching: Caching, *, wants_vectors: bool = False
+        self,
+        settings: StoreSettings,
+        caching: Caching,
+        cache_store: CacheStore | None,
+        server: Server,
+        *,
+        port: int | None = None,
+        wants_vectors: bool = False,
     ) -> None:
-        self._wants_vectors = wants_vectors
-        url = settings.url.reveal()
-        store = open_store(url, float(settings.timeout))
+        store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
         limiter = Limiter(store, settings.on_outage.limits, lease)
         self._lag = LoopLag()
+        self._cache = cache = CacheServices(
+            settings, store, caching, cache_store, self._lag, wants_vectors=wants_vectors
+        )
         readiness = Readiness()
-        readiness.watch(store.breaker, self._lag)
+        of_cache = cache.store.breaker if cache_store is not None else None
+        readiness.watch(store.breaker, self._lag, of_cache)
         clock = StoreClock()
-        flights = Flights(worker_name(getpid()))
-        self._relay = Relay(store, flights)
-        kept = _kept(store, caching, flights, self._relay)
         ledger, usage = Ledger(store, lease, clock), UsageLog(store, clock)
-        self.shared = Shared(store, limiter, ledger, usage, readiness, kept)
-        self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
+        proxies = TrustedProxies(server.trusted_proxies)
+        self.shared = Shared(
+            store,
+            limiter,
+            ledger,
+            usage,
+            readiness,
+            cache.kept,
+            PendingAnswers(int(server.max_pending_bytes)),
+            {},
+            BadKeys(proxies, server.bad_keys_per_minute),
+            proxies,
+            {},
+        )
+        self._guard = self._guard_of(server, port) if port is not None else None
         self._watch = StoreWatch(self.shared, self._lag)
-        self._heartbeat = Heartbeat(store, limiter.share, clock, self._watch.emptied)
+        self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
         self._housekeeping = Housekeeping(store)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -79,74 +89,75 @@ class Services:
         shared = self.shared
         shared.store.start()
         self._run(self._lag.keep_measuring)
+        if self._guard is not None:
+            self._guard.start()
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
         self._run(self._housekeeping.keep_sweeping)
-        self._run(shared.kept.shelf.keep_asking)
-        self._run(self._relay.keep_beating)
-        self._run(shared.kept.counters.keep_writing)
-        if self._wants_vectors:
-            self._run(self._ask_for_vectors)
-        if self._mailbox is not None:
-            self._run(self._mailbox.keep_listening)
+        self._cache.start(self._run)
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
             self._run(self._watch.keep_watching)
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
-        await self.shared.kept.background.aclose(BACKGROUND_GRACE_SECONDS)
+        if self._guard is not None:
+            self._guard.stop()
+        await self._cache.finish()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.shared.ledger.settle_owed()
         self.shared.limiter.lay_ghosts()
         await self.shared.usage.flush()
-        with suppress(StoreUnavailable):
-            await self.shared.kept.counters.flush()
+        await self._cache.aclose()
         if self.shared.store.shared:
             await self._heartbeat.leave()
         await self.shared.store.aclose()
 
-    async def _ask_for_vectors(self) -> None:
-        """Say at once, and not at the first question, that there will be no second tier."""
-        while True:
-            with suppress(StoreUnavailable):
-                if not await self.shared.kept.meanings.probe():
-                    structlog.get_logger("headgate").error(
-                        "semantic_tier2_refused",
-                        reason="the store has no vector sets; Redis 8 or newer has. Tier 1 works",
-                    )
-                await asyncio.Event().wait()
-            await asyncio.sleep(RESTART_SECONDS)
+    def _share(self, workers: int) -> None:
+        """How many workers there are: of limits in an outage, and of the cache's room, a share."""
+        self.shared.limiter.share(workers)
+        self._cache.share(workers)
+
+    def _guard_of(self, server: Server, port: int) -> Guard | None:
+        log = structlog.get_logger("headgate")
+        if not SUPPORTED:
+            log.warning(
+                "connections_unguarded",
+                reason="only on Linux are callers ended that do not read, and longest idle ones",
+            )
+            return None
+
+        def ended(reason: str, count: int) -> None:
+            self.shared.kept.counters.add(CONNECTIONS_ENDED, {"reason": reason}, count)
+            if reason != "keepalive_timeout":  # nobody's fault, and all day long
+                log.warning("connections_ended", reason=reason, count=count)
+
+        return Guard(
+            Sockets(port),
+            limits_of(server),
+            self.shared.running,
+            self.shared.proxies.trusts,
+            ended,
+            self.shared.pending.give_memory_back,
+        )
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
 
 
-def _kept(store: Store, caching: Caching, flights: Flights, relay: Relay) -> CacheServices:
-    responses = Responses(store, int(caching.embedded_size))
-    shelf = Shelf(store, int(caching.shelf_size), float(caching.shelf_ttl))
-    counters = Counters(store)
-    meanings = Meanings(store)
-    return CacheServices(
-        responses,
-        shelf,
-        flights,
-        Resolver(responses, flights, relay),
-        Background(),
-        ByMeaning(responses, meanings, counters),
-        meanings,
-        counters,
+def limits_of(server: Server) -> Limits:
+    """What the settings allow to one worker's connections."""
+    return Limits(
+        send=float(server.send_timeout),
+        head=float(server.head_timeout),
+        keepalive=float(server.keepalive_timeout),
+        pending=int(server.max_pending_bytes),
+        connections=server.max_connections,
+        per_address=server.max_connections_per_address,
     )
-
-
-def _mailbox(url: str, flights: Flights, relay: Relay) -> Mailbox:
-    from cache.mailbox import Mailbox  # noqa: PLC0415 - redis-py is heavy, and only here
-    from cache.redis_urls import finder_for  # noqa: PLC0415
-
-    return Mailbox(finder_for(url), names.mailbox(flights.worker), relay.received)
 
 
 async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from app.core.header_names import TRACING, HeaderName
 from app.core.part_tokens import DEFAULT_PART_TOKENS
 from app.core.quantities import Duration, Secret, Size
 
@@ -31,7 +32,13 @@ class Server(_Section, frozen=True):
     max_body_bytes: Size = Size(1 << 20)
     body_timeout: Duration = Duration(30)
     send_timeout: Duration = Duration(60)
+    max_pending_bytes: Size = Size(256 << 20)
+    head_timeout: Duration = Duration(10)
+    keepalive_timeout: Duration = Duration(75)
     max_connections: Annotated[int, Meta(ge=128)] = 4096
+    max_connections_per_address: Positive | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    bad_keys_per_minute: Positive = 20
     shutdown_grace: Duration = Duration(30)
     shutdown_delay: Duration = Duration(5)
     worker_timeout: Duration = Duration(15)
@@ -49,7 +56,13 @@ class Store(_Section, frozen=True):
     timeout: Duration = Duration(0.05)
     lease: Duration = Duration(60)
     optional: bool = False
+    encryption_keys: tuple[Secret, ...] = ()
     on_outage: Outage = Outage()
+
+
+class CacheStore(_Section, frozen=True):
+    url: Secret
+    timeout: Duration = Duration(0.05)
 
 
 class Timeouts(_Section, frozen=True):
@@ -70,7 +83,8 @@ class OpenAIProvider(_Section, frozen=True, tag_field="kind", tag="openai"):
     zero_max_tokens: Literal["forward", "refuse"] = "forward"
     forward_members: tuple[str, ...] = ("all",)
     stream_usage: bool = True
-    forward_headers: bool = True
+    forward_headers: tuple[HeaderName, ...] = tuple(map(HeaderName, TRACING))
+    neutral_headers: tuple[HeaderName, ...] | None = None
     max_response_bytes: Size = Size(64 << 20)
     max_event_bytes: Size = Size(8 << 20)
     max_connections: Positive = 1024
@@ -98,7 +112,7 @@ class Price(_Section, frozen=True):
 class ExactCache(_Section, frozen=True):
     enabled: bool = True
     ttl: Duration = Duration(3600)
-    max_ttl: Duration = Duration(30 * 86400)
+    max_ttl: Duration | None = None
     stale_while_revalidate: Duration = Duration(0)
     stale_if_error: Duration = Duration(3600)
     max_entry: Size = Size(1 << 20)
@@ -156,6 +170,8 @@ class Caching(_Section, frozen=True):
     shelf_size: Size = Size(16 << 20)
     shelf_ttl: Duration = Duration(10)
     embedded_size: Size = Size(64 << 20)
+    max_bytes: Size = Size(256 << 20)
+    max_bytes_per_tenant: Size | None = None
 
 
 class LocalEncoder(_Section, frozen=True, tag_field="kind", tag="local"):
@@ -217,6 +233,7 @@ class Settings(_Section, frozen=True):
 
     server: Server = Server()
     store: Store = Store()
+    cache_store: CacheStore | None = None
     cache: Caching = Caching()
     log: Log = Log()
     providers: dict[str, OpenAIProvider | SimulatorProvider] = {}

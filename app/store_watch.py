@@ -31,7 +31,6 @@ class StoreWatch:
         self._log = structlog.get_logger("headgate")
         self._outages = OutageLog(shared.store.breaker, lag)
         self._lost = (0, 0)
-        self._undecodable = 0
         self._full = 0
         self._silent_until = 0.0
         self._looked: tuple[int, bool] | None = None
@@ -59,9 +58,6 @@ class StoreWatch:
         if lost != self._lost:
             self._lost = lost
             self._log.error("store_lost", settlements=lost[0], usage_records=lost[1])
-        if shared.kept.responses.undecodable != self._undecodable:
-            self._undecodable = shared.kept.responses.undecodable
-            self._log.warning("cache_undecodable", entries=self._undecodable)
         now = asyncio.get_running_loop().time()
         if shared.store.full != self._full and now >= self._silent_until:
             self._full, self._silent_until = shared.store.full, now + FULL_SECONDS

@@ -43,15 +43,16 @@ ON_FULL_SERVER = "#!lua flags=allow-oom\n"  # Redis 7's way to say so
 
 
 @cache
-def script(name: str, *, on_full_server: bool = False) -> Script:
-    """The script in ``cache/lua/<name>.lua``.
+def script(name: str, *parts: str, on_full_server: bool = False) -> Script:
+    """The script in ``cache/lua/<name>.lua``, after the functions of the files in ``parts``.
 
     With ``on_full_server`` it also runs where the server's memory is full: what it writes is small
     and bounded, and must not depend on how much others have written.
     """
     import hashlib  # noqa: PLC0415 - beside the only line that needs it
 
-    text = resources.files("cache").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    folder = resources.files("cache").joinpath("lua")
+    text = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in (*parts, name))
     if on_full_server:
         text = ON_FULL_SERVER + text
     return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice

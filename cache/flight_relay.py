@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
@@ -20,6 +21,9 @@ from cache import names
 from cache.connection import Store, script
 from cache.flights import MAX_BYTES, Flight, Flights, SharedError, worker_of
 from cache.listening import ListeningClock, listening_timeout
+
+if TYPE_CHECKING:
+    from cache.sealing import Seal
 
 BEAT_SECONDS = 0.25
 # Of listening, after which the other side counts as gone: less than the lease, and longer than a
@@ -98,10 +102,11 @@ class _Remote:
 
 
 class Relay:
-    """Carries flights between this worker and the others."""
+    """Carries flights between this worker and the others, encrypted where there is a ``seal``."""
 
-    def __init__(self, store: Store, flights: Flights) -> None:
+    def __init__(self, store: Store, flights: Flights, seal: Seal | None = None) -> None:
         self._store = store
+        self._seal = seal
         self._flights = flights
         self._hold = script("hold_flight")
         self._remotes: dict[str, dict[str, _Remote]] = {}
@@ -139,9 +144,11 @@ class Relay:
     def received(self, data: bytes) -> None:
         """A message from another worker."""
         try:
+            if self._seal is not None:
+                data = self._seal.open(data, names.mailbox(self._flights.worker).encode())
             message = _decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return  # of another release: whoever needed it will notice the gap
+        except (msgspec.MsgspecError, ValueError):
+            return  # of another release or key: whoever needed it will notice the gap
         flight = self._flights.by_id(message.flight)
         if isinstance(message, _Join | _Here | _Left):
             self._from_follower(message, flight)
@@ -273,4 +280,7 @@ class Relay:
             mirror.fail()
 
     def _say(self, worker: str, message: _Message) -> None:
-        self._store.publish(names.mailbox(worker), _encode(message))
+        channel, data = names.mailbox(worker), _encode(message)
+        if self._seal is not None:
+            data = self._seal.close(data, channel.encode())
+        self._store.publish(channel, data)

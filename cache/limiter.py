@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from random import getrandbits
 from typing import NamedTuple
@@ -80,12 +80,17 @@ class Limiter:
         """How many replicas there are, for the local share of a limit."""
         self._local.replicas = max(1, replicas)
 
-    async def admit(self, plan: LimitPlan, tokens: int, requests: int = 1) -> Admission:
-        """Take ``requests`` and ``tokens`` from every bucket of a plan, and its slots, or nothing."""
+    async def admit(
+        self, plan: LimitPlan, tokens: int, requests: int = 1, taken: Container[str] = ()
+    ) -> Admission:
+        """Take ``requests`` and ``tokens`` from every bucket of a plan, and its slots, or nothing.
+
+        ``taken`` are the keys of buckets from which this request has taken one already.
+        """
         lease = f"{getrandbits(96):024x}"
         args: list[object] = [lease, int(self._lease * 1e6), len(plan.buckets)]
-        for bucket in plan.buckets:
-            cost = tokens if bucket.unit == "tokens" else requests
+        for key, bucket in zip(plan.keys, plan.buckets, strict=False):
+            cost = tokens if bucket.unit == "tokens" else requests - (key in taken)
             args += (bucket.interval, bucket.burst, cost)
         args += [slot.most for slot in plan.slots]
         try:
@@ -100,7 +105,14 @@ class Limiter:
                 return Admission(Decision(True, local=True), lease, 0)
             return Admission(
                 self._local.admit(
-                    plan.buckets, plan.slots, plan.keys, lease, tokens, self._running, requests
+                    plan.buckets,
+                    plan.slots,
+                    plan.keys,
+                    lease,
+                    tokens,
+                    self._running,
+                    requests,
+                    taken,
                 ),
                 lease,
                 tokens,

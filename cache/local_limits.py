@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
 
@@ -30,6 +30,7 @@ class LocalLimits:
         tokens: int,
         running: Mapping[str, Collection[str]] = NOBODY,
         requests: int = 1,
+        taken: Container[str] = (),
     ) -> Decision:
         """As the script decides, on this process's clock and share.
 
@@ -44,7 +45,7 @@ class LocalLimits:
         wait: float | None = 0.0
         refused_by: tuple[str, str] | None = None
         for key, bucket, share in zip(keys, buckets, shares, strict=False):
-            cost = tokens if bucket.unit == "tokens" else requests
+            cost = tokens if bucket.unit == "tokens" else requests - (key in taken)
             # A share is never too small for one request: it would lock its caller out.
             whole = share._replace(burst=max(share.burst, min(cost, bucket.burst)))
             new, over = take(whole, self._full_at.get(key, 0.0), now, cost)
@@ -56,8 +57,8 @@ class LocalLimits:
         slot_keys = keys[len(buckets) :]
         for key, slot in zip(slot_keys, slots, strict=True):
             most = max(1, slot.most // self.replicas)
-            taken = len(set(self.leases.get(key, ())) | set(running.get(key, ())))
-            if refused_by is None and taken >= most:
+            occupied = len(set(self.leases.get(key, ())) | set(running.get(key, ())))
+            if refused_by is None and occupied >= most:
                 refused_by = (slot.scope, "concurrent")
         if refused_by is None:
             self._full_at.update(zip(keys, after, strict=False))

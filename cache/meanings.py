@@ -11,18 +11,27 @@ Every method that is waited for raises StoreUnavailable.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from cache import names
 from cache.connection import CommandRefused, Store, UnknownCommand, script
+from cache.quota import NOT_COUNTED, Grant, Quota
 from cache.responses import Place
+
+if TYPE_CHECKING:
+    from cache.sealing import Seal
 
 MAX_NEIGHBOURS = 5
 MAX_VECTORS = 10_000  # in a partition
+MAX_SAID = 2048  # bytes beside a vector; sixty words are 350
+AROUND_VECTOR = 1024  # bytes of names and links in the server
 KEEP_VERDICTS = 30 * 86400  # seconds for which bans and samples are kept
+MAX_VERDICTS = 10_000  # bans, quarantines and samples of a tenant; the oldest go
+MAX_BANNED = 100  # answers of one question
 
 
 class Near(NamedTuple):
@@ -61,15 +70,19 @@ class Samples(NamedTuple):
 
 
 class Meanings:
-    """See the file."""
+    """See the file. With a ``seal`` the texts that stand beside vectors are encrypted."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, seal: Seal | None = None, quota: Quota | None = None) -> None:
+        self._quota = quota
         self._store = store
-        self._keep = script("keep_meaning")
-        self._keep_vector = script("keep_vector")
+        self._seal = seal
+        parts = ("cached",) if quota is not None else ()
+        self._keep = script("keep_meaning", *parts)
+        self._keep_vector = script("keep_vector", *parts)
         self._equal = script("equal_meaning")
         self._near = script("near_meaning")
-        self._sample = script("sample")
+        self._sample = script("sample", "verdicts")
+        self._ban = script("ban", "verdicts")
         self._count = script("count_samples")
         self.vectors = True  # until the store says that it has none
         self.refused = 0  # commands about vectors that the store would not do
@@ -97,9 +110,10 @@ class Meanings:
         answer = await self._of_vectors(self._store.run(self._near, [key], args))
         found = []
         for element, score, attributes in answer or ():
-            text = orjson.loads(attributes)["text"]
-            # Redis gives (1 + cosine) / 2.
-            found.append(Near(bytes.fromhex(element.decode()), text, 2 * float(score) - 1))
+            text = self._opened(orjson.loads(attributes)["text"], key, element)
+            if text is not None:
+                # Redis gives (1 + cosine) / 2.
+                found.append(Near(bytes.fromhex(element.decode()), text, 2 * float(score) - 1))
         return found
 
     async def probe(self) -> bool:
@@ -122,17 +136,45 @@ class Meanings:
 
     def keep(self, tenant: str, key: bytes, digest: bytes, milliseconds: int) -> None:
         """Have a canonical key point to an entry. Not waited for."""
-        named = [names.meaning(tenant, key.hex())]
-        self._store.tell(self._keep, named, [digest.hex(), milliseconds])
+        grant = self._grant(tenant, 2 * len(digest))
+        if grant is not None:
+            keys = [names.meaning(tenant, key.hex()), names.cached(tenant)]
+            args = [digest.hex(), milliseconds, names.prefix(tenant), *grant]
+            self._store.tell(self._keep, keys, args)
 
     async def keep_vector(
         self, tenant: str, partition: bytes, near: Near, vector: bytes, until: int
     ) -> None:
         """Add a neighbour, until a moment in milliseconds; one goes where there are too many."""
-        said = orjson.dumps({"text": near.text, "until": until})
-        keys = [names.neighbours(tenant, partition.hex())]
-        args = [vector, near.digest.hex(), said, until, MAX_VECTORS]
+        key, element = names.neighbours(tenant, partition.hex()), near.digest.hex()
+        text = self._closed(near.text, key, element.encode())
+        said = orjson.dumps({"text": text, "until": until})
+        bytes_each = len(vector) + MAX_SAID + AROUND_VECTOR
+        grant = self._grant(tenant, bytes_each)
+        if grant is None or len(said) > MAX_SAID:
+            return
+        args = [vector, element, said, until, MAX_VECTORS, bytes_each]
+        args += [names.prefix(tenant), *grant]
+        keys = [key, names.cached(tenant)]
         await self._of_vectors(self._store.run(self._keep_vector, keys, args))
+
+    def _grant(self, tenant: str, size: int) -> Grant | None:
+        """What to tell a script of the room that there is; None where nothing may be kept."""
+        return self._quota.grant(tenant, size) if self._quota is not None else NOT_COUNTED
+
+    def _closed(self, text: str, key: str, element: bytes) -> str:
+        if self._seal is None:
+            return text
+        return b64encode(self._seal.close(text.encode(), key.encode() + element)).decode()
+
+    def _opened(self, text: str, key: str, element: bytes) -> str | None:
+        """A kept text; None where it was not encrypted by us for this vector."""
+        if self._seal is None:
+            return text
+        try:
+            return self._seal.open(b64decode(text, validate=True), key.encode() + element).decode()
+        except ValueError:
+            return None
 
     async def samples(self, tenant: str, partition: bytes, model: bytes, tier: int) -> Samples:
         """What verification found of a tier here so far."""
@@ -147,9 +189,13 @@ class Meanings:
     async def _sampled(
         self, tenant: str, partition: bytes, model: bytes, tier: int, what: int, window: int
     ) -> Samples:
-        keys = [names.evidence(tenant, partition.hex()), names.evidence(tenant, model.hex())]
-        answer = await self._store.run(self._sample, keys, [tier, what, window, KEEP_VERDICTS])
-        return Samples(*map(int, answer))
+        keys = [
+            names.evidence(tenant, partition.hex()),
+            names.evidence(tenant, model.hex()),
+            names.verdicts(tenant),
+        ]
+        args = [tier, what, window, KEEP_VERDICTS, MAX_VERDICTS, names.prefix(tenant)]
+        return Samples(*map(int, await self._store.run(self._sample, keys, args)))
 
     def count(self, tenant: str, place: bytes, amounts: dict[str, int]) -> None:
         """Add to the counts of a model: the control arm's, and what people look at. Not waited for."""
@@ -181,16 +227,19 @@ class Meanings:
         )
         return bool(pair or alone)
 
-    async def ban(self, tenant: str, asked: bytes, served: bytes) -> None:
-        """Never answer the one by the other again."""
-        banned = names.banned(tenant, asked.hex())
-        await self._store.command("SADD", banned, served.hex())
-        await self._store.command("EXPIRE", banned, KEEP_VERDICTS)
-
-    async def quarantine(self, tenant: str, served: bytes) -> None:
-        """Answer nothing but its own prompt by this entry."""
-        name = names.quarantined(tenant, served.hex())
-        await self._store.command("SET", name, "1", "EX", KEEP_VERDICTS)
+    async def ban(
+        self, tenant: str, asked: bytes, served: bytes, *, quarantine: bool = False
+    ) -> None:
+        """Never answer the one by the other again; with a ``quarantine``, nothing but its own
+        prompt by this entry."""
+        keys = [
+            names.verdicts(tenant),
+            names.banned(tenant, asked.hex()),
+            names.quarantined(tenant, served.hex()),
+        ]
+        limits = (KEEP_VERDICTS, MAX_VERDICTS, MAX_BANNED)
+        args = [served.hex(), int(quarantine), *limits, names.prefix(tenant)]
+        await self._store.run(self._ban, keys, args)
 
     async def forget(self, tenant: str, key: bytes, partition: bytes, served: bytes) -> None:
         """Give up the meanings that lead to an entry; the entry stays for its own prompt."""

@@ -65,8 +65,20 @@ def everyone(tenant: str) -> str:
     return tenant or "~"
 
 
+def prefix(tenant: str) -> str:
+    """What the names of a tenant's part of the cache begin with."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:"
+
+
 def answer(tenant: str, digest: str) -> str:
-    return f"{VERSION}:{{{everyone(tenant)}}}:answer:{digest}"
+    """An entry. The 2 is the version of its form: replicas of an older release neither find these
+    nor drop them, and theirs expire where they are."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:answer:2:{digest}"
+
+
+def cached(tenant: str) -> str:
+    """What of the cache a tenant has, by age, with sizes."""
+    return f"{prefix(tenant)}cached"
 
 
 FLIGHT_LEASE_MS = 2500  # how long a flight stands that its leader does not hold on to
@@ -115,4 +127,11 @@ def quarantined(tenant: str, served: str) -> str:
     return f"{VERSION}:{{{everyone(tenant)}}}:quarantined:{served}"
 
 
+def verdicts(tenant: str) -> str:
+    """Which bans, quarantines and evidence a tenant has, by age."""
+    return f"{prefix(tenant)}verdicts"
+
+
+CACHE_SIZES = f"{VERSION}:cache-sizes"  # of all tenants, for those who watch over the whole
+FEEDBACK_SECRET = f"{VERSION}:feedback-secret"
 COUNTERS = f"{VERSION}:counters"

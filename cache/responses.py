@@ -13,14 +13,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from app.core.stored_answer import Stored, Undecodable, decode, encode
+from app.core.stored_answer import Stored, Undecodable
 from cache import names
 from cache.connection import Store, script
+from cache.entries import Entries
 from cache.names import FLIGHT_LEASE_MS
+from cache.quota import NOT_COUNTED, Grant, Quota
 
 ENTRIES_AT_ONCE = 64
 BYTES_AT_ONCE = 512 << 10
 EVERYTHING = "*"
+
+Load = list[tuple[str, bytes, int]]  # name, bytes and milliseconds to live of each entry
 
 
 class Place(NamedTuple):
@@ -58,12 +62,21 @@ def purge_field(alias: str | None, namespace: str | None) -> str:
 
 
 class Responses:
-    """``embedded_size`` bounds the bytes kept in a store that lives in this process."""
+    """``embedded_size`` bounds the bytes kept in a store that lives in this process, a ``quota``
+    those in one that is shared."""
 
-    def __init__(self, store: Store, embedded_size: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        embedded_size: int,
+        coded: Entries | None = None,
+        quota: Quota | None = None,
+    ) -> None:
+        self._quota = quota
         self._store = store
+        self._coded = coded or Entries()
         self._lookup = script("lookup")
-        self._keep = script("keep")
+        self._keep = script("keep", *(("cached",) if quota is not None else ()))
         self._purge = script("purge")
         self._bound = None if store.shared else _Bound(embedded_size)
         self.undecodable = 0  # entries dropped because they could not be read
@@ -126,12 +139,16 @@ class Responses:
         if value is None:
             return None
         try:
-            return decode(value)
+            return self._coded.decode(key, value)
         except Undecodable:
             self.undecodable += 1
             # Only what was read: a good answer may stand there by the time this arrives.
             self._store.tell(script("drop_bad"), [key], [value])
             return None
+
+    def packed(self, place: Place, digest: bytes, answer: Stored) -> bytes:
+        """The bytes of an entry, as ``keep`` takes them; may be called in a thread."""
+        return self._coded.encode(names.answer(place.tenant, digest.hex()), answer)
 
     def keep(
         self,
@@ -146,7 +163,7 @@ class Responses:
         ``packed`` holds the bytes of those that were encoded already.
         """
         tenant = place.tenant
-        pairs = list(_kept(tenant, entries, packed))
+        pairs = list(self._kept(place, entries, packed))
         given_up: list[str] = []
         if self._bound is not None:
             pairs = [pair for pair in pairs if self._bound.fits(pair[1])]
@@ -154,9 +171,16 @@ class Responses:
                 given_up += self._bound.add(key, len(value))
         loads = list(_in_loads(pairs)) or ([[]] if flight else [])
         for load in loads:
-            keys = [names.flight(tenant, flight_digest.hex()), *(key for key, _, _ in load)]
-            args: list[str | bytes | int] = [flight if load is loads[-1] else ""]
-            for _, value, milliseconds in load:
+            ends = flight if load is loads[-1] else ""
+            grant = self._grant(tenant, load)
+            if grant is None:
+                load, grant = [], NOT_COUNTED  # noqa: PLW2901 - only the flight is left to end
+            if not (load or ends):
+                continue
+            keys = [names.flight(tenant, flight_digest.hex()), names.cached(tenant)]
+            args: list[str | bytes | int] = [ends, names.prefix(tenant), *grant]
+            for key, value, milliseconds in load:
+                keys.append(key)
                 args += (value, milliseconds)
             self._store.tell(self._keep, keys, args)
         self._drop(given_up)
@@ -170,27 +194,32 @@ class Responses:
         """Tell those who keep copies that something was purged."""
         await self._store.command("INCR", names.PURGES)
 
+    def _grant(self, tenant: str, load: Load) -> Grant | None:
+        """What to tell the script of the room that there is; None where nothing may be kept."""
+        if self._quota is None or not load:
+            return NOT_COUNTED
+        return self._quota.grant(tenant, sum(len(value) for _, value, _ in load))
+
+    def _kept(
+        self, place: Place, entries: Iterable[tuple[bytes, Stored]], packed: Mapping[bytes, bytes]
+    ) -> Iterator[tuple[str, bytes, int]]:
+        """Name, bytes and milliseconds to live of what can be kept."""
+        for digest, answer in entries:
+            milliseconds = answer.kept_until - answer.stored
+            if milliseconds > 0:
+                value = packed.get(digest) or self.packed(place, digest, answer)
+                yield names.answer(place.tenant, digest.hex()), value, milliseconds
+
     def _drop(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._store.tell(script("drop"), [key], [])
 
 
-def _kept(
-    tenant: str, entries: Iterable[tuple[bytes, Stored]], packed: Mapping[bytes, bytes]
-) -> Iterator[tuple[str, bytes, int]]:
-    """Name, bytes and milliseconds to live of what can be kept."""
-    for digest, answer in entries:
-        milliseconds = answer.kept_until - answer.stored
-        if milliseconds > 0:
-            value = packed.get(digest) or encode(answer)
-            yield names.answer(tenant, digest.hex()), value, milliseconds
-
-
 def _in_loads(
     pairs: Iterable[tuple[str, bytes, int]],
-) -> Iterator[list[tuple[str, bytes, int]]]:
+) -> Iterator[Load]:
     """What is kept, in loads that hold up nobody else's commands."""
-    load: list[tuple[str, bytes, int]] = []
+    load: Load = []
     size = 0
     for pair in pairs:
         if load and (len(load) == ENTRIES_AT_ONCE or size + len(pair[1]) > BYTES_AT_ONCE):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import time
 
+from app.connections.bad_keys import BadKeys
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import Forbidden, GatewayError, Unauthenticated
 from app.core.exchange import Exchange, exchange_of
@@ -17,7 +18,8 @@ MAX_SECRET_BYTES = 512
 class Auth:
     """Finds the key of a request; with a ``capability``, only keys that have it pass.
 
-    ``now`` gives unix seconds, by which keys expire.
+    ``now`` gives unix seconds, by which keys expire. ``bad_keys`` slows callers down who fail again
+    and again.
     """
 
     def __init__(
@@ -26,12 +28,14 @@ class Auth:
         *,
         keys: KeyRing,
         capability: str | None,
+        bad_keys: BadKeys,
         now: Callable[[], float] = time,
     ) -> None:
         self._app = app
         self._now = now
         self._keys = keys
         self._capability = capability
+        self._bad_keys = bad_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
@@ -39,6 +43,8 @@ class Auth:
         if error is None:
             await self._app(scope, receive, send)
             return
+        if isinstance(error, Unauthenticated):
+            error = await self._bad_keys.slow(exchange, scope["client"][0]) or error
         await refuse(exchange, send, error)
 
     def _admit(self, exchange: Exchange) -> GatewayError | None:

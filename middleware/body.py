@@ -1,17 +1,20 @@
-"""What is asked? Read within a cap and a time, parsed once."""
+"""What is asked? Read within a cap and a time, parsed once; a large body pays before it is read."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError, InvalidRequest, Refused
-from app.core.exchange import exchange_of
+from app.core.exchange import Exchange, exchange_of
 from app.core.refusal import refuse
 from app.core.request import ModelRequest
 from app.patience import Patience
+
+INLINE_BYTES = 16 << 10  # parsed in less than a trip to the store takes
+ASIDE_BYTES = 32 << 10  # parsed for longer than the event loop should stand still
 
 
 class Late:
@@ -29,18 +32,26 @@ class Late:
 
 
 class Body:
-    """Reads at most ``max_bytes`` within ``timeout`` seconds and hands them to ``parse``."""
+    """Reads at most ``max_bytes`` within ``timeout`` seconds and hands them to ``parse``.
+
+    ``take`` takes a request's token, once, or raises: for a large body before it is read, for any
+    other that is refused after that. A good small request takes its token with everything else.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
         parse: Callable[[bytes], ModelRequest],
+        take: Callable[[Exchange], Awaitable[None]],
         max_bytes: int,
         timeout: float,
     ) -> None:
         self._app = app
         self._parse = parse
+        self._take = take
+        # One at a time: two would halve what is left for everybody else.
+        self._aside = asyncio.Semaphore(1)
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._patience = Patience(timeout)
@@ -50,15 +61,30 @@ class Body:
         try:
             length = _content_length(exchange.headers)
             self._check_headers(exchange.headers, length)
+            if length is None or length > INLINE_BYTES:
+                await self._take(exchange)
             body = await self._read(receive, length)
-            request = self._parse(body)
+            exchange.body_read = True
+            if len(body) <= ASIDE_BYTES:
+                request = self._parse(body)
+            else:
+                async with self._aside:
+                    request = await asyncio.to_thread(self._parse, body)
         except GatewayError as error:
-            await refuse(exchange, send, error)
+            await refuse(exchange, send, await self._paid(exchange, error))
             return
         exchange.body = body
         exchange.request = request
         exchange.outcome.alias = request.model
         await self._app(scope, receive, send)
+
+    async def _paid(self, exchange: Exchange, error: GatewayError) -> GatewayError:
+        """What a refused request is told: that it has no token left, where that is so."""
+        try:
+            await self._take(exchange)
+        except GatewayError as refusal:
+            return refusal
+        return error
 
     def _check_headers(self, headers: dict[bytes, bytes], length: int | None) -> None:
         if headers.get(b"content-type") != b"application/json":

@@ -9,6 +9,7 @@ import orjson
 
 from app.core import sse
 from app.core.asgi import (
+    PIECE_BYTES,
     STREAM_HEADERS,
     Receive,
     Scope,
@@ -154,6 +155,12 @@ class HttpReply:
 
     async def _send_in_time(self, message: Any) -> None:
         give_up = self._guard.give_up
+        if len(message.get("body", b"")) > PIECE_BYTES:
+            # It goes out in pieces, each of which has this long; the outcome tells if one had not.
+            await self._send(message)
+            if self._call.outcome.status == CLIENT_CLOSED_REQUEST:
+                give_up()
+            return
         self._stall.begin(give_up)
         try:
             await self._send(message)

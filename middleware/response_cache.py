@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from app.caching.coalesced import CacheServices, CoalescedRequest
+from app.caching.coalesced import CacheParts, CoalescedRequest
 from app.caching.delivery import deliver_stored
 from app.caching.lookup import CacheLookup
 from app.caching.plans import CachePlan
@@ -27,6 +27,7 @@ from app.core.errors import GatewayError
 from app.core.keys import Key
 from app.core.reply import DISCARD, Handler, ReplyWriter
 from app.core.stored_answer import Stored
+from app.providers.forwarding import forwarded_headers
 from cache.connection import StoreUnavailable
 from cache.flights import Flight
 
@@ -57,7 +58,7 @@ class ResponseCache:
         self,
         inner: Handler,
         *,
-        services: CacheServices,
+        services: CacheParts,
         plan_of: Callable[[Key, str], CachePlan | None],
         verifier: Verifier,
         recorder: Callable[[Call], None],
@@ -82,7 +83,7 @@ class ResponseCache:
                 await self._deliver(lookup, entries, reply)
             case SemanticHit(query, found):
                 self._verifier.sample_match(lookup, query, found)
-                headers = match_headers(query, found)
+                headers = match_headers(query, found, self._services.feedback_ids)
                 await deliver_stored(lookup, reply, [found.entry], "hit", headers)
             case Stale(entries, renewal):
                 if renewal is not None:
@@ -105,13 +106,10 @@ class ResponseCache:
         unwanted = not (directives.read or directives.write)
         if unwanted or (not plan.reuse_sampled and lookup.request.sampled):
             return StoreDown()
-        if len(lookup.call.body) < LARGE_BODY:
-            lookup.digests = lookup.where.fingerprints(lookup.request)
-        else:
-            lookup.digests = await asyncio.to_thread(lookup.where.fingerprints, lookup.request)
+        await _take_fingerprints(lookup)
         if (entry := self._in_local(lookup)) is not None:
             return Hit([entry])
-        if lookup.call.store_out or services.responses.out:
+        if (lookup.call.store_out and not services.apart) or services.responses.out:
             return StoreDown()
         if not lookup.may_coalesce or plan.meaning is not None:
             # Before there is a flight to lead: those who follow should not wait for our reading.
@@ -165,8 +163,7 @@ class ResponseCache:
     def _renew(self, lookup: CacheLookup, flight: Flight) -> None:
         """Fetch new answers for stale ones that are served meanwhile."""
         call = lookup.call.background("renewal")
-        renewal = CacheLookup(call, lookup.plan, lookup.directives, lookup.where)
-        renewal.digests = lookup.digests
+        renewal = lookup.again(call)
         renewal.found(lookup.now, lookup.entries)
         request = CoalescedRequest(self._inner, self._services, renewal, DISCARD)
 
@@ -194,6 +191,17 @@ def _lookup(call: Call, plan: CachePlan) -> CacheLookup:
         headers = headers | {b"cache-control": b", ".join(lines)}
     directives = read_wishes(headers)
     return CacheLookup(call, plan, directives, plan.where(call.family, directives.namespace))
+
+
+async def _take_fingerprints(lookup: CacheLookup) -> None:
+    """What the answer to each prompt is known by; of a large body in a thread."""
+    if lookup.plan.varies:
+        lookup.headers = forwarded_headers(lookup.call, lookup.plan.varies)
+    fingerprints, request = lookup.where.fingerprints, lookup.request
+    if len(lookup.call.body) < LARGE_BODY:
+        lookup.digests = fingerprints(request, lookup.headers)
+    else:
+        lookup.digests = await asyncio.to_thread(fingerprints, request, lookup.headers)
 
 
 def _not_cached() -> NotCached:

@@ -28,9 +28,10 @@ from app.caching.resolution import (
 )
 from app.core.errors import UpstreamError
 from app.core.reply import Handler, ReplyWriter
-from app.core.stored_answer import LARGE, Stored, encode
+from app.core.stored_answer import LARGE, Stored
 from cache.connection import StoreUnavailable
 from cache.counters import Counters
+from cache.feedback_ids import FeedbackIds
 from cache.flights import Flight, Flights, SharedError
 from cache.meanings import Meanings
 from cache.responses import Place, Responses
@@ -42,8 +43,11 @@ REAL_FLIGHT_SECONDS = 1.5
 MOST_FAILURES = 2  # of calls for the same thing, before everybody who waits gets the error
 
 
-class CacheServices(NamedTuple):
-    """What the cache works with; lives as long as the worker."""
+class CacheParts(NamedTuple):
+    """What the cache works with; lives as long as the worker.
+
+    ``apart``: it is in a store of its own, so that the main one's outage does not touch it.
+    """
 
     responses: Responses
     shelf: Shelf
@@ -53,6 +57,8 @@ class CacheServices(NamedTuple):
     by_meaning: ByMeaning
     meanings: Meanings
     counters: Counters
+    feedback_ids: FeedbackIds
+    apart: bool
 
     def put(
         self,
@@ -87,7 +93,7 @@ class CacheServices(NamedTuple):
         try:
             if capture is not None:
                 entries = await capture.entries()
-                packed = await pack_large(entries)
+                packed = await pack_large(self.responses, lookup.place, entries)
         finally:
             self.put(lookup.place, entries, flight, packed)
         await self._index(lookup, entries)
@@ -108,7 +114,7 @@ class CoalescedRequest:
     def __init__(
         self,
         inner: Handler,
-        services: CacheServices,
+        services: CacheParts,
         lookup: CacheLookup,
         reply: ReplyWriter,
     ) -> None:
@@ -285,7 +291,12 @@ async def fail_or_stale(
     raise error
 
 
-async def pack_large(entries: list[tuple[bytes, Stored]]) -> dict[bytes, bytes]:
+async def pack_large(
+    responses: Responses, place: Place, entries: list[tuple[bytes, Stored]]
+) -> dict[bytes, bytes]:
     """The large entries as they are stored, packed in a thread: the loop goes on meanwhile."""
     large = [(digest, answer) for digest, answer in entries if len(answer.body) >= LARGE]
-    return {digest: await asyncio.to_thread(encode, answer) for digest, answer in large}
+    return {
+        digest: await asyncio.to_thread(responses.packed, place, digest, answer)
+        for digest, answer in large
+    }

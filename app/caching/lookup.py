@@ -10,7 +10,7 @@ from app.caching.plans import CachePlan, Where
 from app.caching.query import SemanticQuery
 from app.core.cache_control import Wishes
 from app.core.call import Call
-from app.core.errors import UpstreamError
+from app.core.errors import HeaderList, UpstreamError
 from app.core.stored_answer import Stored
 
 
@@ -35,6 +35,7 @@ class CacheLookup:
         self.place = where.place
         self.request = call.request
         self.family = call.family
+        self.headers: HeaderList = []  # the caller's, where they may change the answer
         self.now = 0
         self.looked_at = 0.0  # monotonic seconds of the last lookup
         self.from_local = False
@@ -65,7 +66,7 @@ class CacheLookup:
 
     def partition(self, also: str) -> bytes:
         """What another request must have in common to be compared with this one by meaning."""
-        return self.where.partition(self.request, also)
+        return self.where.partition(self.request, also, self.headers)
 
     @property
     def storable(self) -> bool:
@@ -97,6 +98,12 @@ class CacheLookup:
     def partial(self) -> bool:
         """Whether some of the prompts have a fresh answer and others not."""
         return len(self.missing) < len(self.digests)
+
+    def again(self, call: Call) -> CacheLookup:
+        """The same look-up for another call of the same request, such as one in the background."""
+        other = CacheLookup(call, self.plan, self.directives, self.where)
+        other.headers, other.digests = self.headers, self.digests
+        return other
 
     def found(self, now: int, entries: Sequence[Stored | None]) -> None:
         """Take the outcome of a look into the store."""

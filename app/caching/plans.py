@@ -10,7 +10,8 @@ import orjson
 
 from app.caching.meaning_plan import MeaningPlan, model_place
 from app.core.family import Family
-from app.core.fingerprint import Scope
+from app.core.fingerprint import Headers, Scope
+from app.core.header_names import TRACING
 from app.core.keys import Key, digest_of
 from app.core.pricing import Price
 from app.core.request import ModelRequest
@@ -20,20 +21,22 @@ from app.settings import Cache, Model, OpenAIProvider, Settings, Target
 from cache.responses import Place
 
 MAX_PLACES = 10_000  # callers choose namespaces
+DAY = 86_400_000  # milliseconds
 
 
 class Where(NamedTuple):
     """Under what, and where in the store, a request's answers stand."""
 
-    fingerprints: Callable[[ModelRequest], list[bytes]]
-    partition: Callable[[ModelRequest, str], bytes]
+    fingerprints: Callable[[ModelRequest, Headers], list[bytes]]
+    partition: Callable[[ModelRequest, str, Headers], bytes]
     place: Place
 
 
 class CachePlan:
     """How one key's requests for one model are cached. Times in milliseconds.
 
-    ``target`` is the only provider and model whose answers are kept under this alias.
+    ``target`` is the only provider and model whose answers are kept under this alias. ``varies``
+    are the names of callers' headers that go upstream and may change an answer.
     """
 
     def __init__(
@@ -52,12 +55,13 @@ class CachePlan:
         self.target = (model.targets[0].provider, model.targets[0].model)
         self.price: Price | None = price_of(model, settings)
         self.ttl = _ms(exact.ttl if ttl is None else ttl)
-        self.max_ttl = _ms(exact.max_ttl)
+        self.max_ttl = max(self.ttl, DAY) if exact.max_ttl is None else _ms(exact.max_ttl)
         self.revalidate = _ms(exact.stale_while_revalidate)
         self.on_error = _ms(exact.stale_if_error)
         self.max_entry = int(exact.max_entry)
         self.reuse_sampled = cache.sampled == "reuse"
         self._coalesce = cache.coalesce
+        self.varies = _varies(model, settings)
         self._scope = _scope(cache, key)
         self._alias = alias
         self._normalize = cache.normalize
@@ -160,6 +164,17 @@ def _identity(target: Target, model: Model, settings: Settings) -> list[str]:
     # Headers can choose a deployment; as a hash, because they can also be secrets.
     said = digest_of(orjson.dumps(headers, option=orjson.OPT_SORT_KEYS).decode()).hex()
     return [slug, "openai", provider.base_url, name, model.completions, said if headers else ""]
+
+
+def _varies(model: Model, settings: Settings) -> frozenset[bytes]:
+    """The headers that some target is sent, but for those that it declares neutral."""
+    names: set[str] = set()
+    for target in model.targets:
+        provider = settings.providers[target.provider]
+        if isinstance(provider, OpenAIProvider):
+            neutral = TRACING if provider.neutral_headers is None else provider.neutral_headers
+            names |= set(provider.forward_headers) - set(neutral)
+    return frozenset(name.encode() for name in names)
 
 
 def _ms(seconds: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
@@ -12,6 +11,7 @@ from app.core.errors import HeaderList
 from app.core.family import Family
 from app.core.request import ModelRequest
 from app.core.stored_answer import Stored
+from cache.feedback_ids import FeedbackIds, Served
 from cache.responses import Place
 
 TIER_2_WORDS = 60
@@ -102,12 +102,13 @@ def query_of(lookup: Lookup, plan: MeaningPlan) -> SemanticQuery | None:
     return SemanticQuery(lookup, plan, text, form) if isinstance(form, Form) else None
 
 
-def match_headers(query: SemanticQuery, match: Match) -> HeaderList:
+def match_headers(query: SemanticQuery, match: Match, ids: FeedbackIds) -> HeaderList:
     """How an answer was found, for the caller; the id is what feedback names it by."""
+    signed = ids.sign(Served(query.tenant, query.digest, match.digest))
     similarity = 1.0 if match.similarity is None else match.similarity
     return [
         (b"x-headgate-cache-layer", b"semantic"),
         (b"x-headgate-cache-tier", b"%d" % match.tier),
         (b"x-headgate-cache-similarity", b"%.4f" % similarity),
-        (b"x-headgate-cache-id", urlsafe_b64encode(query.digest + match.digest).rstrip(b"=")),
+        *([(b"x-headgate-cache-id", signed)] if signed is not None else []),
     ]

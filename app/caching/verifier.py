@@ -82,9 +82,7 @@ class Verifier:
         models = lookup.call.key.models
         gateway = Key(GATEWAY, GATEWAY, (), frozenset[str](), models, None)
         call = lookup.call.background("shadow", gateway)
-        again = CacheLookup(call, lookup.plan, lookup.directives, lookup.where)
-        again.digests = lookup.digests
-        capture = ReplyCapture(again, DISCARD)
+        capture = ReplyCapture(lookup.again(call), DISCARD)
         budget = Budget(f"shadow:{call.request.model}", plan.per_day, "day")
         paying = BudgetPlan(GATEWAY, (budget,))
         try:

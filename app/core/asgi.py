@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from app.core.errors import GatewayError, HeaderList
@@ -21,6 +21,7 @@ STREAM_HEADERS: HeaderList = [
 ]
 
 MAX_HEADER_TEXT = 256
+PIECE_BYTES = 256 << 10  # what is handed to the server at once: it keeps all of it until it is sent
 
 
 def start_message(status: int, headers: HeaderList) -> Message:
@@ -29,6 +30,13 @@ def start_message(status: int, headers: HeaderList) -> Message:
 
 def body_message(body: bytes, more: bool = False) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+def pieces_of(body: bytes, more: bool) -> Iterator[Message]:
+    """A body as messages that the server can send one after the other."""
+    for begin in range(0, len(body), PIECE_BYTES):
+        end = begin + PIECE_BYTES
+        yield body_message(body[begin:end], more or end < len(body))
 
 
 def json_messages(

@@ -30,7 +30,9 @@ class Call:
 
     ``headers`` are the caller's by lower-case name, ``header_lines`` the same as they were sent.
     ``outcome`` is what is noted about it, ``reply_headers`` what the answer will say besides its own.
-    ``calls`` is how many upstream calls the request asks for. ``store_out`` says that the limits were decided without the store.
+    ``calls`` is how many upstream calls the request asks for. ``taken`` are the
+    keys of the buckets that it has taken one from already. ``store_out`` says that the limits were
+    decided without the store.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class Call:
         "request_id",
         "started",
         "store_out",
+        "taken",
     )
 
     def __init__(
@@ -75,6 +78,7 @@ class Call:
         self.body = body
         self.calls = 1
         self.store_out = False
+        self.taken: tuple[str, ...] = ()
         self.caller = Caller()
 
     @classmethod
@@ -82,7 +86,7 @@ class Call:
         """The call in an exchange that has passed Auth and Body."""
         assert exchange.key is not None
         assert exchange.request is not None
-        return cls(
+        call = cls(
             request_id=exchange.request_id,
             started=exchange.started,
             key=exchange.key,
@@ -94,6 +98,8 @@ class Call:
             reply_headers=exchange.reply_headers,
             body=exchange.body,
         )
+        call.store_out, call.taken = exchange.store_out, exchange.taken or ()
+        return call
 
     def with_request(self, request: ModelRequest) -> Call:
         """The same call for another request, such as the part of a batch that is not cached."""
@@ -109,7 +115,7 @@ class Call:
             reply_headers=self.reply_headers,
             body=self.body,
         )
-        call.calls, call.store_out = self.calls, self.store_out
+        call.calls, call.store_out, call.taken = self.calls, self.store_out, self.taken
         call.caller = self.caller
         return call
 

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import msgspec
 
+from app.core.header_names import HeaderName
 from app.core.quantities import Duration, Secret, Size
 
 Path = tuple[str | int, ...]
-_QUANTITIES = (Duration, Size, Secret)
+_QUANTITIES = (Duration, Size, Secret, HeaderName)
 
 
 class Fault(NamedTuple):
@@ -153,6 +154,8 @@ def _empty(kind: Any) -> Any:
         kind = get_args(kind)[0]
     if kind in (int, float):
         return 0
+    if kind is Secret:
+        return Secret("")
     return () if get_origin(kind) is tuple else ""
 
 

@@ -36,6 +36,7 @@ class Outcome:
         "status",
         "target",
         "text",
+        "unlogged",
         "upstream_time",
         "usage",
     )
@@ -54,6 +55,7 @@ class Outcome:
         self.saved = 0
         self.cache: str | None = None
         self.first_byte: float | None = None
+        self.unlogged = False
         self.upstream_time = 0.0
         self.text: list[str] | None = None
 
@@ -68,10 +70,16 @@ class Outcome:
 
 
 class Exchange:
-    """The facts of one request; app/pipeline.py has the table of who writes and who reads them."""
+    """The facts of one request; app/pipeline.py has the table of who writes and who reads them.
+
+    ``taken`` are the keys of the buckets that this request has taken one from before its body was
+    known, None where it has not been asked of them; ``store_out`` says that this was decided without
+    the store.
+    """
 
     __slots__ = (
         "body",
+        "body_read",
         "headers",
         "key",
         "outcome",
@@ -79,6 +87,8 @@ class Exchange:
         "request",
         "request_id",
         "started",
+        "store_out",
+        "taken",
     )
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes], started: float) -> None:
@@ -87,9 +97,12 @@ class Exchange:
         self.started = started
         self.key: Key | None = None
         self.body = b""
+        self.body_read = False
         self.request: ModelRequest | None = None
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
+        self.store_out = False
+        self.taken: tuple[str, ...] | None = None
 
 
 def exchange_of(scope: Any) -> Exchange:

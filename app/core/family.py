@@ -38,11 +38,14 @@ class Diverged(Exception):
 class Fingerprints(Protocol):
     """The fingerprints of requests in one scope, namespace and alias."""
 
-    def of(self, request: Any) -> list[bytes]:
-        """One 32-byte digest a prompt, each what it would be alone."""
+    def of(self, request: Any, headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+        """One 32-byte digest a prompt, each what it would be alone.
+
+        ``headers`` are the caller's that may change the answer.
+        """
         ...
 
-    def partition(self, request: Any, also: str) -> bytes:
+    def partition(self, request: Any, also: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """What two requests must share to be compared by the meaning of one text: all the rest."""
         ...
 

@@ -25,6 +25,7 @@ from app.core.json_body import raw_items
 VERSION = 1
 
 Level = Literal["none", "standard", "loose"]
+Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
 # These change how an answer is delivered or booked, not what it is; or they stand elsewhere.
 _LEFT_OUT = frozenset("model prompt messages stream stream_options user metadata store".split())
@@ -70,19 +71,23 @@ class Fingerprinter:
         self._level: Level = normalize
         self._started = {level: self._start(level) for level in {"none", normalize}}
 
-    def of(self, request: CompletionRequest) -> list[bytes]:
-        """One 32-byte digest a prompt, each what it would be alone; exactly one for messages."""
+    def of(self, request: CompletionRequest, headers: Headers = ()) -> list[bytes]:
+        """One 32-byte digest a prompt, each what it would be alone; exactly one for messages.
+
+        ``headers`` are those that go upstream with the call and may change its answer.
+        """
         level = self._applied(request)
         shared = self._started[level].copy()
         shared.update(_members(request))
+        last = _headers(headers)
         digests = []
         for given in _inputs(request, level):
             one = shared.copy()
-            one.update(given)
+            one.update(given + last)
             digests.append(one.digest())
         return digests
 
-    def partition(self, request: CompletionRequest, also: str) -> bytes:
+    def partition(self, request: CompletionRequest, also: str, headers: Headers = ()) -> bytes:
         """What two requests must share to be compared by the meaning of one text: all the rest.
 
         The text is the prompt, or what the last message says; ``also`` is what else must be equal,
@@ -90,17 +95,18 @@ class Fingerprinter:
         """
         shared = self._started["none"].copy()
         shared.update(_members(request))
-        shared.update(_string("meaning") + _string(also))
+        shared.update(_string("meaning") + _string(also) + _headers(headers))
         if request.messages is not None:
             before = raw_items(bytes(_raw(request)["messages"]))[:-1]
             shared.update(_MESSAGES + _array([_nested(message) for message in before]))
         return shared.digest()
 
-    def forms(self, request: CompletionRequest) -> list[bytes]:
+    def forms(self, request: CompletionRequest, headers: Headers = ()) -> list[bytes]:
         """What the digests are of, for tests and for whoever has to explain a miss."""
         level = self._applied(request)
         shared = self._place + _string(level) + _members(request)
-        return [shared + given for given in _inputs(request, level)]
+        last = _headers(headers)
+        return [shared + given + last for given in _inputs(request, level)]
 
     def _start(self, level: str) -> blake2b:
         return blake2b(self._place + _string(level), digest_size=32)
@@ -160,6 +166,15 @@ def _prompt(prompt: Prompt, level: Level) -> bytes:
     return b"I%d:%b" % (len(ids), ids)
 
 
+def _headers(headers: Headers) -> bytes:
+    """The headers by name, those of one name in the order in which they came; nothing for none."""
+    if not headers:
+        return b""
+    ordered = sorted(headers, key=itemgetter(0))
+    pairs = [b"A2:" + _bytes(name) + _bytes(value) for name, value in ordered]
+    return _HEADERS + _array(pairs)
+
+
 def _members(request: CompletionRequest) -> bytes:
     """The members as one object: names in order, defaults made explicit."""
     document = request.document
@@ -212,7 +227,10 @@ def _value(value: Any) -> bytes:
 
 
 def _string(text: str) -> bytes:
-    encoded = text.encode()
+    return _bytes(text.encode())
+
+
+def _bytes(encoded: bytes) -> bytes:
     return b"S%d:%b" % (len(encoded), encoded)
 
 
@@ -257,6 +275,7 @@ _exact = json.JSONDecoder(parse_int=_number_in_text, parse_float=_number_in_text
 
 _PROMPT = _string("prompt")
 _MESSAGES = _string("messages")
+_HEADERS = _string("headers")
 
 # OpenAI's; in the order of their names, `best_of` being that of one choice.
 _DEFAULT_VALUES = {

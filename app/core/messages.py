@@ -6,6 +6,7 @@ from typing import Any
 
 from app.core.errors import Problem
 
+MAX_PROBLEMS = 16  # who sends thousands of wrong messages sees the rest the next time
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
@@ -13,8 +14,10 @@ def messages_problems(messages: Any) -> list[Problem]:
     """Everything wrong with a ``messages`` member."""
     if type(messages) is not list or not messages:
         return [Problem("messages", "`messages` must be a list of at least one chat message.")]
-    problems = []
+    problems: list[Problem] = []
     for index, message in enumerate(messages):
+        if len(problems) >= MAX_PROBLEMS:
+            break
         place = f"messages[{index}]"
         if type(message) is not dict:
             problems.append(Problem(place, f"`{place}` must be an object."))

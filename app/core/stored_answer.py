@@ -1,8 +1,9 @@
 """An answer as the cache keeps it: one prompt's, whole, with what it cost and for how long it counts.
 
-One line of JSON, one with a checksum of all the rest, then the answer's own bytes: what is sent for a plain hit stands there as it left
-the gateway the first time. Large answers are compressed. Pure; times are unix milliseconds of the
-store's clock.
+One line of JSON, one with a checksum, then the answer's own bytes: what is sent for a plain hit
+stands there as it left the gateway the first time. The checksum is over all the rest and over the
+name under which the entry stands, so that one that was copied to another name is no entry there.
+Large answers are compressed. Pure; times are unix milliseconds of the store's clock.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ _encode_head = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
-def encode(answer: Stored) -> bytes:
-    """The bytes to keep."""
+def encode(answer: Stored, name: str) -> bytes:
+    """The bytes to keep under this name."""
     body = answer.body
     compressed = len(body) >= COMPRESSED_FROM
     if compressed:
@@ -95,14 +96,14 @@ def encode(answer: Stored) -> bytes:
             answer.model,
         )
     )
-    return b"%b\n%08x\n%b" % (head, zlib.crc32(body, zlib.crc32(head)), body)
+    return b"%b\n%08x\n%b" % (head, _checksum(name, head, body), body)
 
 
-def decode(data: bytes) -> Stored:
-    """The answer in these bytes. Raises Undecodable."""
+def decode(data: bytes, name: str) -> Stored:
+    """The answer in the bytes that stand under this name. Raises Undecodable."""
     line, _, rest = data.partition(b"\n")
     checksum, body = rest[:_CHECKSUM], rest[_CHECKSUM:]
-    if checksum != b"%08x\n" % zlib.crc32(body, zlib.crc32(line)):
+    if checksum != b"%08x\n" % _checksum(name, line, body):
         raise Undecodable
     try:
         head = _decode_head(line)
@@ -122,6 +123,10 @@ def decode(data: bytes) -> Stored:
         head.revalidate,
         head.on_error,
     )
+
+
+def _checksum(name: str, head: bytes, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(head, zlib.crc32(name.encode())))
 
 
 def _inflated(body: bytes, size: int) -> bytes:

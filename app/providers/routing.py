@@ -34,7 +34,7 @@ class Route(NamedTuple):
     provider: str
     model: str
     completions: Completions | None
-    forward_headers: bool
+    forward_headers: frozenset[bytes]
     native: bool
     price: Price | None
     repeated: bool
@@ -120,7 +120,7 @@ class Router:
             provider.slug,
             target.model,
             completions,
-            getattr(section, "forward_headers", False),
+            _forwarded_to(section),
             model.completions == "native",
             price_of(model, settings),
             model.completions == "chat" and "n" in provider.unsupported,
@@ -130,6 +130,13 @@ class Router:
             PartTokens(**msgspec.structs.asdict(model.part_tokens)),
             model.unknown_usage,
         )
+
+
+def _forwarded_to(section: object) -> frozenset[bytes]:
+    """The names of the headers that a provider is sent; none, where it is in this process."""
+    if not isinstance(section, OpenAISettings):
+        return frozenset()
+    return frozenset(name.encode() for name in section.forward_headers)
 
 
 def _dialect(section: OpenAISettings | SimulatorSettings) -> Dialect:

@@ -40,7 +40,7 @@ class Upstream:
         outcome = call.outcome
         outcome.provider, outcome.model = outcome.target = route.provider, route.model
         provider, request = completions_of(route, cast("CompletionRequest", call.request))
-        headers = forwarded_headers(call) if route.forward_headers else []
+        headers = forwarded_headers(call, route.forward_headers)
         asked = UpstreamCall(request, route.model, headers)
         failure: BaseException | None = None
         try:

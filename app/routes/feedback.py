@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -12,15 +10,14 @@ import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import GatewayError, InvalidRequest, Refused
-from app.core.exchange import exchange_of
+from app.core.exchange import Exchange, exchange_of
 from app.core.refusal import refuse, store_unavailable
 from cache.connection import StoreUnavailable
 from cache.counters import Counters
+from cache.feedback_ids import FeedbackIds, Served
 from cache.meanings import Meanings
 
 MAX_BODY = 4096
-_DIGEST = 32
-_ID = re.compile(r"[A-Za-z0-9_-]{86}").fullmatch  # two digests
 
 
 class _Feedback(msgspec.Struct, forbid_unknown_fields=True):
@@ -29,26 +26,40 @@ class _Feedback(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def feedback_app(
-    meanings: Meanings, counters: Counters, shared_by_all: bool
+    meanings: Meanings,
+    counters: Counters,
+    ids: FeedbackIds,
+    take: Callable[[Exchange], Awaitable[None]],
+    shared_by_all: bool,
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """The endpoint. With ``shared_by_all`` some answers belong to no tenant."""
+    """The endpoint. ``take`` takes a request of the key's limits, or raises. With ``shared_by_all`` some
+    answers belong to no tenant."""
+
+    def named(text: str, tenant: str) -> Served:
+        """Raises InvalidRequest where this tenant was never served under this id."""
+        if not ids.known:
+            raise store_unavailable("feedback")
+        served = ids.read(text, (tenant, "") if shared_by_all else (tenant,))
+        if served is None:
+            raise InvalidRequest("`id` is not the x-headgate-cache-id of an answer.", param="id")
+        return served
 
     async def feedback(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         key = exchange.key
         assert key is not None
         try:
-            said = _read(await _body(receive))
-            asked, served = _pair(said.id)
+            await take(exchange)
+            body = await _body(receive)
+            exchange.body_read = True
+            said = _read(body)
+            what = named(said.id, key.tenant)
         except GatewayError as error:
             await refuse(exchange, send, error)
             return
         if said.verdict == "bad":
             try:
-                # A digest has its tenant in it: under another tenant's name it names nothing.
-                for tenant in (key.tenant, "") if shared_by_all else (key.tenant,):
-                    await meanings.ban(tenant, asked, served)
-                    await meanings.quarantine(tenant, served)
+                await meanings.ban(what.tenant, what.asked, what.served, quarantine=True)
             except StoreUnavailable:
                 await refuse(exchange, send, store_unavailable("feedback"))
                 return
@@ -82,11 +93,3 @@ def _read(body: bytes) -> _Feedback:
         raise InvalidRequest(
             'Send {"id": "…", "verdict": "bad"} or "good", with the x-headgate-cache-id of the answer.'
         ) from None
-
-
-def _pair(text: str) -> tuple[bytes, bytes]:
-    """The fingerprints of what was asked and of what was served."""
-    if not _ID(text):
-        raise InvalidRequest("`id` is not the x-headgate-cache-id of an answer.", param="id")
-    both = urlsafe_b64decode(text + "==")
-    return both[:_DIGEST], both[_DIGEST:]

@@ -23,12 +23,14 @@ class Readiness:
         self.closing: HeaderList = []
         self.warnings: list[str] = []  # what is set up badly and does not keep requests away
         self._breaker: Breaker | None = None
+        self._of_cache: Breaker | None = None
         self._lag: LoopLag | None = None
 
-    def watch(self, breaker: Breaker, lag: LoopLag) -> None:
-        """Report this store's outages, and this loop's lag."""
+    def watch(self, breaker: Breaker, lag: LoopLag, of_cache: Breaker | None = None) -> None:
+        """Report this store's outages, this loop's lag, and outages of the cache's own store."""
         self._breaker = breaker
         self._lag = lag
+        self._of_cache = of_cache
 
     def drain(self) -> None:
         """Say to load balancers that no more requests are welcome here."""
@@ -46,12 +48,19 @@ class Readiness:
 
     def store(self) -> str:
         """``ok``, or why the store is not being asked."""
-        breaker = self._breaker
-        return (breaker.reason or "unavailable") if breaker and breaker.open else "ok"
+        return _state(self._breaker)
+
+    def cache_store(self) -> str | None:
+        """The same of the cache's own store; None where there is none."""
+        return None if self._of_cache is None else _state(self._of_cache)
 
     def loop_lag_ms(self) -> int:
         """The worst of the last ten seconds."""
         return milliseconds(self._lag.worst) if self._lag else 0
+
+
+def _state(breaker: Breaker | None) -> str:
+    return (breaker.reason or "unavailable") if breaker and breaker.open else "ok"
 
 
 def live_app(generation: str) -> App:
@@ -77,6 +86,9 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
             "store": readiness.store(),
             "loop_lag_ms": readiness.loop_lag_ms(),
         }
+        cache_store = readiness.cache_store()
+        if cache_store is not None:
+            facts["cache_store"] = cache_store  # told, and no reason to send requests elsewhere
         if readiness.warnings:
             facts["warnings"] = readiness.warnings
         if problem:

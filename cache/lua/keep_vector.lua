@@ -1,6 +1,16 @@
--- Keep a vector and what is said of it, until a moment. Times in milliseconds since 1970.
--- KEYS: the vectors of a partition.   ARGV: the vector (32-bit floats), element, what is said, until,
--- the most elements.
+-- Keep a vector and what is said of it, until a moment. Times in milliseconds since 1970, sizes in
+-- units of 256 bytes.
+-- KEYS: the vectors of a partition, what the tenant has (see cached.lua).
+-- ARGV: the vector (32-bit floats), element, what is said, until, the most elements, bytes to count for
+-- each, prefix of the tenant's keys, most units of a tenant ('': count nothing), what each may have
+-- when the cache is full, 1 while it is not.
+if ARGV[8] ~= '' then
+  local cached = open_cached(KEYS[2], ARGV[7])
+  local limit = limit_of(cached, tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]))
+  local bytes = (redis.call('VCARD', KEYS[1]) + 1) * tonumber(ARGV[6])
+  if not limit or not take(cached, KEYS[1], bytes, limit) then return 0 end
+  save_cached(cached)
+end
 redis.call('VREM', KEYS[1], ARGV[2])
 redis.call('VADD', KEYS[1], 'FP32', ARGV[1], ARGV[2], 'SETATTR', ARGV[3])
 local left = redis.call('PTTL', KEYS[1])

@@ -1,6 +1,7 @@
 -- What was compared of a tier in a partition, with one more comparison or without.
--- KEYS: the partition's samples, its model's.   ARGV: tier, 0 to read, 1 for one that agreed, 2 for
--- one that differed, samples in a window, seconds to keep.
+-- KEYS: the partition's samples, its model's, the tenant's verdicts (see verdicts.lua).
+-- ARGV: tier, 0 to read, 1 for one that agreed, 2 for one that differed, samples in a window, seconds
+-- to keep, most verdicts of a tenant, prefix of its keys.
 -- Returns {looked, differed, recent looked and differed, closed, closures, control at the last
 -- closing: looked and differed, control now: looked and differed}.
 local tier = 'tier' .. ARGV[1] .. '_'
@@ -18,6 +19,8 @@ if what > 0 then
   redis.call('HINCRBY', KEYS[2], tier .. 'looked', 1)
   redis.call('HINCRBY', KEYS[2], tier .. 'differed', differed)
   redis.call('EXPIRE', KEYS[2], ARGV[4])
+  local name = string.sub(KEYS[1], #ARGV[6] + 1)
+  note_verdicts(KEYS[3], {name}, tonumber(ARGV[5]), tonumber(ARGV[4]), ARGV[6])
 end
 local fields = {}
 for i, name in ipairs({'looked', 'differed', 'recent_looked', 'recent_differed', 'closed', 'closures',

@@ -12,14 +12,21 @@ import pytest
 
 from app.core.budgets import Budget
 from app.core.limits import Bucket, Slots
+from app.core.stored_answer import Stored
+from app.core.usage import Usage
 from cache.clock import time_of
 from cache.connection import Store
+from cache.counters import Counters
+from cache.feedback_ids import FeedbackIds, Served
 from cache.housekeeping import Housekeeping
 from cache.ledger import BudgetPlan, Hold, Ledger
 from cache.limiter import Limiter, LimitPlan
 from cache.mailbox import Mailbox
+from cache.meanings import Meanings
+from cache.quota import Quota
 from cache.redis_urls import finder_for
 from cache.replicas import Heartbeat
+from cache.responses import Place, Responses
 from cache.risks import Risks, risks_of
 from cache.usage import UsageLog, read_usage, settlement
 from tests.cache.stores import ADD, PATIENCE, fails, on, script_of, server_of, settled, until
@@ -121,6 +128,40 @@ def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -
         return found
 
     assert on(cluster_url(cluster), body) == [(7, 42, 0)] * len(TENANTS)
+
+
+def test_the_cache_keeps_its_quota_on_a_cluster(cluster: list[RedisServer]) -> None:
+    async def body(store: Store) -> tuple[int, int, bool]:
+        quota = Quota(store, Counters(store), 1 << 20, 100 << 10)
+        responses, meanings = Responses(store, 0, quota=quota), Meanings(store, None, quota)
+        await quota.count()
+        now = (await responses.look_up(Place.of("", "m", ""), [])).now
+        till = now + 3_600_000
+        entry = Stored(b"x" * 4000, "up", "m", Usage(1, 2), 7, now, now, till, till, till)
+        for tenant in ("", *TENANTS):
+            place = Place.of(tenant, "m", "")
+            for number in range(30):
+                responses.keep(place, [(b"%032d" % number, entry)])
+            meanings.keep(tenant, b"k" * 32, b"%032d" % 29, 60_000)
+            await meanings.ban(tenant, b"a" * 32, b"s" * 32, quarantine=True)
+        await settled(store)
+        for _ in range(4):  # some tenants at a time
+            await quota.count()
+        found = [
+            (await responses.look_up(Place.of(tenant, "m", ""), [b"%032d" % 29])).entries != [None]
+            for tenant in ("", *TENANTS)
+        ]
+        ids, others = FeedbackIds(store), FeedbackIds(store)
+        await asyncio.gather(ids.agree(), others.agree())
+        signed = ids.sign(Served("acme", b"a" * 32, b"s" * 32))
+        assert signed is not None
+        known = others.read(signed.decode(), ["acme"]) is not None
+        return quota.used, sum(found), known
+
+    used, found, known = on(cluster_url(cluster), body)
+    assert found == len(TENANTS) + 1
+    assert len(TENANTS) * 4000 < used <= 1 << 20
+    assert known
 
 
 def test_counting_sweeping_and_warning_work_on_a_cluster(cluster: list[RedisServer]) -> None:

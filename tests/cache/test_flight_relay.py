@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from cache.flights import Failure, Flight, Flights, Landed, Reader, SharedError
 from cache.mailbox import Mailbox
 from cache.redis_urls import finder_for
 from cache.responses import FLIGHT_LEASE_MS
+from cache.sealing import Seal
 from tests.cache.stores import settled, stall, until
 from tests.redis_server import RedisServer
 
@@ -32,10 +33,10 @@ TAKEN_OVER = 3.0  # seconds after which somebody must have noticed that another 
 class Worker:
     """What a worker has of all this. ``lose`` says which messages get lost on their way to it."""
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, seal: Seal | None = None) -> None:
         self.store = open_store(url, 2.0)
         self.flights = Flights(name)
-        self.relay = Relay(self.store, self.flights)
+        self.relay = Relay(self.store, self.flights, seal)
         self.mailbox = Mailbox(finder_for(url), names.mailbox(name), self._received)
         self.lose: Callable[[bytes], bool] = lambda _: False
         self.lost = 0
@@ -77,8 +78,11 @@ class Worker:
 
 
 @asynccontextmanager
-async def at_work(url: str, count: int = 2) -> AsyncIterator[list[Worker]]:
-    workers = [Worker(f"{number}-w", url) for number in range(count)]
+async def at_work(
+    url: str, count: int = 2, seals: Sequence[Seal | None] = (None, None)
+) -> AsyncIterator[list[Worker]]:
+    seals = [*seals, *[None] * (count - len(seals))]
+    workers = [Worker(f"{number}-w", url, seals[number]) for number in range(count)]
     try:
         for worker in workers:
             worker.start()
@@ -89,11 +93,16 @@ async def at_work(url: str, count: int = 2) -> AsyncIterator[list[Worker]]:
             await worker.aclose()
 
 
-def with_workers(server: RedisServer, body: Callable[..., Awaitable[Any]], count: int = 2) -> Any:
+def with_workers(
+    server: RedisServer,
+    body: Callable[..., Awaitable[Any]],
+    count: int = 2,
+    seals: Sequence[Seal | None] = (None, None),
+) -> Any:
     """What ``body`` returns, given workers on one server."""
 
     async def run() -> Any:
-        async with asyncio.timeout(10), at_work(server.url, count) as workers:
+        async with asyncio.timeout(10), at_work(server.url, count, seals) as workers:
             return await body(*workers)
 
     return asyncio.run(run())
@@ -237,6 +246,37 @@ def test_no_message_is_too_spoilt(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(whole) - 1))
     spoilt = whole[:place] + data.draw(st.binary(max_size=2)) + whole[place + 1 :]
     Relay(open_store("memory://", 1), Flights("w")).received(spoilt)
+
+
+# Encrypted
+
+
+def test_what_workers_say_to_each_other_can_be_encrypted(server: RedisServer) -> None:
+    said: list[bytes] = []
+
+    async def body(leader: Worker, follower: Worker) -> Any:
+        follower.lose = lambda data: said.append(data) is not None
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        flight.named("up", "private-model", streamed=True)
+        flight.publish(block(0))
+        flight.land(None, USAGE, 0)
+        return await everything(mirror.reader())
+
+    seals = [Seal([b"1" * 32]) for _ in range(2)]
+    assert with_workers(server, body, seals=seals) == block(0)
+    assert said
+    assert not any(word in data for data in said for word in (block(0), b"private-model"))
+
+
+@pytest.mark.parametrize("strangers", [None, Seal([b"2" * 32])], ids=["in clear", "other key"])
+def test_who_has_another_key_is_not_followed(server: RedisServer, strangers: Seal | None) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        joined = await follower.relay.join(flight.id, flight.digest, flight.tenant)
+        return joined, flight.followers
+
+    assert with_workers(server, body, seals=[Seal([b"1" * 32]), strangers]) == (None, 0)
 
 
 # Failing

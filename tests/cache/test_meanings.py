@@ -17,6 +17,7 @@ from cache import names
 from cache.connection import Store, StoreUnavailable
 from cache.meanings import KEEP_VERDICTS, Meanings, Near, Samples
 from cache.responses import Place, Responses
+from cache.sealing import Seal
 from tests.cache.stores import on, server_of, settled
 
 MINUTE = 60_000
@@ -70,7 +71,7 @@ async def pointed(store: Store, meanings: Meanings, now: int, served: bytes = A)
     await kept(store, (served, entry))
     meanings.keep("acme", KEY, served, MINUTE)
     await settled(store)
-    return encode(entry)
+    return encode(entry, names.answer("acme", served.hex()))
 
 
 # Keys
@@ -178,9 +179,9 @@ def test_a_banned_pair_is_banned_and_no_other(url: str) -> None:
 def test_an_entry_in_quarantine_answers_nobody_of_its_tenant(url: str) -> None:
     async def body(store: Store, meanings: Meanings, now: int) -> Any:
         await pointed(store, meanings, now)
-        await meanings.quarantine("other", A)
+        await meanings.ban("other", C, A, quarantine=True)
         before = await meanings.equal(PLACE, KEY, B, PART)
-        await meanings.quarantine("acme", A)
+        await meanings.ban("acme", C, A, quarantine=True)
         banned = [await meanings.is_banned("acme", asked, A) for asked in (B, C)]
         return before is None, await meanings.equal(PLACE, KEY, B, PART), banned
 
@@ -189,18 +190,52 @@ def test_an_entry_in_quarantine_answers_nobody_of_its_tenant(url: str) -> None:
 
 def test_verdicts_are_kept_for_a_month(url: str) -> None:
     async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await meanings.ban("acme", B, A)
-        await meanings.quarantine("acme", A)
+        await meanings.ban("acme", B, A, quarantine=True)
         await meanings.add_sample("acme", PART, MODEL, 1, differs=True, window=8)
         keys = [
             names.banned("acme", B.hex()),
             names.quarantined("acme", A.hex()),
             names.evidence("acme", PART.hex()),
             names.evidence("acme", MODEL.hex()),
+            names.verdicts("acme"),
         ]
         return [await store.command("TTL", key) for key in keys]
 
     assert all(KEEP_VERDICTS - 60 < ttl <= KEEP_VERDICTS for ttl in over(url, body))
+
+
+def test_the_verdicts_of_a_tenant_are_bounded_and_the_oldest_go(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_VERDICTS", 10)
+
+    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+        pairs = [(b"%032d" % number, b"%032d" % (100 + number)) for number in range(15)]
+        for asked, served in pairs:
+            await meanings.ban("acme", asked, served, quarantine=True)
+            await meanings.add_sample("acme", asked, MODEL, 1, differs=True, window=8)
+        await meanings.ban("other", A, B)
+        kept = [await meanings.is_banned("acme", *pair) for pair in pairs]
+        found = await store.command("KEYS", "hg1:{acme}:*")
+        return kept, len(found), await meanings.is_banned("other", A, B)
+
+    kept, count, others = over(url, body)
+    assert (sum(kept) <= 5, kept[-1], others) == (True, True, True)
+    assert count <= 10 + 2  # the model's counts, and the list of verdicts itself
+
+
+def test_the_banned_answers_of_a_question_are_bounded(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BANNED", 5)
+
+    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+        for number in range(20):
+            await meanings.ban("acme", A, b"%032d" % number)
+            assert await meanings.is_banned("acme", A, b"%032d" % number)
+        return await store.command("SCARD", names.banned("acme", A.hex()))
+
+    assert over(url, body) == 5
 
 
 def test_what_is_forgotten_leads_nowhere_and_the_entry_stays(url: str) -> None:
@@ -365,6 +400,23 @@ def test_a_prompt_asked_again_is_there_once(vectors: str) -> None:
     assert over(vectors, body) == ["new"]
 
 
+def test_a_text_beside_a_vector_can_be_encrypted(vectors: str) -> None:
+    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+        sealed, other = (Meanings(store, Seal([key * 32])) for key in (b"1", b"2"))
+        await sealed.keep_vector("acme", PART, Near(A, "feed a wombat", 1.0), at(0), now + MINUTE)
+        key = names.neighbours("acme", PART.hex())
+        said = await store.command("VGETATTR", key, A.hex())
+        near = [await who.near("acme", PART, at(0), now) for who in (sealed, other)]
+        # What is said of one vector is nothing to another.
+        await store.command("VADD", key, "FP32", at(0), B.hex(), "SETATTR", said)
+        return said, near, await sealed.near("acme", PART, at(0), now)
+
+    said, (mine, others), copied = over(vectors, body)
+    assert b"wombat" not in said
+    assert ([one.text for one in mine], others) == (["feed a wombat"], [])
+    assert [one.digest for one in copied] == [A]
+
+
 def test_neighbours_expire_and_are_given_up(vectors: str) -> None:
     async def body(store: Store, meanings: Meanings, now: int) -> Any:
         for digest, until in ((A, now + MINUTE), (B, now + 2 * MINUTE)):
@@ -427,7 +479,7 @@ def test_a_dead_store_is_unavailable() -> None:
                 meanings.samples("acme", PART, MODEL, 1),
                 meanings.is_banned("acme", B, A),
                 meanings.ban("acme", B, A),
-                meanings.quarantine("acme", A),
+                meanings.ban("acme", B, A, quarantine=True),
                 meanings.counts("acme", MODEL),
                 meanings.probe(),
             ]

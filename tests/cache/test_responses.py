@@ -12,12 +12,15 @@ from app.core.stored_answer import Stored, encode
 from app.core.usage import Usage
 from cache import names
 from cache.connection import Store
+from cache.entries import Entries
 from cache.responses import ENTRIES_AT_ONCE, FLIGHT_LEASE_MS, Place, Responses
+from cache.sealing import Seal
 from tests.cache.stores import on, server_of, settled
 
 MINUTE = 60_000
 PLACE = Place.of("acme", "house", "")
 A, B = b"a" * 32, b"b" * 32
+NAME_OF_A = names.answer("acme", A.hex())
 
 Body = Callable[[Store, Responses, int], Awaitable[Any]]
 
@@ -151,7 +154,7 @@ def test_an_entry_goes_when_nothing_can_be_done_with_it_any_more(url: str) -> No
 
 
 def _spoilt(now: int) -> dict[str, bytes]:
-    whole = encode(answer(now, "x" * 200))
+    whole = encode(answer(now, "x" * 200), NAME_OF_A)
     return {
         "garbage": b"garbage",
         "empty": b"",
@@ -161,6 +164,9 @@ def _spoilt(now: int) -> dict[str, bytes]:
         "not-utf-8": b"\xff\xfe\x00",
         "numbers": b"[1,2,3]",
         "numbers-of-now": b"[%d,%d,%d,0]" % (now, now, now + MINUTE),
+        "of-another-name": encode(answer(now), names.answer("acme", B.hex())),
+        "of-another-tenant": encode(answer(now), names.answer("evil", A.hex())),
+        "encrypted": Entries(Seal([bytes(32)])).encode(NAME_OF_A, answer(now)),
         "huge-numbers": b"[%b,%b,%b," % ((b"9" * 400,) * 3),
     }
 
@@ -205,7 +211,7 @@ def test_an_entry_whose_head_says_fresh_but_cannot_be_read_does_not_bar_the_upst
     url: str,
 ) -> None:
     async def body(store: Store, responses: Responses, now: int) -> Any:
-        whole = encode(answer(now))
+        whole = encode(answer(now), NAME_OF_A)
         await store.command("SET", names.answer("acme", A.hex()), whole[:-1])
         found = await responses.look_up(PLACE, [A], flight="w.1", flight_digest=A)
         await settled(store)
@@ -213,6 +219,40 @@ def test_an_entry_whose_head_says_fresh_but_cannot_be_read_does_not_bar_the_upst
         return found.entries, again.holder
 
     assert on_empty(url, body) == ([None], "w.2")
+
+
+# Encrypted
+
+
+def test_what_is_kept_encrypted_is_found_by_who_has_the_key(url: str) -> None:
+    async def body(store: Store) -> Any:
+        mine, rotated, other = (
+            Responses(store, 1 << 30, Entries(Seal(keys)))
+            for keys in ([b"1" * 32], [b"2" * 32, b"1" * 32], [b"2" * 32])
+        )
+        now = (await mine.look_up(PLACE, [])).now
+        entry = answer(now, "private text")
+        mine.keep(PLACE, [(A, entry)])
+        await settled(store)
+        value = await store.command("GET", NAME_OF_A)
+        found = [(await who.look_up(PLACE, [A])).entries for who in (mine, rotated, other)]
+        return entry, found, value
+
+    entry, found, value = on(url, body)
+    assert found == [[entry], [entry], [None]]
+    assert not any(word in value for word in (b"private text", b"up", b'"m"'))
+
+
+def test_a_fresh_encrypted_entry_is_fresh_to_the_scripts(url: str) -> None:
+    async def body(store: Store) -> Any:
+        mine = Responses(store, 1 << 30, Entries(Seal([b"1" * 32])))
+        now = (await mine.look_up(PLACE, [])).now
+        mine.keep(PLACE, [(A, answer(now))])
+        mine.keep(PLACE, [(B, stale(now))])
+        await settled(store)
+        return await holder(mine, "w.1", [A]), await holder(mine, "w.2", [A, B])
+
+    assert on(url, body) == (None, "w.2")
 
 
 # Purging

@@ -262,3 +262,50 @@ def test_what_changes_no_answer_changes_no_target(change: dict[str, Any]) -> Non
 def test_the_order_of_headers_is_no_difference() -> None:
     one = _changed({"provider": {"headers": {"a": "b", "c": "d"}}})
     assert one == _changed({"provider": {"headers": {"c": "d", "a": "b"}}})
+
+
+# The caller's own time to live
+
+
+@pytest.mark.parametrize(
+    ("exact", "key", "cap"),
+    [
+        ({"ttl": "60s"}, "web", 86_400),
+        ({"ttl": "3d"}, "web", 3 * 86_400),
+        ({"ttl": "60s"}, "job", 86_400),
+        ({"ttl": "60s", "max_ttl": "2h"}, "web", 7200),
+        ({"ttl": "60s", "max_ttl": "30d"}, "web", 30 * 86_400),
+    ],
+)
+def test_what_a_caller_may_ask_for_is_capped(exact: dict[str, str], key: str, cap: int) -> None:
+    made = plan(key, exact=exact)
+    assert made.lifetimes(30 * 86_400, NOW)[0] == NOW + cap * 1000
+    assert made.lifetimes(cap - 1, NOW)[0] == NOW + (cap - 1) * 1000
+
+
+# Headers that go upstream
+
+
+def varies(**members: Any) -> frozenset[bytes]:
+    document = orjson.loads(configured())
+    document["providers"]["up"] |= members
+    text = orjson.dumps(document).decode()
+    found = CachePlans(load(text).settings).of(key_of("web", text), "house")
+    assert found is not None
+    return found.varies
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({}, set()),
+        ({"forward_headers": []}, set()),
+        ({"forward_headers": ["traceparent", "X-Org"]}, {b"x-org"}),
+        ({"forward_headers": ["x-org", "x-b"], "neutral_headers": ["x-b"]}, {b"x-org"}),
+        ({"forward_headers": ["traceparent"], "neutral_headers": []}, {b"traceparent"}),
+    ],
+)
+def test_what_goes_upstream_counts_unless_it_is_neutral(
+    members: dict[str, Any], expected: set[bytes]
+) -> None:
+    assert varies(**members) == expected

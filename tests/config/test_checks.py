@@ -38,6 +38,22 @@ BAD = [
     # server and store
     ("server: {workers: 2}", "server.workers", "more than one worker needs a shared store"),
     ("server: {max_body_bytes: 1023}", "server.max_body_bytes", "at least 1KiB"),
+    ("store: {encryption_keys: [abc]}", "store.encryption_keys[0]", "32 bytes in hexadecimal"),
+    (
+        f"store: {{encryption_keys: ['{'a' * 64}', '{'a' * 64}']}}",
+        "store.encryption_keys",
+        "names a key twice",
+    ),
+    ("cache_store: {url: memory://}", "cache_store.url", "where no purge reaches it"),
+    ("cache_store: {url: ftp://h}", "cache_store.url", "must start with one of"),
+    ("cache_store: {url: redis://h, timeout: 0}", "cache_store.timeout", "more than 0"),
+    ("cache_store: {timeout: 1s}", "cache_store.url", "is missing"),
+    ("cache: {max_bytes: 1000}", "cache.max_bytes", "at least 1MiB"),
+    (
+        "cache: {max_bytes: 2MiB, max_bytes_per_tenant: 3MiB}",
+        "cache.max_bytes_per_tenant",
+        "from 1MiB to as much as `max_bytes`",
+    ),
     ("server: {worker_timeout: 999ms}", "server.worker_timeout", "at least 1s"),
     (
         "server: {port: 9090, management: {port: 9090}}",
@@ -69,6 +85,23 @@ BAD = [
     (provider(headers='{x-a: "a\\rb"}'), "providers.p.headers.x-a", "printable ASCII"),
     (provider(headers="{'x a': b}"), "providers.p.headers.x a", "not a header name"),
     (provider(headers="{'x:': b}"), "providers.p.headers.x:", "not a header name"),
+    (provider(forward_headers="true"), "providers.p.forward_headers", "no longer true or false"),
+    (provider(forward_headers="false"), "providers.p.forward_headers", "[] passes none on"),
+    (
+        provider(forward_headers="[x-a, X-Api-Key]"),
+        "providers.p.forward_headers[1]",
+        "named like a credential",
+    ),
+    (
+        provider(forward_headers="x-headgate-cache-ttl"),
+        "providers.p.forward_headers",
+        "between the caller and the gateway",
+    ),
+    (
+        provider(forward_headers="[x-a]", neutral_headers="[x-a, x-b]"),
+        "providers.p.neutral_headers[1]",
+        "'x-b' is not in `forward_headers`",
+    ),
     (provider(forward_members="[all, min_p]"), "providers.p.forward_members", "stand alone"),
     (provider(forward_members="[known, min_p]"), "providers.p.forward_members", "stand alone"),
     # models
@@ -100,7 +133,7 @@ BAD = [
     (
         (
             "providers: {p: {kind: simulator}}\n"
-            "models: {m: {targets: [{provider: p, model: y}], cache: {exact: {ttl: 31d}}}}"
+            "models: {m: {targets: [{provider: p, model: y}], cache: {exact: {ttl: 2h, max_ttl: 1h}}}}"
         ),
         "models.m.cache.exact.ttl",
         "at most `max_ttl`",
@@ -231,3 +264,11 @@ def test_a_scope_that_everybody_shares_is_warned_about() -> None:
 @pytest.mark.parametrize("cache", ["{}", "{scope: key}", "{exact: {enabled: false}}"])
 def test_a_safe_cache_is_not_warned_about(cache: str) -> None:
     assert warnings_for(cache) == ()
+
+
+def test_encryption_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"store: {{encryption_keys: '{'ab' * 32}'}}"
+    assert problems(text) == []
+    monkeypatch.setattr("app.config_checks.find_spec", lambda name: None)
+    [problem] = problems(text)
+    assert "pip install 'headgate[encryption]'" in problem

@@ -349,8 +349,11 @@ def test_a_vector_gives_its_forms_and_digests(vector: dict[str, Any]) -> None:
         bytes.fromhex(result["form_hex"]) if "form_hex" in result else result["form"].encode()
         for result in vector["results"]
     ]
-    assert fingerprinter(place).forms(request) == forms
-    assert [digest.hex() for digest in fingerprinter(place).of(request)] == [
+    headers = [
+        (name.encode(), value.encode("latin-1")) for name, value in vector.get("headers", ())
+    ]
+    assert fingerprinter(place).forms(request, headers) == forms
+    assert [digest.hex() for digest in fingerprinter(place).of(request, headers)] == [
         result["digest"] for result in vector["results"]
     ]
     assert [hashlib.blake2b(form, digest_size=32).hexdigest() for form in forms] == [
@@ -712,6 +715,38 @@ def test_long_rows_of_marks_come_out_in_plain_nfc(row: str, times: int) -> None:
 @pytest.mark.parametrize("mark", ["\u0301\u0323", "\u0f73\u0f71", "\u0344\u0316"])
 def test_a_row_of_marks_out_of_order_does_not_take_minutes(mark: str) -> None:
     assert normalized("a" + mark * 200_000, "loose")
+
+
+# Headers that go upstream
+
+HEADERS = st.lists(
+    st.tuples(st.sampled_from([b"x-a", b"x-b", b"accept-language"]), st.binary(max_size=6)),
+    max_size=4,
+)
+
+
+def ordered(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, list[bytes]]]:
+    names = sorted({name for name, _ in headers})
+    return [(name, [value for has, value in headers if has == name]) for name in names]
+
+
+@given(HEADERS, HEADERS)
+def test_other_headers_are_another_question(
+    one: list[tuple[bytes, bytes]], other: list[tuple[bytes, bytes]]
+) -> None:
+    request = parse(b'{"model":"m","prompt":"p"}')
+    maker = fingerprinter(PLACE)
+    same = ordered(one) == ordered(other)
+    assert (maker.of(request, one) == maker.of(request, other)) == same
+    assert (maker.partition(request, "", one) == maker.partition(request, "", other)) == same
+
+
+def test_without_headers_the_form_is_what_it_was() -> None:
+    request = parse(b'{"model":"m","prompt":"p"}')
+    maker = fingerprinter(PLACE)
+    assert maker.forms(request, []) == maker.forms(request)
+    [with_one] = maker.forms(request, [(b"x-a", b"1")])
+    assert with_one == maker.forms(request)[0] + b"S7:headersA1:A2:S3:x-aS1:1"
 
 
 # The document

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.json_body import MAX_DEPTH, NotStrictJson, decode_object, raw_members
+from app.core.json_body import MAX_DEPTH, MAX_PARTS, NotStrictJson, decode_object, raw_members
 
 NAMES = st.sampled_from(["a", "b", ":", "a:b", '"', "\\", "é", "\u2028", "", "\\u003a", "{", "a\n"])
 SCALARS = st.one_of(
@@ -192,3 +192,23 @@ def test_raw_members_are_the_members(pairs: Pairs, data: st.DataObject) -> None:
     assert {n: bytes(raw) for n, raw in raw_members(body).items()} == {
         name: text.encode() for name, text in texts
     }
+
+
+def parts(unit: bytes, count: int) -> bytes:
+    return b'{"y":[' + b",".join([unit] * count) + b"]}"
+
+
+@pytest.mark.parametrize("unit", [b"[]", b"{}", b'""', b'{"a":0}'])
+def test_more_parts_than_any_request_needs_are_refused_undecoded(unit: bytes) -> None:
+    with pytest.raises(NotStrictJson, match="more than"):
+        decode_object(parts(unit, MAX_PARTS + 1))
+
+
+def test_a_mebibyte_of_token_ids_is_a_good_body() -> None:
+    assert len(decode_object(parts(b"12345", 170_000))["y"]) == 170_000
+
+
+@pytest.mark.parametrize("text", ["[]{},", '"', "\\", '\\"[', "[" * 9 + '"'])
+def test_what_stands_in_strings_is_not_counted(text: str) -> None:
+    document = {"y": text * 100_000}
+    assert decode_object(json.dumps(document).encode()) == document

@@ -15,6 +15,7 @@ from app.core.stored_answer import COMPRESSED_FROM, Stored, Undecodable, decode,
 from app.core.usage import Usage
 
 NOW = 1_700_000_000_000
+NAME = "hg1:{acme}:answer:2:00ff"
 ANSWER = Stored(
     b'{"id":"cmpl-1"}', "openai", "gpt", Usage(3, 5), 120, NOW, NOW + 900, NOW + 5000, NOW, NOW
 )
@@ -42,7 +43,7 @@ ANSWERS = st.builds(
 def decoded(data: bytes) -> Stored | None:
     """The answer in these bytes, None where they hold none; anything else that is raised fails."""
     try:
-        return decode(data)
+        return decode(data, NAME)
     except Undecodable:
         return None
 
@@ -50,25 +51,25 @@ def decoded(data: bytes) -> Stored | None:
 @settings(deadline=None)
 @given(ANSWERS)
 def test_what_is_kept_comes_back(answer: Stored) -> None:
-    assert decode(encode(answer)) == answer
+    assert decode(encode(answer, NAME), NAME) == answer
 
 
 @pytest.mark.parametrize("size", [0, 1, COMPRESSED_FROM - 1, COMPRESSED_FROM, 1 << 20])
 def test_a_body_of_any_size_comes_back(size: int) -> None:
     answer = ANSWER._replace(body=b"\n" * size)
-    assert decode(encode(answer)) == answer
+    assert decode(encode(answer, NAME), NAME) == answer
 
 
 def test_a_small_body_stands_there_as_it_is() -> None:
-    assert encode(ANSWER).endswith(b"\n" + ANSWER.body)
+    assert encode(ANSWER, NAME).endswith(b"\n" + ANSWER.body)
 
 
 def test_a_large_body_takes_less_room() -> None:
-    assert len(encode(LARGE)) < len(LARGE.body) / 4
+    assert len(encode(LARGE, NAME)) < len(LARGE.body) / 4
 
 
 def test_the_script_finds_its_three_numbers_first() -> None:
-    assert encode(ANSWER).startswith(b"[%d,%d,%d," % (NOW, NOW + 900, NOW + 5000))
+    assert encode(ANSWER, NAME).startswith(b"[%d,%d,%d," % (NOW, NOW + 900, NOW + 5000))
 
 
 def test_an_answer_is_kept_while_anything_can_be_done_with_it() -> None:
@@ -80,7 +81,7 @@ def test_an_answer_is_kept_while_anything_can_be_done_with_it() -> None:
     "answer", [ANSWER, LARGE, REPETITIVE], ids=["small", "large", "repetitive"]
 )
 def test_no_beginning_of_an_answer_is_an_answer(answer: Stored) -> None:
-    data = encode(answer)
+    data = encode(answer, NAME)
     assert [cut for cut in range(len(data)) if decoded(data[:cut]) is not None] == []
 
 
@@ -88,12 +89,12 @@ def test_no_beginning_of_an_answer_is_an_answer(answer: Stored) -> None:
     "answer", [ANSWER, LARGE, REPETITIVE], ids=["small", "large", "repetitive"]
 )
 def test_an_answer_with_something_after_it_is_no_answer(answer: Stored) -> None:
-    assert decoded(encode(answer) + b"\0") is None
+    assert decoded(encode(answer, NAME) + b"\0") is None
 
 
 def _wrong(answer: Stored, places: range) -> list[tuple[int, int]]:
     """Where one other byte makes another answer of it."""
-    data = encode(answer)
+    data = encode(answer, NAME)
     found = []
     for place in places:
         for value in range(256):
@@ -105,12 +106,12 @@ def _wrong(answer: Stored, places: range) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("answer", [ANSWER, REPETITIVE], ids=["small", "compressed"])
 def test_one_wrong_byte_in_the_head_never_makes_another_answer(answer: Stored) -> None:
-    assert _wrong(answer, range(encode(answer).index(b"\n") + 1)) == []
+    assert _wrong(answer, range(encode(answer, NAME).index(b"\n") + 1)) == []
 
 
 @pytest.mark.parametrize("answer", [ANSWER, REPETITIVE], ids=["small", "compressed"])
 def test_one_wrong_byte_in_the_body_never_makes_another_answer(answer: Stored) -> None:
-    data = encode(answer)
+    data = encode(answer, NAME)
     assert _wrong(answer, range(data.index(b"\n") + 1, len(data))) == []
 
 
@@ -118,11 +119,26 @@ def test_one_wrong_byte_in_the_body_never_makes_another_answer(answer: Stored) -
 @given(st.data())
 def test_spoilt_anywhere_it_is_no_other_body(data: st.DataObject) -> None:
     answer = data.draw(st.sampled_from([ANSWER, LARGE, REPETITIVE]))
-    whole = encode(answer)
+    whole = encode(answer, NAME)
     start = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(start, min(len(whole), start + 4)))
     found = decoded(whole[:start] + data.draw(st.binary(max_size=4)) + whole[end:])
     assert found is None or found.body == answer.body
+
+
+@pytest.mark.parametrize("answer", [ANSWER, LARGE, REPETITIVE])
+@pytest.mark.parametrize(
+    "other", ["", NAME[:-1], NAME + "0", NAME.replace("acme", "evil"), NAME.replace("ff", "fe")]
+)
+def test_under_another_name_it_is_no_answer(answer: Stored, other: str) -> None:
+    with pytest.raises(Undecodable):
+        decode(encode(answer, NAME), other)
+
+
+def test_an_entry_of_an_older_release_is_no_answer() -> None:
+    whole = encode(ANSWER, NAME)
+    line, _, body = whole.split(b"\n", 2)
+    assert decoded(line + b"\n%08x\n" % zlib.crc32(line + body) + body) is None
 
 
 # What somebody else may have written
@@ -135,7 +151,7 @@ def head(body: bytes, **changed: Any) -> bytes:
         "completion": 1, "estimated": False, "cost": 1, "size": 0, "provider": "p", "model": "m",
     }  # fmt: skip
     line = orjson.dumps(list((members | changed).values()))
-    return line + b"\n%08x\n" % zlib.crc32(body, zlib.crc32(line)) + body
+    return line + b"\n%08x\n" % zlib.crc32(NAME.encode() + line + body) + body
 
 
 @pytest.mark.parametrize(

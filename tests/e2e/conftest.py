@@ -140,9 +140,18 @@ def configuration(
     everything = ["completions", "chat", "embeddings"]
     unsupported = ["n", "logprobs", "seed", "logit_bias", "frequency_penalty", "user"]
     return {
+        # The tests send more bad keys in a minute than a caller may unnoticed.
+        "server": {"bad_keys_per_minute": 100_000},
         "log": {"format": "json"},
         "providers": {
-            "main": openai(base, headers={"x-operator": OPERATOR_SECRET}),
+            "main": openai(
+                base,
+                headers={"x-operator": OPERATOR_SECRET},
+                forward_headers=[
+                    *("traceparent", "tracestate", "x-request-id", "x-tenant", "x-b3-traceid"),
+                    *("accept-language", "x-hop", "x-stays", "x-operator"),
+                ],
+            ),
             "quick": openai(
                 base,
                 timeouts={"connect": "1s", "first_byte": "250ms", "idle": "250ms", "total": "20s"},
@@ -161,7 +170,7 @@ def configuration(
             "small": openai(base, max_response_bytes="4KiB"),
             "small-events": openai(base, max_event_bytes="2KiB"),
             "misplaced": openai(f"{base}/elsewhere"),
-            "quiet": openai(base, forward_headers=False),
+            "quiet": openai(base, forward_headers=[]),
             "unasked": openai(base, stream_usage=False),
             "narrow": openai(
                 base,

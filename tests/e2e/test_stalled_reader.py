@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway import KEY, Gateway
+from tests.gateway import KEY, Gateway, raw_request
 from tests.upstream import Upstream
 
 
@@ -40,5 +40,20 @@ def test_a_caller_that_does_not_read_is_given_up(impatient: Gateway, upstream: U
     )
     with impatient.raw() as connection:
         connection.send(head.encode() + body)
+        [request] = upstream.wait_for(1)
+        assert request.connection.closed.wait(8)
+
+
+def test_so_is_one_that_stops_within_a_large_event(impatient: Gateway, upstream: Upstream) -> None:
+    async def endless(request: Any, wire: Any) -> None:
+        await wire.begin_stream()
+        choice = {"text": "x" * 1_500_000, "index": 0, "logprobs": None, "finish_reason": None}
+        while True:
+            await wire.event({"id": "cmpl-1", "model": "m", "created": 1, "choices": [choice]})
+
+    upstream.on("endless", endless)
+    with impatient.raw() as connection:
+        body = json.dumps({"model": "up", "prompt": "x", "stream": True}).encode()
+        connection.send(raw_request(body))
         [request] = upstream.wait_for(1)
         assert request.connection.closed.wait(8)

@@ -17,12 +17,15 @@ from tests.e2e_semantic.conftest import (
     STRESSED,
     ask,
     barrier,
+    configuration,
     metric,
     only,
+    open_gateway,
     served,
     teach,
 )
 from tests.gateway import KEY, PRIVATE, Gateway, Reply
+from tests.redis_server import RedisServer
 from tests.upstream import Upstream, text_of
 
 THIRD = f"HOW DO I FEED {PRIVATE.upper()}S IN WINTER"
@@ -86,7 +89,8 @@ def test_a_good_answer_goes_on_being_given(gateway: Gateway, space: dict[str, st
 
 def test_another_tenant_cannot_end_an_answer(gateway: Gateway, space: dict[str, str]) -> None:
     found = hit_id(gateway, space)
-    feedback(gateway, {"id": found, "verdict": "bad"}, STRANGER)
+    reply = feedback(gateway, {"id": found, "verdict": "bad"}, STRANGER)
+    assert (reply.status, reply.error["param"]) == (400, "id")
     assert served(ask(gateway, PARAPHRASE, space)) == "tier 1"
     assert feedback(gateway, {"id": found, "verdict": "bad"}, COLLEAGUE).status == 200
     assert served(only(gateway, PARAPHRASE, space)) is None
@@ -107,15 +111,16 @@ def test_feedback_needs_a_key(gateway: Gateway, space: dict[str, str], key: str 
     assert served(ask(gateway, PARAPHRASE, space)) == "tier 1"
 
 
-LONG = urlsafe_b64encode(b"a" * 64).rstrip(b"=").decode()
+LONG = urlsafe_b64encode(b"a" * 80).rstrip(b"=").decode()
+OLD = urlsafe_b64encode(b"a" * 64).rstrip(b"=").decode()  # as they were, without a signature
 
 
 @ANY_STORE
 @pytest.mark.parametrize(
     "wrong",
     [
-        "", "x", LONG[:-1], LONG + "AA", LONG[:-2] + "\u00e9\u00e9", " " * 86, "=" * 86,
-        f"{LONG[:4]}!!!!{LONG[4:]}", f"{LONG}\n", LONG.replace("Y", "/"),
+        "", "x", LONG, OLD, LONG[:-1], LONG + "AA", LONG[:-2] + "\u00e9\u00e9", " " * 107,
+        "=" * 107, f"{LONG[:4]}!!!!{LONG[4:]}", f"{LONG}\n", LONG.replace("Y", "/"),
     ],
 )  # fmt: skip
 def test_a_wrong_id_is_refused_by_name(gateway: Gateway, wrong: str) -> None:
@@ -151,3 +156,33 @@ def test_too_large_a_body_is_refused(gateway: Gateway) -> None:
 def test_only_post_is_allowed(gateway: Gateway, method: str) -> None:
     reply = gateway.ask(method, "/v1/cache/feedback")
     assert (reply.status, reply.headers["allow"]) == (405, "POST")
+
+
+def test_invented_ids_write_nothing(
+    semantic_upstream: Upstream, redis7: RedisServer, space: dict[str, str]
+) -> None:
+    settings = configuration(redis7.url, semantic_upstream)
+    settings["limits"] = {"few": {"requests_per_minute": 30, "tokens_per_minute": 1000}}
+    settings["keys"][2]["limits"] = "few"
+    with open_gateway(settings, semantic_upstream) as gateway:
+        found = hit_id(gateway, space)
+        before = set(redis7.cli("KEYS", "*").splitlines())
+        invented = [
+            urlsafe_b64encode(f"{number:080}".encode()).rstrip(b"=").decode()
+            for number in range(40)
+        ]
+        replies = [
+            feedback(gateway, {"id": one, "verdict": "bad"}, STRANGER) for one in [found, *invented]
+        ]
+        # The key's request limit holds here too, and says so.
+        assert {reply.status for reply in replies[:30]} == {400}
+        assert {reply.status for reply in replies[31:]} == {429}
+        assert replies[-1].error["code"] == "rate_limit_exceeded"
+        # It can be told and counted like any other request of that key.
+        reply = feedback(gateway, {"id": LONG, "verdict": "bad"})
+        assert gateway.line(reply.headers["x-request-id"])["status"] == 400
+        new = set(redis7.cli("KEYS", "*").splitlines()) - before
+        assert not [key for key in new if "banned" in key or "quarantined" in key], new
+        usage = "{other}:usage:"
+        eventually(lambda: any(usage in key for key in redis7.cli("KEYS", "*").splitlines()))
+        assert served(ask(gateway, PARAPHRASE, space)) == "tier 1"

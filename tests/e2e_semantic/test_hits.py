@@ -67,7 +67,7 @@ def test_a_paraphrase_is_a_hit_that_says_how(
     assert reply.document["usage"] == original.document["usage"]
     assert reply.headers["x-headgate-cache-similarity"] == "1.0000"
     assert 0 <= int(reply.headers["age"]) <= 5
-    assert len(reply.headers["x-headgate-cache-id"]) == 86
+    assert len(reply.headers["x-headgate-cache-id"]) == 107
     assert reply.headers["x-headgate-cost-usd"] == "0"
     assert reply.headers["x-headgate-attempts"] == "0"
     assert (reply.headers["x-provider"], reply.headers["x-model"]) == ("main", "up")

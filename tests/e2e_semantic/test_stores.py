@@ -93,7 +93,9 @@ def test_vectors_expire_and_nothing_else_holds_a_prompt(
     word = PRIVATE.encode()
     for key in raw.keys("*"):
         assert word not in key
-        assert raw.ttl(key) > 0, key
+        # What counts has none, so that no eviction policy takes it; what is kept has.
+        if any(kind in key for kind in (b":answer:", b":meaning:", b":near:")):
+            assert raw.ttl(key) > 0, key
         if key != near:
             assert word not in raw.dump(key).lower()
     raw.close()

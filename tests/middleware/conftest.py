@@ -29,6 +29,7 @@ class Run:
             "method": "POST",
             "http_version": "1.1",
             "path": "/",
+            "client": ("127.0.0.1", "40000"),
             "headers": headers,
             "state": {"exchange": self.exchange},
         } | scope

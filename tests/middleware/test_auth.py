@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.connections.bad_keys import BadKeys
+from app.core.client_address import TrustedProxies
 from app.core.keys import Key, KeyRing, digest_of
 from middleware.auth import MAX_SECRET_BYTES, Auth, presented_secret
 
@@ -29,7 +31,8 @@ def key(**members: Any) -> Key:
 
 def auth(capability: str | None = "completions", **members: Any) -> Any:
     ring = KeyRing([key(**members)])
-    return lambda app: Auth(app, keys=ring, capability=capability)
+    bad_keys = BadKeys(TrustedProxies(()), 1000)
+    return lambda app: Auth(app, keys=ring, capability=capability, bad_keys=bad_keys)
 
 
 def bearer(secret: bytes = SECRET) -> list[tuple[bytes, bytes]]:

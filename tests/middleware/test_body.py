@@ -7,14 +7,19 @@ from typing import Any
 import pytest
 
 from app.core.completions import parse
+from app.core.exchange import Exchange
 from middleware.body import Body
 
 BODY = b'{"model":"m","prompt":"p"}'
 JSON = (b"content-type", b"application/json")
 
 
-def layer(max_bytes: int = 1000, timeout: float = 5.0) -> Any:
-    return lambda app: Body(app, parse=parse, max_bytes=max_bytes, timeout=timeout)
+async def free(exchange: Exchange) -> None:
+    """A request's token where there is no limit."""
+
+
+def layer(max_bytes: int = 1000, timeout: float = 5.0, take: Any = free) -> Any:
+    return lambda app: Body(app, parse=parse, take=take, max_bytes=max_bytes, timeout=timeout)
 
 
 def part(body: bytes, more: bool = False) -> dict[str, Any]:

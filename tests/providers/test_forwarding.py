@@ -6,67 +6,30 @@ import pytest
 
 from app.core.errors import HeaderList
 from app.core.exchange import Exchange
+from app.core.header_names import TRACING, HeaderName
 from app.providers.forwarding import forwarded_headers
 
-
-def forwarded(*headers: tuple[bytes, bytes]) -> HeaderList:
-    exchange = Exchange("id-1", dict(headers), 0.0)
-    passed = forwarded_headers(list(headers), exchange)
-    assert passed.pop() == (b"x-request-id", b"id-1")
-    return passed
+NAMES = frozenset({b"traceparent", b"x-team", b"x-hop", b"x-end", b"accept-language"})
 
 
-@pytest.mark.parametrize(
-    "name", [b"traceparent", b"tracestate", b"baggage", b"x-team", b"x-session-affinity", b"x-b3"]
-)
-def test_tracing_and_custom_headers_go_upstream(name: bytes) -> None:
+def forwarded(*headers: tuple[bytes, bytes], names: frozenset[bytes] = NAMES) -> HeaderList:
+    return forwarded_headers(list(headers), Exchange("id-1", dict(headers), 0.0), names)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_headers_that_are_named_go_upstream(name: bytes) -> None:
     assert forwarded((name, b"v")) == [(name, b"v")]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        b"authorization",
-        b"proxy-authorization",
-        b"x-api-key",
-        b"api-key",
-        b"cookie",
-        b"x-goog-api-key",
-        b"x-auth-request-user",
-        b"x-amz-security-token",
-        b"x-client-secret",
-        b"x-my-password",
-        b"host",
-        b"content-length",
-        b"content-type",
-        b"content-encoding",
-        b"transfer-encoding",
-        b"connection",
-        b"keep-alive",
-        b"upgrade",
-        b"te",
-        b"trailer",
-        b"expect",
-        b"accept",
-        b"accept-encoding",
-        b"user-agent",
-        b"cache-control",
-        b"forwarded",
-        b"via",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-real-ip",
-        b"x-original-url",
-        b"x-headgate-cache-ttl",
-        b"x-portkey-provider",
-    ],
-)
-def test_credentials_hop_by_hop_and_our_own_headers_do_not(name: bytes) -> None:
+@pytest.mark.parametrize("name", [b"x-org", b"baggage", b"x-stainless-lang", b"authorization"])
+def test_others_do_not(name: bytes) -> None:
     assert forwarded((name, b"v")) == []
 
 
 def test_the_request_id_is_ours_even_if_the_caller_sent_another() -> None:
-    assert forwarded((b"x-request-id", b"insane id!")) == []
+    sent = (b"x-request-id", b"insane id!")
+    assert forwarded(sent, names=frozenset({b"x-request-id"})) == [(b"x-request-id", b"id-1")]
+    assert forwarded(sent) == []
 
 
 def test_what_the_connection_header_names_stays_here() -> None:
@@ -80,4 +43,58 @@ def test_what_the_connection_header_names_stays_here() -> None:
 
 
 def test_repeated_headers_all_go() -> None:
-    assert forwarded((b"x-a", b"1"), (b"x-a", b"2")) == [(b"x-a", b"1"), (b"x-a", b"2")]
+    assert forwarded((b"x-team", b"1"), (b"x-team", b"2")) == [(b"x-team", b"1"), (b"x-team", b"2")]
+
+
+@pytest.mark.parametrize("name", [*TRACING, "baggage", "x-session-affinity", "Accept-Language"])
+def test_tracing_and_custom_headers_may_be_named(name: str) -> None:
+    assert HeaderName.parse(f" {name} ") == name.lower()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization",
+        "Proxy-Authorization",
+        "x-api-key",
+        "api-key",
+        "cookie",
+        "x-goog-api-key",
+        "x-auth-request-user",
+        "x-amz-security-token",
+        "x-client-secret",
+        "x-my-password",
+        "host",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "upgrade",
+        "te",
+        "trailer",
+        "expect",
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "cache-control",
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-real-ip",
+        "x-original-url",
+        "X-Headgate-Cache-Ttl",
+        "x-portkey-provider",
+    ],
+)
+def test_credentials_hop_by_hop_and_our_own_headers_may_not(name: str) -> None:
+    with pytest.raises(ValueError, match="never passed on"):
+        HeaderName.parse(name)
+
+
+@pytest.mark.parametrize("value", ["", "a b", "x:", "\u00e9", 5, None, "x" * 65])
+def test_what_is_no_name_of_a_header_may_not(value: object) -> None:
+    with pytest.raises(ValueError, match="names of headers"):
+        HeaderName.parse(value)

@@ -20,7 +20,7 @@ TEXT = """
 providers:
   trial: {kind: simulator}
   chatty: {kind: openai, base_url: "http://h/v1", endpoints: [chat]}
-  legacy: {kind: openai, base_url: "http://h/v1", endpoints: [completions], forward_headers: false}
+  legacy: {kind: openai, base_url: "http://h/v1", endpoints: [completions], forward_headers: []}
 models:
   native: {targets: [{provider: trial, model: simulator-1}]}
   bridged: {targets: [{provider: chatty, model: c}], completions: chat}
@@ -74,7 +74,8 @@ def test_unknown_and_forbidden_aliases_are_told_apart_by_nobody() -> None:
 
 
 def test_headers_go_upstream_unless_the_configuration_says_no() -> None:
-    assert route("bridged").forward_headers
+    tracing = {b"traceparent", b"tracestate", b"x-request-id"}
+    assert route("bridged").forward_headers == tracing
     assert not route("legacy").forward_headers
 
 

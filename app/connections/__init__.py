@@ -1,0 +1,1 @@
+"""What callers' connections may hold of a worker: sockets, bytes and attention."""
