@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from app.core.errors import HeaderList
-from app.core.exchange import Exchange
 from app.providers.forwarding import forwarded_headers
+from tests.chain import call_of
 
 
 def forwarded(*headers: tuple[bytes, bytes]) -> HeaderList:
-    exchange = Exchange("id-1", dict(headers), 0.0)
-    passed = forwarded_headers(list(headers), exchange)
+    passed = forwarded_headers(call_of(list(headers)))
     assert passed.pop() == (b"x-request-id", b"id-1")
     return passed
 
