@@ -16,6 +16,8 @@ from app.core.exchange import Exchange
 from app.core.keys import Key
 from app.core.reply import Answer, Chunk, Handler, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Usage
+from cache.connection import Script, StoreUnavailable
+from cache.embedded import EmbeddedStore
 from middleware.http import Http
 
 ALIAS = "house"
@@ -222,6 +224,40 @@ class Answering:
 
     def _note(self, call: Call) -> None:
         call.outcome.usage, call.outcome.cost = USAGE, self._cost
+
+
+class FailingStore(EmbeddedStore):
+    """The embedded store, and one that does nothing while it is ``out``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = False
+        self.asked = 0
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        self._ask()
+        return await super().run(script, keys, args)
+
+    async def command(self, *args: Any) -> Any:
+        self._ask()
+        return await super().command(*args)
+
+    def tell(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Any],
+        failed: Callable[[], None] | None = None,
+    ) -> None:
+        if not self.out:
+            super().tell(script, keys, args)
+        elif failed is not None:
+            failed()
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.out:
+            raise StoreUnavailable
 
 
 class Door:
