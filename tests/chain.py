@@ -134,6 +134,8 @@ class RecordingWriter:
         self.said.append("finish")
         self.chunks += chunks
         self.end = end
+        if self._room is not None:
+            await self._room.wait()
 
     async def fail(self, error: UpstreamError) -> None:
         self.said.append("fail")
