@@ -33,7 +33,7 @@ bench: $(STAMP) ## CPU per request, throughput, latency, memory, beside nginx; A
 bench-semantic: $(STAMP) ## What the semantic cache would serve of labelled texts; DATA="FILE …"
 	$(BIN)/python -m bench.semantic $(DATA) $(ARGS)
 
-soak: $(STAMP) ## 1,000 streams at once, three rounds: frames, memory, descriptors
+soak: $(STAMP) ## 1,000 streams at once, then floods beside a neighbour (two minutes); ARGS=--help
 	$(BIN)/python -m bench.soak $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes

@@ -53,7 +53,8 @@ def serve(file: str | None, host: str | None, port: int | None, workers: int | N
 
     Without --config (or HEADGATE_CONFIG) it runs a built-in configuration: no network needed, a
     simulator behind the model `demo`, and a key that it prints. SIGHUP reads the file anew; a bad
-    file changes nothing. SIGTERM finishes running requests first.
+    file changes nothing. SIGTERM waits for load balancers to notice, then finishes running
+    requests; SIGINT (Ctrl-C) does not wait.
     """
     file = file or config_file_from_environment()
     secret = None
@@ -82,10 +83,11 @@ def serve(file: str | None, host: str | None, port: int | None, workers: int | N
         settings = replace(loaded.settings, server=server)
         loaded = Loaded(settings, loaded.warnings, loaded.generation)
         gateway = Main(loaded, text, source, file)
-        _greet(loaded, secret)
-        gateway.run()
     except OSError as error:
-        _fail([f"cannot listen on {server.host}:{server.port}: {error.strerror or error}"])
+        _fail([str(error)])
+    _greet(loaded, secret)
+    if not gateway.run():
+        _fail(["no worker could start; the lines above say why"])
 
 
 @main.command()

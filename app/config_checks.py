@@ -103,6 +103,13 @@ class _Check:
                 self._certificates(("store", "url"), ca_file)
         if server.max_body_bytes < 1024:
             self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
+        if server.worker_timeout < 1:
+            self._fault(("server", "worker_timeout"), "must be at least 1s")
+        if server.management is not None and server.management.port == server.port:
+            self._fault(
+                ("server", "management", "port"),
+                "must differ from `server.port`, on which callers are served",
+            )
 
     def providers(self) -> None:
         for name, provider in self._settings.providers.items():
@@ -120,6 +127,11 @@ class _Check:
             self._fault((*path, "proxy"), problem)
         if provider.ca_file:
             self._certificates((*path, "ca_file"), provider.ca_file)
+        names = provider.forward_members
+        if len(names) > 1 and {"all", "known"} & set(names):
+            self._fault((*path, "forward_members"), "all and known stand alone, without names")
+        if provider.max_event_bytes < 1024:
+            self._fault((*path, "max_event_bytes"), "must be at least 1KiB")
         if not provider.endpoints:
             self._fault((*path, "endpoints"), "must name completions, chat or both")
         sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Callable
 
@@ -12,11 +13,12 @@ import structlog
 from app.config import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.logs import LineWriter
-from app.pipeline import Shared, build
+from app.pipeline import Shared, build, metrics_page
 from app.providers.routing import Router
 from app.services import Services
+from app.supervision.worker import Beat, Link
+from cache.connection import StoreUnavailable
 
-DRAIN_SIGNAL = signal.SIGUSR1
 RELOAD_SIGNAL = signal.SIGHUP
 
 
@@ -25,6 +27,8 @@ class Generation:
 
     def __init__(self, loaded: Loaded, shared: Shared) -> None:
         self.name = loaded.generation
+        self.store_optional = loaded.settings.store.optional
+        self.metrics = metrics_page(loaded.settings, shared)
         self._targets = Router(loaded.settings)
         self.app: ASGIApp = build(loaded, self._targets, shared)
         self.running = 0
@@ -58,11 +62,18 @@ def _spare_the_collector() -> None:
 class Gateway:
     """The ASGI application of one worker. ``load`` gives the configuration, anew on each reload.
 
-    A request runs to its end on the generation that it began on.
+    A request runs to its end on the generation that it began on. ``link`` leads to the main
+    process, where there is one.
     """
 
-    def __init__(self, load: Callable[[], Loaded], writer: LineWriter | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        writer: LineWriter | None = None,
+        link: Link | None = None,
+    ) -> None:
         self._load = load
+        self._link = link
         self._writer = writer
         loaded = load()
         self._services = Services(
@@ -71,6 +82,7 @@ class Gateway:
             wants_vectors=bool(loaded.settings.encoders),
         )
         self._current = Generation(loaded, self._services.shared)
+        self._retired: list[Generation] = []
         self._log = structlog.get_logger("headgate")
         self._reloading: asyncio.Task[bool] | None = None
 
@@ -99,34 +111,67 @@ class Gateway:
             self._log.error("reload_failed", exc_info=error)
             return False
         old, self._current = self._current, fresh
+        self._retired = [g for g in (*self._retired, old) if g.running]
         self._log.info("reloaded", generation=fresh.name, before=old.name)
         await old.retire()
         return True
 
     def drain(self) -> None:
         """Say to load balancers that no more requests are welcome here."""
-        self._services.shared.readiness.draining = True
+        self._services.shared.readiness.drain()
+
+    def beat(self, lag: float) -> Beat:
+        """How this worker is, for the main process; ``lag`` is how late its loop was."""
+        readiness = self._services.shared.readiness
+        return Beat(
+            pid=os.getpid(),
+            generation=self._current.name,
+            reason=readiness.problem(self._current.store_optional),
+            store=readiness.store(),
+            running=sum(g.running for g in (self._current, *self._retired)),
+            lag=lag,
+        )
+
+    async def metrics(self) -> str | None:
+        """The page for the management listener; None while the store is out."""
+        try:
+            return await self._current.metrics.text()
+        except StoreUnavailable:
+            return None
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._services.start()
-                loop.add_signal_handler(RELOAD_SIGNAL, self._begin_reload)
-                loop.add_signal_handler(DRAIN_SIGNAL, self.drain)
-                # A reload may have been asked for between our reading the file and listening.
-                if self._load().generation != self._current.name:
-                    self._begin_reload()
-                _spare_the_collector()
+                try:
+                    await self._start()
+                except Exception as error:  # noqa: BLE001 - Granian would serve without a start
+                    self._log.error("start_failed", exc_info=error)
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await self._current.retire()
-                await self._services.aclose()
-                if self._writer is not None:
-                    self._writer.flush()
+                await self._stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _start(self) -> None:
+        self._services.start()
+        asyncio.get_running_loop().add_signal_handler(RELOAD_SIGNAL, self._begin_reload)
+        # A reload may have been asked for between our reading the file and listening.
+        if self._load().generation != self._current.name:
+            self._begin_reload()
+        _spare_the_collector()
+        if self._link is not None:
+            await self._link.start(self)
+
+    async def _stop(self) -> None:
+        await self._current.retire()
+        await self._services.aclose()
+        if self._link is not None:
+            self._link.stop()
+        if self._writer is not None:
+            self._writer.flush()
 
     def _begin_reload(self) -> None:
         self._reloading = asyncio.get_running_loop().create_task(self.reload())

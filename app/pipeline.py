@@ -1,7 +1,7 @@
 """The chain, outside to inside, and who writes and who reads each fact of an exchange.
 
-    Granian → RequestId(Litestar(Metering(Protocol(Auth(Body(Http(
-        RateLimit(ResponseCache(Budget(Upstream)))))))))
+    Granian → RequestId(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(Http(
+        Bounds(RateLimit(ResponseCache(Budget(Upstream)))))))))))
 
 Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on they are handlers: a
 ``Call`` goes in, an answer goes to a ``ReplyWriter``, and a refusal is raised.
@@ -14,6 +14,8 @@ Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on t
 | key             | Auth                  | Http (into the call)                    |
 | body, request   | Body                  | Http (into the call), Metering          |
 | reply_headers   | RateLimit, ResponseCache, Http | RequestId, when the answer starts |
+| call.request    | Http, Bounds (limited), ResponseCache (part of a batch) | Bounds … Upstream |
+| call.calls      | Bounds                | RateLimit                               |
 | call.store_out  | RateLimit             | ResponseCache, Budget (ask a store that is out once) |
 | outcome.status, .first_byte | RequestId, Http (499) | Metering                    |
 | outcome.error_code | whoever refuses    | Metering                                |
@@ -38,6 +40,7 @@ import structlog
 from litestar import Litestar, Request, Router, asgi
 from litestar.exceptions import HTTPException
 from litestar.response import Response
+from litestar.routes import ASGIRoute
 
 from app.caching.coalesced import CacheServices
 from app.caching.plans import CachePlans, places
@@ -58,7 +61,7 @@ from app.providers.upstream import Upstream
 from app.records import Recorder
 from app.routes.feedback import feedback_app
 from app.routes.health import Readiness, live_app, ready_app
-from app.routes.metrics import metrics_app
+from app.routes.metrics import MetricsPage, metrics_app
 from app.routes.models import PREFIX, models_app
 from app.routes.usage import usage_app
 from app.settings import Settings
@@ -68,7 +71,9 @@ from cache.limiter import Limiter
 from cache.usage import UsageLog
 from middleware.auth import Auth
 from middleware.body import Body
+from middleware.bounds import Bounds
 from middleware.budget import Budget
+from middleware.canonical_path import CanonicalPath
 from middleware.http import Http
 from middleware.metering import Metering
 from middleware.protocol import Protocol
@@ -111,7 +116,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
     kept = shared.kept
     plans = CachePlans(settings, make_encoders(settings, targets.provider))
-    upstream = Upstream(targets)
+    upstream = Upstream(targets, kept.counters)
     verifier = Verifier(
         upstream=upstream,
         by_meaning=kept.by_meaning,
@@ -137,7 +142,8 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     limits = RateLimit(
         cache, limiter=shared.limiter, plan_of=policies.limits, tokens_of=token_bound
     )
-    door = Http(limits, family=COMPLETIONS, send_timeout=float(server.send_timeout))
+    bounds = Bounds(limits, route_of=targets.find, allowance_of=policies.allowance)
+    door = Http(bounds, family=COMPLETIONS, send_timeout=float(server.send_timeout))
     completions = [
         *metered("POST", "completions", shared.usage),
         _layer(
@@ -148,6 +154,8 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         ),
     ]
     beside = [_layer(Protocol, method="GET")]
+    health = [_layer(Protocol, method="GET", also=("HEAD",))]  # balancers ask either way
+    live = live_app(generation)
     litestar = Litestar(
         route_handlers=[
             _route("/v1/completions", door, completions),
@@ -156,16 +164,17 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
                 feedback_app(kept.meanings, kept.counters, _shares_with_all(settings)),
                 metered("POST", None),
             ),
-            _route("/metrics", metrics_app(kept.counters, kept.meanings, places(settings)), beside),
+            *([] if server.management else [_metrics_route(settings, shared, beside)]),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
             ),
-            _route("/health/live", live_app(generation), beside),
+            _route("/health", live, health),
+            _route("/health/live", live, health),
             _route(
                 "/health/ready",
                 ready_app(generation, shared.readiness, settings.store.optional),
-                beside,
+                health,
             ),
         ],
         exception_handlers={
@@ -181,7 +190,17 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
-    return RequestId(litestar, fixed=fixed, on_crash=on_crash)
+    closing = shared.readiness.closing
+    return RequestId(_canonical(litestar), fixed=fixed, closing=closing, on_crash=on_crash)
+
+
+def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
+    """What /metrics shows, here or on the management listener."""
+    return MetricsPage(shared.kept.counters, shared.kept.meanings, places(settings))
+
+
+def _metrics_route(settings: Settings, shared: Shared, layers: list[Layer]) -> Router:
+    return _route("/metrics", metrics_app(metrics_page(settings, shared)), layers)
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -221,6 +240,16 @@ def _route(path: str, app: App, layers: list[Layer], below: bool = False) -> Rou
         path="/",
         route_handlers=[asgi(path, is_mount=below, copy_scope=False)(app)],
         middleware=layers,
+    )
+
+
+def _canonical(app: Litestar) -> ASGIApp:
+    """The application under exactly the paths of its routes."""
+    routes = [route for route in app.routes if isinstance(route, ASGIRoute)]
+    return CanonicalPath(
+        app,
+        paths=[route.path for route in routes],
+        mounts=[route.path for route in routes if route.route_handler.is_mount],
     )
 
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from app.core.budgets import Budget
 from app.core.keys import Key
 from app.core.limits import Bucket, Slots
+from app.core.output_limits import Cap
 from app.core.pricing import nano_dollars
 from app.settings import LimitPolicy, Settings
 from cache.ledger import BudgetPlan
 from cache.limiter import LimitPlan
 
 Scoped = tuple[str, str | None, str | None]  # scope, name of a limit policy, name of a budget
+
+
+class Allowance(NamedTuple):
+    """``bound``: money, tokens or a cap depend on how much a request may generate."""
+
+    bound: bool
+    cap: Cap | None
 
 
 class Policies:
@@ -23,6 +32,7 @@ class Policies:
         self._keys = {key.id: key for key in settings.keys}
         self._limits: dict[tuple[str, str], LimitPlan | None] = {}
         self._budgets: dict[tuple[str, str], BudgetPlan | None] = {}
+        self._allowances: dict[tuple[str, str], Allowance] = {}
 
     def limits(self, key: Key, alias: str) -> LimitPlan | None:
         """Every limit on this key's requests for this model; None where there is none."""
@@ -42,6 +52,26 @@ class Policies:
             )
             self._budgets[place] = BudgetPlan(key.tenant, budgets) if budgets else None
         return self._budgets[place]
+
+    def allowance(self, key: Key, alias: str) -> Allowance:
+        """What this key's requests for this model may generate, and whether that must be bound."""
+        place = _place(key, alias)
+        found = self._allowances.get(place)
+        if found is None:
+            limits, cap = self.limits(key, alias), self._cap(key, place[1])
+            counted = limits is not None and any(b.unit == "tokens" for b in limits.buckets)
+            held = counted or cap is not None or self.budgets(key, alias) is not None
+            found = self._allowances[place] = Allowance(held, cap)
+        return found
+
+    def _cap(self, key: Key, alias: str) -> Cap | None:
+        model = self._settings.models.get(alias)
+        given = [
+            Cap(section.max_output_tokens, whose)
+            for section, whose in ((self._keys[key.id], "this key's"), (model, "the model's"))
+            if section is not None and section.max_output_tokens is not None
+        ]
+        return min(given, default=None)
 
     def _scopes(self, key: Key, alias: str) -> Iterator[Scoped]:
         """Narrow to wide, so that a refusal names the narrowest scope that refuses."""

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import MPServer as Granian
 
 from app import logs
 from app.config import ConfigError, Loaded, load, read
-from app.main import DRAIN_SIGNAL, RELOAD_SIGNAL, Gateway
+from app.main import RELOAD_SIGNAL, Gateway
+from app.settings import Management as ManagementSettings
+from app.settings import Server
+from app.supervision.control import Control, Serve
+from app.supervision.listening import Listening, listen
+from app.supervision.management import Management
+from app.supervision.supervisor import Supervisor
+from app.supervision.worker import Link
 
 HEADER_READ_TIMEOUT_MS = 15_000
 MAX_HEADER_BYTES = 64 << 10
+BEAT_SECONDS = 1.0
+BEATS_AT_LEAST = 5  # in `worker_timeout`, so that one late beat is not a hung worker
+
+T = TypeVar("T")
 
 
 class Snapshot:
@@ -53,26 +65,38 @@ def load_snapshot(path: Path, source: str) -> Loaded:
     return load(read(path), source)
 
 
-def load_worker(path: Path, source: str) -> Gateway:
+def load_worker(path: Path, source: str, link: Link) -> Gateway:
     """A worker's application; runs in the worker, before its loop does."""
+    link.enter()
     loaded = load_snapshot(path, source)
     writer = logs.configure(loaded.settings.log.format, loaded.settings.log.level)
-    return Gateway(partial(load_snapshot, path, source), writer)
+    return Gateway(partial(load_snapshot, path, source), writer, link)
 
 
 class Main:
     """The main process: starts workers, hands on signals, decides whether a new file is good."""
 
     def __init__(self, loaded: Loaded, text: str, source: str, file: str | None) -> None:
+        """Raises OSError where an address cannot be listened on; its text names the address."""
         # Until the workers are there, a reload asked for must not end us.
         signal.signal(RELOAD_SIGNAL, signal.SIG_IGN)
+        multiprocessing.set_start_method("fork", force=True)  # workers inherit what is open
         self._file = file
         self._generation = loaded.generation
-        self._server_settings = server = loaded.settings.server
+        server = loaded.settings.server
         self._fixed = (load(text, source).settings.server, loaded.settings.store)
+        listening = _named(server, partial(Listening, server.host, server.port, server.workers))
+        management, descriptors = self._management(server.management)
         self._snapshot = Snapshot(text, source)
-        self._granian = Granian(
-            "headgate",
+        interval = min(BEAT_SECONDS, float(server.worker_timeout) / BEATS_AT_LEAST)
+        self._supervisor = Supervisor(
+            listening,
+            Control(server.workers, interval, management),
+            _say,
+            worker_timeout=float(server.worker_timeout),
+            shutdown_delay=float(server.shutdown_delay),
+            shutdown_grace=float(server.shutdown_grace),
+            foreign=descriptors,
             address=server.host,
             port=server.port,
             interface=Interfaces.ASGI,
@@ -80,31 +104,31 @@ class Main:
             loop=Loops.uvloop,
             http=HTTPModes.http1,
             websockets=False,
-            backlog=4096,
             backpressure=server.max_connections,
             http1_settings=HTTP1Settings(
                 header_read_timeout=HEADER_READ_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES
             ),
             log_level=LogLevels.warning,
-            respawn_failed_workers=True,
-            workers_kill_timeout=max(1, int(server.shutdown_grace)),
         )
-        self._granian.on_startup(self._take_signals)
+        self._supervisor.on_startup(self._take_signals)
         self._pid = os.getpid()
         self._reloading = threading.Lock()
-        self._stopping = False
 
-    def run(self) -> None:
-        """Serve until told to stop.
-
-        Raises OSError where the address cannot be listened on.
-        """
-        _try_address(self._server_settings.host, self._server_settings.port)
+    def run(self) -> bool:
+        """Serve until told to stop; False where no worker could start."""
         target = partial(load_worker, self._snapshot.path, self._snapshot.source)
         try:
-            self._granian.serve(target_loader=target, wrap_loader=False)
+            self._supervisor.serve(target_loader=target, wrap_loader=False)
         finally:
             self._snapshot.remove()
+        return not self._supervisor.failed
+
+    def _management(self, settings: ManagementSettings | None) -> tuple[Serve | None, list[int]]:
+        if settings is None:
+            return None, []
+        listener = _named(settings, partial(listen, settings.host, settings.port))
+        management = Management(listener, lambda: self._generation)
+        return management.serve, [listener.fileno()]
 
     def _take_signals(self) -> None:
         """Ours in place of Granian's, which would replace every worker on SIGHUP."""
@@ -116,18 +140,11 @@ class Main:
         if os.getpid() == self._pid:
             threading.Thread(target=self._reload, daemon=True).start()
 
-    def _on_stop(self, *_: Any) -> None:
+    def _on_stop(self, number: int, _: Any) -> None:
         if os.getpid() != self._pid:
             sys.exit(0)
-        if self._stopping:  # asked twice: no more patience
-            self._granian.signal_handler_interrupt()  # type: ignore[no-untyped-call]
-            return
-        self._stopping = True
-        self._signal_workers(DRAIN_SIGNAL)
-        delay = float(self._server_settings.shutdown_delay)
-        timer = threading.Timer(delay, self._granian.signal_handler_interrupt)
-        timer.daemon = True
-        timer.start()
+        # Whoever presses Ctrl-C has no balancer that must notice first.
+        self._supervisor.stop(at_once=number == signal.SIGINT)
 
     def _reload(self) -> None:
         with self._reloading:
@@ -151,24 +168,17 @@ class Main:
             _say("warning: changes under `server` and `store` take effect only after a restart")
         self._snapshot.write(text)
         self._generation = loaded.generation
-        self._signal_workers(RELOAD_SIGNAL)
+        self._supervisor.signal_workers(RELOAD_SIGNAL)
         _say(f"reload: configuration {loaded.generation}")
 
-    def _signal_workers(self, number: signal.Signals) -> None:
-        for worker in self._granian.wrks:
-            pid = worker.inner.pid
-            if pid is not None and worker.inner.is_alive():
-                os.kill(pid, number)
 
-
-def _try_address(host: str, port: int) -> None:
-    """Bind once and let go: below us the same mistake would end in a crash, or go unseen."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
+def _named(address: Server | ManagementSettings, opened: Callable[[], T]) -> T:
+    """What ``opened`` gives; its OSError says which address cannot be listened on, and why."""
+    try:
+        return opened()
+    except OSError as error:
+        place = f"{address.host}:{address.port}"
+        raise OSError(f"cannot listen on {place}: {error.strerror or error}") from None
 
 
 def free_port(host: str) -> int:

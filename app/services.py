@@ -14,6 +14,8 @@ from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.coalesced import CacheServices
 from app.caching.resolution import Resolver
+from app.loop_lag import LoopLag
+from app.outage_log import OutageLog
 from app.pipeline import Shared
 from app.routes.health import Readiness
 from app.settings import Caching
@@ -50,8 +52,9 @@ class Services:
         store = open_store(url, float(settings.timeout))
         lease = float(settings.lease)
         limiter = Limiter(store, settings.on_outage.limits, lease)
+        self._lag = LoopLag()
         readiness = Readiness()
-        readiness.watch(store.breaker)
+        readiness.watch(store.breaker, self._lag)
         flights = Flights(worker_name(getpid()))
         self._relay = Relay(store, flights)
         kept = _kept(store, caching, flights, self._relay)
@@ -64,6 +67,7 @@ class Services:
         """Begin; needs a running loop."""
         shared = self.shared
         shared.store.start()
+        self._run(self._lag.keep_measuring)
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
@@ -109,15 +113,10 @@ class Services:
         """Log when the store goes and comes back, and what was lost meanwhile."""
         log = structlog.get_logger("headgate")
         shared = self.shared
-        was_open, lost, dropped, undecodable = False, 0, 0, 0
+        outages = OutageLog(shared.store.breaker, self._lag)
+        lost, dropped, undecodable = 0, 0, 0
         while True:
-            breaker = shared.store.breaker
-            if breaker.open != was_open:
-                was_open = breaker.open
-                if was_open:
-                    log.warning("store_out", reason=breaker.reason)
-                else:
-                    log.warning("store_back")
+            outages.look()
             if (shared.ledger.lost, shared.usage.dropped) != (lost, dropped):
                 lost, dropped = shared.ledger.lost, shared.usage.dropped
                 log.error("store_lost", settlements=lost, usage_records=dropped)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from app.core.part_tokens import DEFAULT_PART_TOKENS
 from app.core.quantities import Duration, Secret, Size
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -18,6 +19,11 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
+class Management(_Section, frozen=True):
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    host: str = "127.0.0.1"
+
+
 class Server(_Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
@@ -27,7 +33,9 @@ class Server(_Section, frozen=True):
     send_timeout: Duration = Duration(60)
     max_connections: Annotated[int, Meta(ge=128)] = 4096
     shutdown_grace: Duration = Duration(30)
-    shutdown_delay: Duration = Duration(0)
+    shutdown_delay: Duration = Duration(5)
+    worker_timeout: Duration = Duration(15)
+    management: Management | None = None
 
 
 class Outage(_Section, frozen=True):
@@ -59,9 +67,12 @@ class OpenAIProvider(_Section, frozen=True, tag_field="kind", tag="openai"):
     endpoints: tuple[Literal["completions", "chat"], ...] = ("completions", "chat")
     unsupported: tuple[str, ...] = ()
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    zero_max_tokens: Literal["forward", "refuse"] = "forward"
+    forward_members: tuple[str, ...] = ("all",)
     stream_usage: bool = True
     forward_headers: bool = True
     max_response_bytes: Size = Size(64 << 20)
+    max_event_bytes: Size = Size(8 << 20)
     max_connections: Positive = 1024
     keepalive: Duration = Duration(15)
     proxy: Secret = Secret("")
@@ -119,10 +130,24 @@ class Cache(_Section, frozen=True):
     coalesce: Literal["deterministic", "all", "off"] = "deterministic"
 
 
+class PartTokens(_Section, frozen=True):
+    image_low: Positive = DEFAULT_PART_TOKENS.image_low
+    image_high: Positive = DEFAULT_PART_TOKENS.image_high
+    image_auto: Positive = DEFAULT_PART_TOKENS.image_auto
+    audio: Positive = DEFAULT_PART_TOKENS.audio
+    video: Positive = DEFAULT_PART_TOKENS.video
+    file: Positive = DEFAULT_PART_TOKENS.file
+    other: Positive = DEFAULT_PART_TOKENS.other
+
+
 class Model(_Section, frozen=True):
     targets: tuple[Target, ...]
     completions: Literal["native", "chat", "off"] = "native"
     fan_out: Annotated[int, Meta(ge=1, le=64)] = 8
+    max_calls: Positive = 64
+    max_output_tokens: Positive | None = None
+    part_tokens: PartTokens = PartTokens()
+    unknown_usage: Literal["prompt", "bound", "nothing"] = "prompt"
     price: Price | None = None
     cache: Cache | None = None
 
@@ -176,6 +201,7 @@ class CallerKey(_Section, frozen=True):
     models: tuple[str, ...] = ("*",)
     limits: str | None = None
     budget: str | None = None
+    max_output_tokens: Positive | None = None
     cache_ttl: Duration | None = None
     expires: str | None = None
 

@@ -16,7 +16,7 @@ Overlay = Mapping[str, Any]
 def configuration(port: int, upstream_port: int) -> dict[str, Any]:
     """One worker, one key, one model on the mock upstream; logs and metering on, as shipped."""
     return {
-        "server": {"host": HOST, "port": port, "workers": 1},
+        "server": {"host": HOST, "port": port, "workers": 1, "shutdown_delay": "0s"},
         "providers": {
             "mock": {
                 "kind": "openai",

@@ -135,9 +135,9 @@ def ready(child: Child, path: str) -> float:
     )
 
 
-def get(port: int, path: str) -> tuple[int, bytes]:
+def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
     """One GET on its own connection: status and body."""
-    return _exchange(port, "GET", path, None, {})
+    return _exchange(port, "GET", path, None, headers or {})
 
 
 def post(port: int, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:

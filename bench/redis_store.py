@@ -14,8 +14,8 @@ _START_SECONDS = 5.0
 
 
 @contextmanager
-def store(folder: Path, core: int) -> Iterator[str]:
-    """Runs an empty Redis without persistence; gives its URL."""
+def store(folder: Path, core: int, *options: str) -> Iterator[str]:
+    """Runs an empty Redis without persistence, with these options; gives its URL."""
     binary = shutil.which("redis-server")
     if binary is None:
         raise BenchFailureError(
@@ -23,6 +23,7 @@ def store(folder: Path, core: int) -> Iterator[str]:
         )
     port = free_port()
     argv = [binary, "--port", str(port), "--bind", HOST, "--save", "", "--appendonly", "no"]
+    argv += options
     with running("redis", argv, port=port, core=core, folder=folder):
         _wait(port)
         yield f"redis://{HOST}:{port}"

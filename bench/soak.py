@@ -1,8 +1,11 @@
-"""`python -m bench.soak`: a thousand streams at once through one worker; do they all end well?
+"""`python -m bench.soak`: a thousand streams at once, then floods; what becomes of the others?
 
-Three full rounds, then one in which half of the clients go away mid-stream. It checks that every
-stream completes and is framed as the contract says, that the clients' going reaches the upstream,
-and that memory and descriptors come back. Prints facts; exits 1 if one of them is wrong.
+The streams: three full rounds, then one in which half of the clients go away mid-stream. It checks
+that every stream completes and is framed as the contract says, that the clients' going reaches the
+upstream, and that memory and descriptors come back. Each flood is a few seconds of one kind of
+harm from one address of loopback, while a neighbour at another asks on; its latency, in quiet and
+under the flood, the worker's memory and its descriptors have bounds. All of it takes about two
+minutes. Prints facts; exits 1 if one of them is wrong.
 """
 
 import argparse
@@ -18,9 +21,12 @@ import uvloop
 
 from bench import gateway, procfs
 from bench.failure import BenchFailureError
+from bench.floods import play as floods
 from bench.processes import Child, Cores, free_port, get, ready, running, stop_on_signals
 from bench.soak_round import Found, Round, play
+from bench.verdict import Verdict, detail
 
+_STREAMS = "streams"
 _ROUNDS = 3
 _ROUND_GRACE_SECONDS = 15.0  # over the length of a stream, before a round is given up
 _QUIET_SECONDS = 1.0  # between the last byte of a round and a look at memory
@@ -30,18 +36,6 @@ _UPSTREAM_KEEP_ALIVE_SECONDS = 5  # the mock closes idle connections, the gatewa
 _MEMORY_SHARE = 0.10
 _MEMORY_MIB = 8.0
 _SPARE_FILES = 8  # kept-alive connections and the like that may stay
-
-
-@dataclass(slots=True)
-class Verdict:
-    """Facts as they are found; `failed` counts the wrong ones."""
-
-    failed: int = 0
-
-    def fact(self, right: bool, text: str) -> None:
-        """Prints one fact."""
-        self.failed += not right
-        print(f"{'ok  ' if right else 'FAIL'}  {text}", flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +82,12 @@ def _full_round(stage: Stage, number: int, verdict: Verdict) -> float:
     )
     time.sleep(_QUIET_SECONDS)
     rss = max(memory.rss for memory in procfs.workers(stage.gateway.pid))
-    _detail(
+    detail(
         f"CPU {spent.mine / max(1, found.chunks) * 1e6:.0f} us a chunk; its core was "
         f"{spent.busy_percent:.0f} % busy with it, {spent.others_percent:.0f} % "
         "with others"
     )
-    _detail(
+    detail(
         f"worker {rss:.0f} MiB, {procfs.open_files(stage.gateway.pid)} descriptors, "
         f"upstream {_counts(stage.upstream)}"
     )
@@ -148,43 +142,21 @@ def _counts(upstream: Child) -> dict[str, int]:
     return found
 
 
-def _detail(text: str) -> None:
-    print(f"      {text}", flush=True)
-
-
 def _why(problems: dict[str, int]) -> str:
     return f"; problems: {problems}" if problems else ""
 
 
 def main() -> int:
-    """Starts the mock and the gateway, soaks, ends both; 0 when every fact is right."""
+    """Soaks and floods, each with a mock and a gateway of its own; 0 when every fact is right."""
     args = _arguments()
     stop_on_signals()
     cores = Cores.pick()
     verdict = Verdict()
     try:
-        _allow_files(2 * args.streams + 200)
-        with tempfile.TemporaryDirectory(prefix="soak-") as name:
-            folder = Path(name)
-            upstream_port, port = free_port(), free_port()
-            mock = [sys.executable, "-m", "bench.stream_upstream", "--port", str(upstream_port)]
-            mock += ["--delay-ms", str(args.delay_ms)]
-            mock += ["--keep-alive", str(_UPSTREAM_KEEP_ALIVE_SECONDS)]
-            room = {
-                "server": {"max_connections": 2 * args.streams + 128},
-                "providers": {"mock": {"max_connections": 2 * args.streams + 128}},
-            }
-            serve = gateway.command(folder / "gateway", port, upstream_port, room)
-            with (
-                running("upstream", mock, port=upstream_port, core=cores.load, folder=folder) as up,
-                running("headgate", serve, port=port, core=cores.test, folder=folder) as child,
-            ):
-                ready(up, "/control")
-                ready(child, "/health/ready")
-                seconds = args.chunks * args.delay_ms / 1e3 + _ROUND_GRACE_SECONDS
-                soak(Stage(child, up, cores.test, args.streams, args.chunks, seconds), verdict)
-                if verdict.failed:
-                    print(f"the end of the gateway's log:\n{child.last_words()}")
+        _allow_files(max(2 * args.streams + 200, floods.FILES))
+        if _STREAMS in args.only:
+            _soak(args, cores, verdict)
+        floods.play([name for name in args.only if name != _STREAMS], cores, verdict)
     except (BenchFailureError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -193,6 +165,30 @@ def main() -> int:
         return 130
     print(f"{verdict.failed} wrong" if verdict.failed else "all right")
     return 1 if verdict.failed else 0
+
+
+def _soak(args: argparse.Namespace, cores: Cores, verdict: Verdict) -> None:
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        folder = Path(name)
+        upstream_port, port = free_port(), free_port()
+        mock = [sys.executable, "-m", "bench.stream_upstream", "--port", str(upstream_port)]
+        mock += ["--delay-ms", str(args.delay_ms)]
+        mock += ["--keep-alive", str(_UPSTREAM_KEEP_ALIVE_SECONDS)]
+        room = {
+            "server": {"max_connections": 2 * args.streams + 128},
+            "providers": {"mock": {"max_connections": 2 * args.streams + 128}},
+        }
+        serve = gateway.command(folder / "gateway", port, upstream_port, room)
+        with (
+            running("upstream", mock, port=upstream_port, core=cores.load, folder=folder) as up,
+            running("headgate", serve, port=port, core=cores.test, folder=folder) as child,
+        ):
+            ready(up, "/control")
+            ready(child, "/health/ready")
+            seconds = args.chunks * args.delay_ms / 1e3 + _ROUND_GRACE_SECONDS
+            soak(Stage(child, up, cores.test, args.streams, args.chunks, seconds), verdict)
+            if verdict.failed:
+                print(f"the end of the gateway's log:\n{child.last_words()}")
 
 
 def _allow_files(needed: int) -> None:
@@ -213,6 +209,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--streams", type=int, default=1000, help="at once (default 1000)")
     parser.add_argument("--chunks", type=int, default=50, help="a stream (default 50)")
     parser.add_argument("--delay-ms", type=float, default=100, help="between chunks (default 100)")
+    parts = [_STREAMS, *floods.FLOODS]
+    parser.add_argument(
+        "--only", nargs="+", choices=parts, default=parts, metavar="PART",
+        help=f"some of it: {', '.join(parts)}",
+    )  # fmt: skip
     args = parser.parse_args()
     if args.streams < 2 or args.chunks < 10:
         parser.error("--streams is at least 2, --chunks at least 10")

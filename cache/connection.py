@@ -19,6 +19,14 @@ class StoreUnavailable(Exception):
     """The store did not do it: gone, slow, read-only, out of memory, failing over, or too busy."""
 
 
+class CommandRefused(Exception):
+    """The store does not do this command: a mistake of ours, which another time does not mend."""
+
+
+class UnknownCommand(CommandRefused):
+    """The store does not know this command, or one that the script calls."""
+
+
 class Script(NamedTuple):
     """One Lua script: its name for errors, its text, and the hash the store knows it by."""
 
@@ -37,7 +45,11 @@ def script(name: str) -> Script:
 
 
 class Store(Protocol):
-    """Shared state. Every method raises StoreUnavailable; none waits longer than its timeout."""
+    """Shared state. What is waited for raises StoreUnavailable or CommandRefused.
+
+    None waits longer than its timeout and, where many wait, its turn (cache.pending). Only time in
+    which the event loop listens counts.
+    """
 
     breaker: Breaker
     shared: bool
@@ -67,6 +79,14 @@ class Store(Protocol):
         """
         ...
 
+    def publish(self, channel: str, message: bytes) -> None:
+        """Send a message to whoever listens to a channel; not waited for, never raises.
+
+        Messages of this store arrive in the order in which they were published. One that is lost in
+        an outage is not sent again.
+        """
+        ...
+
     async def aclose(self) -> None: ...
 
 
@@ -82,6 +102,6 @@ def open_store(url: str, timeout: float) -> Store:
 
         return EmbeddedStore()
     from cache.redis_store import RedisStore  # noqa: PLC0415
-    from cache.redis_urls import dial_for  # noqa: PLC0415
+    from cache.redis_urls import dial_for, where_is  # noqa: PLC0415
 
-    return RedisStore(dial_for(url), timeout)
+    return RedisStore(dial_for(url), timeout, where_is(url))

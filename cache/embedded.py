@@ -12,10 +12,15 @@ from typing import Any
 
 from cache.breaker import Breaker
 from cache.connection import Script
+from cache.refusals import meaning_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import fakeredis
+    from redis.exceptions import ResponseError
+
+# A server says in an error what fakeredis sometimes stumbles over (vectors of other dimensions).
+_REFUSALS = (ResponseError, ValueError)
 
 
 class EmbeddedStore:
@@ -47,10 +52,19 @@ class EmbeddedStore:
         if script.sha not in self._known:
             self._redis.script_load(script.text)
             self._known.add(script.sha)
-        return self._redis.evalsha(script.sha, len(keys), *keys, *args)
+        try:
+            return self._redis.evalsha(script.sha, len(keys), *keys, *args)
+        except _REFUSALS as error:
+            raise meaning_of(error) from error
 
     async def command(self, *args: Any) -> Any:
-        return self._redis.execute_command(*args)  # type: ignore[no-untyped-call]
+        try:
+            return self._redis.execute_command(*args)  # type: ignore[no-untyped-call]
+        except _REFUSALS as error:
+            raise meaning_of(error) from error
+
+    def publish(self, channel: str, message: bytes) -> None:
+        self._redis.publish(channel, message)
 
     async def aclose(self) -> None:
         self._redis.close()

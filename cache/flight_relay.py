@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 import msgspec
@@ -21,9 +20,12 @@ from app.core.usage import Usage
 from cache import names
 from cache.connection import Store, script
 from cache.flights import MAX_BYTES, Flight, Flights, SharedError, worker_of
+from cache.listening import ListeningClock, listening_timeout
 
 BEAT_SECONDS = 0.25
-SILENCE_SECONDS = 1.0  # after which the other side counts as gone; less than the lease
+# Of listening, after which the other side counts as gone: less than the lease, and longer than a
+# busy worker's event loop stalls in a burst (1 s was measured with 600 requests at once).
+SILENCE_SECONDS = 2.0
 WELCOME_SECONDS = 0.25
 
 
@@ -90,11 +92,11 @@ _decode_members = msgspec.json.Decoder(dict[str, Any]).decode
 class _Remote:
     """A worker that mirrors a flight of ours: what it was sent, when it was heard of."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self.chunks = 0
         self.messages = 0
         self.named = False
-        self.heard = monotonic()
+        self.heard = now
 
 
 class Relay:
@@ -103,10 +105,11 @@ class Relay:
     def __init__(self, store: Store, flights: Flights) -> None:
         self._store = store
         self._flights = flights
-        self._post = script("post")
         self._hold = script("hold_flight")
         self._remotes: dict[str, dict[str, _Remote]] = {}
-        self._heard: dict[str, float] = {}  # of the flights that we mirror
+        self._clock = ListeningClock(SILENCE_SECONDS, lambda: None)
+        # When the leaders of the flights that we mirror were heard of; None: not yet.
+        self._heard: dict[str, float | None] = {}
         self._expected: dict[str, int] = {}  # number of the next message about each of those
 
     async def join(self, flight_id: str, digest: bytes, tenant: str) -> Flight | None:
@@ -114,11 +117,12 @@ class Relay:
         mirror = self._flights.begin(flight_id, digest, tenant)
         mirror.on_change = self._look_after
         mirror.follow()
-        self._heard[flight_id] = self._expected[flight_id] = 0
+        self._heard[flight_id] = None
+        self._expected[flight_id] = 0
         self._say(worker_of(flight_id), _Join(flight_id, self._flights.worker))
         try:
-            async with asyncio.timeout(WELCOME_SECONDS):
-                while not self._heard.get(flight_id) and not mirror.over:
+            async with listening_timeout(WELCOME_SECONDS):
+                while self._heard.get(flight_id) is None and not mirror.over:
                     await mirror.wait_changed()
         except TimeoutError:
             mirror.fail()
@@ -144,23 +148,29 @@ class Relay:
         if isinstance(message, _Join | _Here | _Left):
             self._from_follower(message, flight)
         elif flight is not None and not self._flights.leads(flight):
-            self._heard[flight.id] = monotonic()
+            self._heard[flight.id] = self._clock.now
             self._from_leader(message, flight)
 
     async def keep_beating(self) -> None:
         """Hold the leases, say that we are here, notice who is not, while this task runs."""
-        while True:
-            await asyncio.sleep(BEAT_SECONDS)
-            self.beat()
+        self._clock.start()
+        try:
+            while True:
+                await asyncio.sleep(BEAT_SECONDS)
+                self.beat()
+        finally:
+            self._clock.stop()
 
     def beat(self) -> None:
         """One round."""
-        now = monotonic()
+        now = self._clock.now
         for flight in self._flights.all():
             if self._flights.leads(flight):
                 if not flight.over:
                     self._hold_on(flight, now)
-            elif now - self._heard.get(flight.id, now) > SILENCE_SECONDS and self._heard[flight.id]:
+            elif (
+                heard := self._heard.get(flight.id)
+            ) is not None and now - heard > SILENCE_SECONDS:
                 flight.fail()
             elif flight.followers:
                 self._say(worker_of(flight.id), _Here(flight.id, self._flights.worker))
@@ -184,7 +194,7 @@ class Relay:
         known = self._remotes.get(flight.id, {}).get(worker)
         if isinstance(message, _Join):
             # One who joins again has lost what it had, and begins anew.
-            self._remotes.setdefault(flight.id, {})[worker] = _Remote()
+            self._remotes.setdefault(flight.id, {})[worker] = _Remote(self._clock.now)
             if known is None:
                 flight.remotes += 1
                 flight.follow()
@@ -193,7 +203,7 @@ class Relay:
         elif isinstance(message, _Left):
             self._gone(flight, worker)
         elif known is not None:
-            known.heard = monotonic()
+            known.heard = self._clock.now
 
     def _gone(self, flight: Flight, worker: str) -> None:
         if self._remotes.get(flight.id, {}).pop(worker, None) is not None:
@@ -269,4 +279,4 @@ class Relay:
             mirror.fail()
 
     def _say(self, worker: str, message: _Message) -> None:
-        self._store.tell(self._post, [], [names.mailbox(worker), _encode(message)])
+        self._store.publish(names.mailbox(worker), _encode(message))

@@ -66,12 +66,12 @@ class Limiter:
         """How many replicas there are, for the local share of a limit."""
         self._local.replicas = max(1, replicas)
 
-    async def admit(self, plan: LimitPlan, tokens: int) -> Admission:
-        """Take one request and ``tokens`` from every bucket of a plan, and its slots, or nothing."""
+    async def admit(self, plan: LimitPlan, tokens: int, requests: int = 1) -> Admission:
+        """Take ``requests`` and ``tokens`` from every bucket of a plan, and its slots, or nothing."""
         lease = f"{getrandbits(96):024x}"
         args: list[object] = [lease, int(self._lease * 1e6), len(plan.buckets)]
         for bucket in plan.buckets:
-            cost = tokens if bucket.unit == "tokens" else 1
+            cost = tokens if bucket.unit == "tokens" else requests
             args += (bucket.interval, bucket.burst, cost)
         args += [slot.most for slot in plan.slots]
         try:
@@ -86,7 +86,7 @@ class Limiter:
                 return Admission(Decision(True, local=True), lease, 0)
             return Admission(
                 self._local.admit(
-                    plan.buckets, plan.slots, plan.keys, lease, tokens, self._running
+                    plan.buckets, plan.slots, plan.keys, lease, tokens, self._running, requests
                 ),
                 lease,
                 tokens,

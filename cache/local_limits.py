@@ -29,6 +29,7 @@ class LocalLimits:
         lease: str,
         tokens: int,
         running: Mapping[str, Collection[str]] = NOBODY,
+        requests: int = 1,
     ) -> Decision:
         """As the script decides, on this process's clock and share.
 
@@ -43,7 +44,7 @@ class LocalLimits:
         wait: float | None = 0.0
         refused_by: tuple[str, str] | None = None
         for key, bucket, share in zip(keys, buckets, shares, strict=False):
-            cost = tokens if bucket.unit == "tokens" else 1
+            cost = tokens if bucket.unit == "tokens" else requests
             # A share is never too small for one request: it would lock its caller out.
             whole = share._replace(burst=max(share.burst, min(cost, bucket.burst)))
             new, over = take(whole, self._full_at.get(key, 0.0), now, cost)

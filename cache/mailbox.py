@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import hiredis
 
+from cache.listening import listening_timeout
 from cache.wire import Address
 
 RETRY_SECONDS = 0.25
@@ -46,7 +47,7 @@ class Mailbox:
         line = _Line(self._channel, self._received)
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(ENTER_SECONDS):
+            async with listening_timeout(ENTER_SECONDS):
                 address = await self._find()
                 if address.path:
                     await loop.create_unix_connection(lambda: line, address.path)
@@ -67,7 +68,7 @@ class Mailbox:
             while not line.lost.is_set():
                 line.heard = False
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(PING_SECONDS):
+                    async with listening_timeout(PING_SECONDS):
                         await line.lost.wait()
                 if not line.heard and not line.pinged:
                     line.pinged = True

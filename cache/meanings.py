@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from cache import names
-from cache.connection import Store, StoreUnavailable, script
+from cache.connection import CommandRefused, Store, UnknownCommand, script
 from cache.responses import Place
 
 MAX_NEIGHBOURS = 5
@@ -114,11 +114,8 @@ class Meanings:
         """
         try:
             return await asked
-        except StoreUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - what a client raises for a server's refusal
-            # The server's own word: it has no type for it. Not logged, because it repeats arguments.
-            if "unknown" in str(error).lower():
+        except CommandRefused as error:  # not logged, because it may repeat arguments
+            if isinstance(error, UnknownCommand):
                 self.vectors = False
             self.refused += 1
             return None

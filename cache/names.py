@@ -50,7 +50,7 @@ def answer(tenant: str, digest: str) -> str:
     return f"{VERSION}:{{{everyone(tenant)}}}:answer:{digest}"
 
 
-FLIGHT_LEASE_MS = 1500  # how long a flight stands that its leader does not hold on to
+FLIGHT_LEASE_MS = 2500  # how long a flight stands that its leader does not hold on to
 
 
 def flight(tenant: str, digest: str) -> str:

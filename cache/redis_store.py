@@ -10,20 +10,16 @@ from typing import Any, Protocol
 from cache.breaker import Breaker
 from cache.connection import Script, StoreUnavailable
 from cache.names import PROBE
-from cache.pending import Pending
-from cache.wire import Address, Wire, open_wire
+from cache.outages import outage_of
+from cache.pending import Pending, Waiting
+from cache.refusals import meaning_of
 
 MAX_WAITING = 10_000  # commands not yet answered, in this process
 PROBE_SECONDS = 0.25
 CONNECT_SECONDS = (
     1.0  # nobody's request waits behind a connection being made for longer than theirs
 )
-
-# What a server says when it cannot take writes; the rest are mistakes of ours and go on as such.
-_OUTAGES = frozenset(
-    {"READONLY", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "BUSY",
-     "NOAUTH", "NOPERM", "TRYAGAIN", "MOVED", "ASK"}
-)  # fmt: skip
+CLOSE_SECONDS = 1.0  # for answers to what was told; nobody's request waits any more
 
 
 class Line(Protocol):
@@ -42,20 +38,23 @@ Dial = Callable[["RedisStore"], Awaitable[Line]]
 
 
 class RedisStore:
-    """See cache.connection.Store. ``dial`` opens a line, anew after each loss."""
+    """See cache.connection.Store.
+
+    ``dial`` opens a line, anew after each loss; ``where`` is the store's address for the log.
+    """
 
     shared = True
 
-    def __init__(self, dial: Dial, timeout: float) -> None:
+    def __init__(self, dial: Dial, timeout: float, where: str = "the store") -> None:
         self.breaker = Breaker()
         self._dial = dial
-        self._timeout = timeout
+        self._where = where
         self._line: Line | None = None
         self._left: list[Line] = []  # given up, and perhaps not wholly closed
         self._queue: list[Pending] = []
-        self._waiting: dict[int, Pending] = {}
+        self._waiting = Waiting(timeout, self._is_late)
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
         self._watchman: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -78,22 +77,27 @@ class RedisStore:
         failed: Callable[[], None] | None = None,
     ) -> None:
         try:
-            self._enqueue(("EVALSHA", script.sha, len(keys), *keys, *args), script, None, failed)
+            self._enqueue(("EVALSHA", script.sha, len(keys), *keys, *args), script, failed=failed)
         except StoreUnavailable:
             if failed is not None:
                 failed()
 
+    def publish(self, channel: str, message: bytes) -> None:
+        with suppress(StoreUnavailable):
+            self._enqueue(("PUBLISH", channel, message), ordered=True)
+
     async def aclose(self) -> None:
-        if self._waiting and not self.breaker.open:
-            with suppress(StoreUnavailable, TimeoutError):
-                async with asyncio.timeout(self._timeout * 4):
-                    await self._ask(("PING",), None)  # answered after everything before it
+        """Everything asked so far is answered first, unless the store is out or very late."""
+        self._closing = True
+        if not self.breaker.open:
+            # Until nothing waits, and not until an answer to something asked now: a script that the
+            # server did not know is sent again, behind whatever was sent meanwhile.
+            self._waiting.timeout = max(self._waiting.timeout, CLOSE_SECONDS)
+            await self._waiting.none_left()
         if self._watchman is not None:
             self._watchman.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watchman
-        if self._timer is not None:
-            self._timer.cancel()
         line, self._line = self._line, None
         if line is not None:
             line.close()
@@ -106,50 +110,44 @@ class RedisStore:
             self.start()
         assert self._loop is not None
         answer = self._loop.create_future()
-        self._enqueue(args, script, answer, None)
+        self._enqueue(args, script, answer)
         return answer
 
     def _enqueue(
         self,
         args: tuple[Any, ...],
-        script: Script | None,
-        answer: asyncio.Future[Any] | None,
-        failed: Callable[[], None] | None,
+        script: Script | None = None,
+        answer: asyncio.Future[Any] | None = None,
+        failed: Callable[[], None] | None = None,
+        *,
+        ordered: bool = False,
     ) -> None:
         if self.breaker.open:
             raise StoreUnavailable(self.breaker.reason or "open")
+        if self._closing:
+            raise StoreUnavailable("closing")
         if len(self._waiting) >= MAX_WAITING:
             raise StoreUnavailable("busy")
-        loop = self._loop
-        assert loop is not None
-        pending = Pending(args, script, answer, failed, loop.time())
-        self._waiting[id(pending)] = pending
-        self._queue.append(pending)
+        self._queue.append(self._waiting.add(args, script, answer, failed, ordered=ordered))
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        """Send what this turn of the loop asks for, all of it in one write."""
         if not self._scheduled and self._line is not None:
+            assert self._loop is not None
             self._scheduled = True
-            loop.call_soon(self._flush)
-        if self._timer is None:
-            self._timer = loop.call_later(self._timeout, self._look_for_late_ones)
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Send everything that this turn of the loop asked for."""
         self._scheduled = False
         if self._line is not None and self._queue:
             queue, self._queue = self._queue, []
             self._line.send(queue)
 
-    def _look_for_late_ones(self) -> None:
-        """The oldest command speaks for all: a connection answers in order."""
-        self._timer = None
-        assert self._loop is not None
-        oldest = next(iter(self._waiting.values()), None)
-        if oldest is None:
-            return
-        left = oldest.asked + self._timeout - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._look_for_late_ones)
-            return
-        self.breaker.failed("slow")
+    def _is_late(self) -> None:
+        """The store has not answered in time: begin anew on another line."""
+        seconds = f"{self._waiting.timeout * 1000:.0f} ms"
+        self.breaker.failed("slow", detail=f"{self._where}: no answer within {seconds}")
         line, self._line = self._line, None
         self._wake.set()
         if line is not None:
@@ -159,24 +157,28 @@ class RedisStore:
 
     def answered(self, pending: Pending, answer: Any) -> None:
         """One answer has come; an exception stands for an error."""
-        if self._waiting.pop(id(pending), None) is None:
-            return
-        if not isinstance(answer, Exception):
+        if isinstance(answer, Exception):
+            self._refused(pending, answer)
+        elif self._waiting.done(pending):
             self.breaker.succeeded()
             if pending.answer is not None and not pending.answer.done():
                 pending.answer.set_result(answer)
+
+    def _refused(self, pending: Pending, answer: Exception) -> None:
+        if pending not in self._waiting:
             return
-        word = str(answer).split(" ", 1)[0]
-        if word == "NOSCRIPT" and pending.script is not None:
+        if pending.script is not None and str(answer).startswith("NOSCRIPT"):
             self._teach(pending, pending.script)
             return
-        if word in _OUTAGES:
-            self.breaker.failed(word.lower(), at_once=True)
-            self._fail(pending, StoreUnavailable(word))
+        self._waiting.done(pending)
+        error = meaning_of(answer)
+        if isinstance(error, StoreUnavailable):
+            word = str(error)
+            detail = f"{self._where}: the server says {word}"
+            self.breaker.failed(word.lower(), at_once=True, detail=detail)
             if self._line is not None:
                 self._line.close()  # a new one may lead to a new primary
-            return
-        self._fail(pending, answer)  # a mistake of ours: it must be seen, not taken for an outage
+        self._fail(pending, error)  # a mistake of ours must be seen, not taken for an outage
 
     def lost(self, line: Line) -> None:
         """A line ended; what it had not answered will not be answered."""
@@ -184,21 +186,20 @@ class RedisStore:
             self._line = None
             self._left.append(line)
             self._wake.set()
-            self.breaker.failed("unreachable", at_once=True)
+            detail = f"{self._where}: the connection was closed"
+            self.breaker.failed("unreachable", at_once=True, detail=detail)
             self._fail_all("unreachable")
 
     def _teach(self, pending: Pending, script: Script) -> None:
         """The store does not know the script (a new one, or a new primary): send it whole."""
         again = pending._replace(args=("EVAL", script.text, *pending.args[2:]), script=None)
-        # First in line again, because it was asked first: it has no second timeout.
-        self._waiting = {id(again): again, **self._waiting}
+        self._waiting.replace(again)
         self._queue.append(again)
-        self._flush()
+        self._flush_soon()
 
     def _fail_all(self, reason: str) -> None:
         self._queue.clear()
-        waiting, self._waiting = self._waiting, {}
-        for pending in waiting.values():
+        for pending in self._waiting.give_up():
             self._fail(pending, StoreUnavailable(reason))
 
     def _fail(self, pending: Pending, error: Exception) -> None:
@@ -232,40 +233,24 @@ class RedisStore:
     async def _reconnect(self) -> None:
         try:
             line = await self._dial(self)
-        except (OSError, ValueError):
-            self.breaker.failed("unreachable", at_once=True)
-            self._fail_all("unreachable")
+        except (OSError, ValueError) as error:
+            outage = outage_of(error, self._where)
+            self.breaker.failed(outage.reason, at_once=True, detail=outage.detail)
+            self._fail_all(outage.reason)
             return
         self._line = line
         self._flush()
 
     async def _probe(self) -> None:
+        """Try a write; it has the same time as any other command."""
         assert self._loop is not None
         assert self._line is not None
         answer = self._loop.create_future()
-        pending = Pending(("SET", PROBE, "1", "PX", "1000"), None, answer, None, self._loop.time())
-        self._waiting[id(pending)] = pending
-        self._line.send([pending])
+        self._line.send([self._waiting.add(("SET", PROBE, "1", "PX", "1000"), answer=answer)])
         try:
-            async with asyncio.timeout(self._timeout):
-                await answer
+            await answer
         except Exception:  # noqa: BLE001 - whatever it is, the store does not take writes yet
-            self._waiting.pop(id(pending), None)
             if self._line is not None:
                 self._line.close()
         else:
             self.breaker.close()
-
-
-def to_server(find: Callable[[], Awaitable[Address]]) -> Dial:
-    """A dial for a single server, wherever ``find`` says it is now."""
-
-    async def dial(store: RedisStore) -> Line:
-        address = await find()
-
-        def lost(wire: Wire) -> None:
-            store.lost(wire)
-
-        return await open_wire(address, store.answered, lost, within=CONNECT_SECONDS)
-
-    return dial

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from redis import exceptions as errors
-from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 
 from app.core.store_url import StoreUrl, parse_store_url
-from cache.pending import Pending
-from cache.redis_store import CONNECT_SECONDS, Dial, Line, RedisStore, to_server
-from cache.wire import Address
-
-CLUSTER_COMMANDS = 64  # at a time: redis-py opens a connection for each
+from cache.cluster import to_cluster
+from cache.outages import Outage, not_let_in, outage_of
+from cache.redis_store import CONNECT_SECONDS, Dial, Line, RedisStore
+from cache.wire import Address, Wire, open_wire
 
 
 def dial_for(url: str) -> Dial:
     """How to reach a store. Raises ValueError for a URL that names none."""
     parts = parse_store_url(url)
     if parts.scheme == "redis+cluster":
-        return _to_cluster(parts)
-    return to_server(_finder(parts))
+        return to_cluster(parts, where_is(url))
+    return _to_server(_finder(parts))
 
 
 def finder_for(url: str) -> Callable[[], Awaitable[Address]]:
     """Where a server of the store is now; of a cluster, any node (they pass messages on)."""
     return _finder(parse_store_url(url))
+
+
+def where_is(url: str) -> str:
+    """A store's address as a log may show it."""
+    parts = parse_store_url(url)
+    hosts = ",".join(f"{host}:{port}" for host, port in parts.hosts)
+    return parts.path or (f"{parts.service} of {hosts}" if parts.service else hosts)
+
+
+def _to_server(find: Callable[[], Awaitable[Address]]) -> Dial:
+    """A dial for a single server, wherever ``find`` says it is now."""
+
+    async def dial(store: RedisStore) -> Line:
+        address = await find()
+
+        def lost(wire: Wire) -> None:
+            store.lost(wire)
+
+        return await open_wire(address, store.answered, lost, within=CONNECT_SECONDS)
+
+    return dial
 
 
 def _finder(parts: StoreUrl) -> Callable[[], Awaitable[Address]]:
@@ -56,14 +72,22 @@ def _address(parts: StoreUrl) -> Address:
 
 
 def _asking_sentinels(parts: StoreUrl) -> Callable[[], Awaitable[Address]]:
+    hosts = ",".join(f"{host}:{port}" for host, port in parts.hosts)
+    where = f"{parts.service} of {hosts}"
+
     async def primary() -> Address:
         sentinel = Sentinel(  # type: ignore[no-untyped-call]
             list(parts.hosts), sentinel_kwargs={"socket_timeout": CONNECT_SECONDS}
         )
         try:
             host, port = await sentinel.discover_master(parts.service)
-        except errors.RedisError as error:
-            raise ConnectionError(f"no primary for {parts.service}") from error
+        except errors.AuthenticationError as error:
+            raise not_let_in(where) from error
+        except MasterNotFoundError as error:
+            said = "no sentinel answers, or none knows a primary"
+            raise Outage("unreachable", f"{where}: {said}") from error
+        except (errors.RedisError, OSError) as error:
+            raise outage_of(error, where) from error
         finally:
             for client in sentinel.sentinels:
                 await client.aclose()
@@ -76,78 +100,3 @@ def _asking_sentinels(parts: StoreUrl) -> Callable[[], Awaitable[Address]]:
         )
 
     return primary
-
-
-def _to_cluster(parts: StoreUrl) -> Dial:
-    host, port = parts.hosts[0]
-
-    async def dial(store: RedisStore) -> Line:
-        client = RedisCluster(
-            host=host,
-            port=port,
-            username=parts.username or None,
-            password=parts.password or None,
-            socket_connect_timeout=CONNECT_SECONDS,
-        )
-        try:
-            await client.initialize()
-        except (errors.RedisError, errors.RedisClusterException) as error:
-            await client.aclose()
-            raise ConnectionError("no node of the cluster answers") from error
-        return ClusterLine(client, store)
-
-    return dial
-
-
-class ClusterLine:
-    """A cluster as a line: redis-py finds each command's node, and follows the slots as they move."""
-
-    def __init__(self, client: RedisCluster, store: RedisStore) -> None:
-        self._client = client
-        self._store = store
-        self._gate = asyncio.Semaphore(CLUSTER_COMMANDS)
-        self._in_order = asyncio.Lock()  # what is said to a worker must arrive as it was said
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def send(self, batch: Sequence[Pending]) -> None:
-        for pending in batch:
-            self._start(self._send_one(pending))
-
-    def close(self) -> None:
-        self._start(self.closed())
-        self._store.lost(self)
-
-    async def closed(self) -> None:
-        """What was told is sent first, each command within the client's own timeouts."""
-        others = self._tasks - {asyncio.current_task()}
-        if others:
-            await asyncio.wait(others, timeout=CONNECT_SECONDS)
-        with suppress(errors.RedisError, OSError):
-            await self._client.aclose()
-            # After a failure the client believes that it has nothing to close (redis-py 8.1).
-            for nodes in ("nodes_cache", "startup_nodes"):
-                await self._client.nodes_manager.aclose(nodes)
-
-    async def _send_one(self, pending: Pending) -> None:
-        answer: Any
-        try:
-            spoken = pending.script is not None and pending.script.name == "post"
-            async with self._in_order if spoken else self._gate:
-                answer = await self._client.execute_command(*pending.args)
-        except errors.NoScriptError:
-            answer = errors.ResponseError("NOSCRIPT")
-        except (
-            errors.ConnectionError,
-            errors.TimeoutError,
-            errors.RedisClusterException,
-            OSError,
-        ):
-            answer = errors.ResponseError("CLUSTERDOWN a node is gone")
-        except errors.RedisError as error:
-            answer = error
-        self._store.answered(pending, answer)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, cast
 
 import hiredis
 
+from cache.listening import listening_timeout
+from cache.outages import outage_of, refusal_of
 from cache.pending import Pending
 
 Answered = Callable[[Pending, Any], None]
@@ -29,6 +31,11 @@ class Address(NamedTuple):
     username: str = ""
     password: str = ""
     database: int = 0
+
+    @property
+    def where(self) -> str:
+        """For a log: nothing of how to enter."""
+        return self.path or f"{self.host}:{self.port}"
 
     def greeting(self) -> list[tuple[Any, ...]]:
         """The commands to send before any other."""
@@ -51,16 +58,19 @@ class Wire(asyncio.Protocol):
         self._greeting: deque[asyncio.Future[Any]] = deque()
         self.unanswered: deque[Pending] = deque()
 
-    async def greet(self, commands: Sequence[tuple[Any, ...]]) -> None:
-        """Enter. Raises ConnectionError where the server refuses."""
+    async def greet(self, address: Address) -> None:
+        """Enter. Raises Outage where the server refuses, OSError where it does not answer."""
         loop = asyncio.get_running_loop()
+        commands = address.greeting()
         answers = [loop.create_future() for _ in commands]
         self._greeting.extend(answers)
         self._write(b"".join(hiredis.pack_command(command) for command in commands))
-        for answer in await asyncio.gather(*answers):
-            if isinstance(answer, Exception):
-                # Its own words, not ours: they may repeat what we sent.
-                raise ConnectionRefusedError("the store refused us")
+        came = await asyncio.gather(*answers, return_exceptions=True)
+        for command, answer in zip(commands, came, strict=True):
+            if isinstance(answer, hiredis.ReplyError):
+                raise refusal_of(command[0], answer, address.where)
+            if isinstance(answer, BaseException):
+                raise answer
 
     def send(self, batch: Sequence[Pending]) -> None:
         """Everything in one write."""
@@ -83,7 +93,7 @@ class Wire(asyncio.Protocol):
         try:
             while (answer := reader.gets()) is not False:
                 if self._greeting:
-                    self._greeting.popleft().set_result(answer)
+                    self._greet_answered(answer)
                 else:
                     self._answered(self.unanswered.popleft(), answer)
         except (hiredis.ProtocolError, IndexError):
@@ -96,6 +106,11 @@ class Wire(asyncio.Protocol):
                 future.set_exception(ConnectionError("the store closed the connection"))
         self._lost(self)
 
+    def _greet_answered(self, answer: Any) -> None:
+        waiting = self._greeting.popleft()
+        if not waiting.done():  # by who no longer waits to enter
+            waiting.set_result(answer)
+
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
@@ -104,23 +119,31 @@ class Wire(asyncio.Protocol):
 async def open_wire(
     address: Address, answered: Answered, lost: Callable[[Wire], None], *, within: float
 ) -> Wire:
-    """A connection that has entered. Raises OSError, also where it takes longer than ``within``."""
+    """A connection that has entered. Raises Outage, also where it takes longer than ``within``."""
+    try:
+        async with listening_timeout(within):
+            made = await _connect(address, answered, lost)
+            try:
+                await made.greet(address)
+            except BaseException:
+                made.close()
+                raise
+    except (OSError, ValueError) as error:
+        raise outage_of(error, address.where) from error
+    return made
+
+
+async def _connect(address: Address, answered: Answered, lost: Callable[[Wire], None]) -> Wire:
     loop = asyncio.get_running_loop()
 
     def wire() -> Wire:
         return Wire(answered, lost)
 
-    async with asyncio.timeout(within):
-        if address.path:
-            _, made = await loop.create_unix_connection(wire, address.path)
-        else:
-            name = address.host if address.tls is not None else None
-            _, made = await loop.create_connection(
-                wire, address.host, address.port, ssl=address.tls, server_hostname=name
-            )
-        try:
-            await made.greet(address.greeting())
-        except BaseException:
-            made.close()
-            raise
+    if address.path:
+        _, made = await loop.create_unix_connection(wire, address.path)
+    else:
+        name = address.host if address.tls is not None else None
+        _, made = await loop.create_connection(
+            wire, address.host, address.port, ssl=address.tls, server_hostname=name
+        )
     return made

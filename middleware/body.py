@@ -102,6 +102,7 @@ class Body:
                 f"The body did not arrive within {self._timeout:g} s.",
                 status=408,
                 code="request_timeout",
+                retryable=True,  # the network may do better next time
             ) from None
         finally:
             self._patience.end(late)

@@ -60,8 +60,7 @@ class Budget:
         if isinstance(held, Refusal):
             raise _refusal(held.account)
         try:
-            # What was held must be what can be used.
-            await self._inner(call.with_request(request.bound()), reply)
+            await self._inner(call, reply)
         finally:
             self._ledger.settle(held, call.outcome.cost or 0)
 

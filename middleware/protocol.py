@@ -7,20 +7,29 @@ from app.core.errors import GatewayError, Refused
 from app.core.exchange import exchange_of
 from app.core.refusal import refuse
 
-# Members of which two would let two parsers read two requests.
-_SINGLE = (b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding")
+# Members of which two would let two parsers read two requests, or two callers.
+_SINGLE = (
+    b"host",
+    b"content-length",
+    b"content-type",
+    b"authorization",
+    b"x-api-key",
+    b"api-key",
+    b"transfer-encoding",
+)
 
 
 class Protocol:
     """Refuses other methods, and framing that parsers could read in two ways.
 
     hyper, below us, already refuses malformed lengths and lines; this is what it lets through.
+    ``also`` are further methods that the route answers as it answers ``method``.
     Source: RFC 9112 sections 3.2 and 6.1, RFC 9110 section 15.5.6.
     """
 
-    def __init__(self, app: ASGIApp, *, method: str) -> None:
+    def __init__(self, app: ASGIApp, *, method: str, also: tuple[str, ...] = ()) -> None:
         self._app = app
-        self._method = method
+        self._methods = (method, *also)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = self._refusal(scope)
@@ -30,12 +39,12 @@ class Protocol:
         await refuse(exchange_of(scope), send, error)
 
     def _refusal(self, scope: Scope) -> GatewayError | None:
-        if scope["method"] != self._method:
+        if scope["method"] not in self._methods:
             return Refused(
-                f"This path answers {self._method} only.",
+                f"This path answers {' and '.join(self._methods)} only.",
                 status=405,
                 code="method_not_allowed",
-                headers=[(b"allow", self._method.encode())],
+                headers=[(b"allow", ", ".join(self._methods).encode())],
             )
         headers = exchange_of(scope).headers
         if len(headers) != len(scope["headers"]):

@@ -24,7 +24,7 @@ class RateLimited(GatewayError):
 class RateLimit:
     """Asks the limiter for the plan that ``plan_of`` gives a key and an alias.
 
-    ``tokens_of`` is the most tokens that a request may use.
+    ``tokens_of`` is the most tokens that a request of so many upstream calls may use.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class RateLimit:
         *,
         limiter: Limiter,
         plan_of: Callable[[Key, str], LimitPlan | None],
-        tokens_of: Callable[[Any], int],
+        tokens_of: Callable[[Any, int], int],
     ) -> None:
         self._inner = inner
         self._limiter = limiter
@@ -46,7 +46,8 @@ class RateLimit:
             await self._inner(call, reply)
             return
         try:
-            admission = await self._limiter.admit(plan, self._tokens_of(call.request))
+            tokens = self._tokens_of(call.request, call.calls)
+            admission = await self._limiter.admit(plan, tokens, call.calls)
         except StoreUnavailable:
             raise store_unavailable("limits") from None
         decision = admission.decision

@@ -20,12 +20,15 @@ OnCrash = Callable[[str, BaseException], None]
 class RequestId:
     """Makes the Exchange, and puts its reply headers on whatever answer goes out.
 
-    ``fixed`` headers go on every answer. ``on_crash`` is told of an exception that nobody caught.
+    ``fixed`` headers go on every answer, and whatever ``closing`` holds then. ``on_crash`` is told of an exception that nobody caught.
     """
 
-    def __init__(self, app: ASGIApp, *, fixed: HeaderList, on_crash: OnCrash) -> None:
+    def __init__(
+        self, app: ASGIApp, *, fixed: HeaderList, on_crash: OnCrash, closing: HeaderList
+    ) -> None:
         self._app = app
         self._fixed = fixed
+        self._closing = closing
         self._on_crash = on_crash
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +42,7 @@ class RequestId:
         exchange = Exchange(request_id, headers, started)
         scope["state"]["exchange"] = exchange
         outcome = exchange.outcome
-        fixed = self._fixed
+        fixed, closing = self._fixed, self._closing
 
         async def send_named(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -47,6 +50,7 @@ class RequestId:
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
                     *fixed,
+                    *closing,
                     *exchange.reply_headers,
                 ]
                 outcome.status = message["status"]

@@ -13,7 +13,7 @@ from cache.flight_relay import Relay
 from cache.flights import Flight, Flights, worker_of
 from cache.responses import Found, Responses
 
-PATIENCE_SECONDS = 3.0  # with a leader that does not answer; longer than its lease
+PATIENCE_SECONDS = 4.0  # with a leader that does not answer; longer than its lease
 AGAIN_SECONDS = 0.05
 
 

@@ -30,12 +30,13 @@ class Call:
 
     ``headers`` are the caller's by lower-case name, ``header_lines`` the same as they were sent.
     ``outcome`` is what is noted about it, ``reply_headers`` what the answer will say besides its own.
-    ``store_out`` says that the limits were decided without the store.
+    ``calls`` is how many upstream calls the request asks for. ``store_out`` says that the limits were decided without the store.
     """
 
     __slots__ = (
         "body",
         "caller",
+        "calls",
         "family",
         "header_lines",
         "headers",
@@ -72,6 +73,7 @@ class Call:
         self.outcome = outcome
         self.reply_headers = reply_headers
         self.body = body
+        self.calls = 1
         self.store_out = False
         self.caller = Caller()
 
@@ -107,7 +109,7 @@ class Call:
             reply_headers=self.reply_headers,
             body=self.body,
         )
-        call.store_out = self.store_out
+        call.calls, call.store_out = self.calls, self.store_out
         call.caller = self.caller
         return call
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from app.core.choice_index import ChoiceIndex
 from app.core.completion_answer import OBJECT, completion_id, whole_seconds
 from app.core.completions import CompletionRequest
 from app.core.errors import InvalidRequest, Problem, UpstreamInvalid
@@ -178,10 +179,11 @@ def _choices_of(call: ChatCall, document: dict[str, Any]) -> list[dict[str, Any]
 class ChunkBridge:
     """The chunks of one chat call as completions chunks; keeps text offsets per choice."""
 
-    __slots__ = ("_call", "_finished", "_offsets", "usage")
+    __slots__ = ("_call", "_finished", "_index", "_offsets", "usage")
 
     def __init__(self, call: ChatCall) -> None:
         self._call = call
+        self._index = ChoiceIndex(call.choices)
         self._offsets: dict[int, int] = {}
         self._finished: set[int] = set()
         self.usage: dict[str, Any] | None = None
@@ -198,7 +200,7 @@ class ChunkBridge:
         listed = chunk.get("choices") or ()
         if not isinstance(listed, list | tuple):
             raise UpstreamInvalid("The upstream sent a stream event whose choices are no list.")
-        choices = [self._choice(choice) for choice in listed]
+        choices = [self._choice(choice, alone=len(listed) == 1) for choice in listed]
         kept = [choice for choice in choices if choice is not None]
         if not kept:
             return None
@@ -207,17 +209,27 @@ class ChunkBridge:
             rest["id"] = rest["id"].removeprefix("chatcmpl-")
         return rest | {"choices": kept}
 
-    def end(self) -> None:
-        """Raises UpstreamInvalid where the stream ended before every choice was finished."""
-        if len(self._finished) != self._call.choices:
-            raise UpstreamInvalid("The upstream ended its stream before every choice was finished.")
+    def end(self, *, said_done: bool = False) -> dict[str, Any] | None:
+        """A last chunk where the upstream forgot it: the only choice of a stream that ``said_done``
+        has stopped, as that of a plain answer has.
 
-    def _choice(self, choice: Any) -> dict[str, Any] | None:
+        Raises UpstreamInvalid where the stream ended before every choice was finished.
+        """
+        if len(self._finished) == self._call.choices:
+            return None
+        if not (said_done and self._offsets and self._call.choices == 1):
+            raise UpstreamInvalid("The upstream ended its stream before every choice was finished.")
+        index = self._call.first_index
+        choice = {"text": "", "index": index, "logprobs": None, "finish_reason": "stop"}
+        return {"choices": [choice]}
+
+    def _choice(self, choice: Any, *, alone: bool) -> dict[str, Any] | None:
         if not isinstance(choice, dict):
             raise UpstreamInvalid("The upstream sent a choice that is not an object.")
         index = choice.get("index", 0)
-        if type(index) is not int or not 0 <= index < self._call.choices:
+        if type(index) is not int:
             raise UpstreamInvalid("The upstream sent a choice index that cannot be.")
+        index = self._index.of(index, may_go_on=alone and not self._finished)
         delta = choice.get("delta") or choice.get("message") or {}
         if not isinstance(delta, dict):
             raise UpstreamInvalid("The upstream sent a choice whose delta is no object.")

@@ -11,17 +11,12 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
+from app.core import lenient_json
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamInvalid
+from app.core.prompt_size import prompt_estimate
 from app.core.reply import Answer
-from app.core.usage import (
-    Usage,
-    credible,
-    estimate_bytes,
-    estimate_prompts,
-    estimate_text,
-    read_usage,
-)
+from app.core.usage import Usage, credible, estimate_bytes, read_usage
 
 ID_PREFIX = "cmpl-"
 OBJECT = "text_completion"
@@ -88,8 +83,8 @@ def _as_it_stands(body: bytes, request: CompletionRequest) -> Answer | None:
 
 def _mended(body: bytes, request: CompletionRequest, model: str, now: int) -> Answer:
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = lenient_json.decode(body)
+    except lenient_json.NotJson:
         raise UpstreamInvalid("The upstream's answer is not valid JSON.") from None
     if not isinstance(document, dict) or document.get("error"):
         raise UpstreamInvalid("The upstream's answer is not a completion.")
@@ -107,6 +102,15 @@ def _mended(body: bytes, request: CompletionRequest, model: str, now: int) -> An
     else:
         document["usage"].update(usage.document())
     return Answer(encode(document), document["model"], usage)
+
+
+def usage_in(body: bytes) -> Usage | None:
+    """What a body says that was used, though it is no answer."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return read_usage(document.get("usage")) if isinstance(document, dict) else None
 
 
 def encode(document: dict[str, Any]) -> bytes:
@@ -182,8 +186,4 @@ def whole_seconds(value: object, now: int) -> int:
 
 def estimate(request: CompletionRequest, text_bytes: int) -> Usage:
     """What a request and its answer probably used, where the upstream does not say."""
-    if request.messages is not None:
-        prompt = estimate_text("".join(str(m.get("content") or "") for m in request.messages))
-    else:
-        prompt = estimate_prompts(request.prompts)
-    return Usage(prompt, estimate_bytes(text_bytes), estimated=True)
+    return Usage(prompt_estimate(request), estimate_bytes(text_bytes), estimated=True)

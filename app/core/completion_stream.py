@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.core.choice_index import ChoiceIndex
 from app.core.completion_answer import (
     OBJECT,
     completion_id,
@@ -37,6 +38,7 @@ class StreamShaper:
         "_created",
         "_finished",
         "_id",
+        "_index",
         "_keep_usage",
         "_now",
         "_pieces",
@@ -56,6 +58,7 @@ class StreamShaper:
         self._id: str | None = None
         self._created = now
         self.model = model
+        self._index = ChoiceIndex(request.choices)
         self._started: set[int] = set()
         self._finished: set[int] = set()
         self._text_bytes = 0
@@ -117,14 +120,16 @@ class StreamShaper:
             self._changed = True
         return Chunk(encode(document) if self._changed else payload, document)
 
-    def end(self) -> StreamEnd:
+    def end(self, *, said_done: bool = False) -> StreamEnd:
         """How the stream ended.
 
-        Raises UpstreamInvalid where the stream was cut: a choice that began and did not finish,
-        or one that never began.
+        An upstream that ``said_done`` is believed where one choice was asked for: as in a plain
+        answer, its finish reason stays null. Raises UpstreamInvalid where the stream was cut: a
+        choice that began and did not finish, or one that never began.
         """
         expected = self._request.choices if len(self._request.prompts) > 1 else 1
-        if self._started != self._finished or len(self._finished) < expected:
+        whole = self._started == self._finished and len(self._finished) >= expected
+        if not whole and not (said_done and self._started and self._request.choices == 1):
             raise UpstreamInvalid("The upstream ended its stream before every choice was finished.")
         usage = self.usage
         assert usage is not None
@@ -174,9 +179,10 @@ class StreamShaper:
             if text:
                 self._text_bytes += len(text) if text.isascii() else len(text.encode())
                 self._pieces += 1
-            index = choice["index"]
-            if not 0 <= index < self._request.choices:
-                raise UpstreamInvalid("The upstream sent a choice index out of range.")
+            alone = len(choices) == 1 and not (text and self._finished)
+            given = choice["index"]
+            index = choice["index"] = self._index.of(given, may_go_on=alone)
+            self._changed = self._changed or index != given
             self._started.add(index)
             reason = choice["finish_reason"]
             if index in self._finished:

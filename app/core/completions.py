@@ -5,7 +5,7 @@ Source: OpenAI's completions endpoint; the ranges are those of the wire contract
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ import orjson
 from app.core import json_body
 from app.core.errors import InvalidRequest, Problem
 from app.core.fields import (
+    BEYOND_64_BITS,
     Check,
     alias,
     any_integer,
@@ -27,6 +28,7 @@ from app.core.fields import (
     text,
 )
 from app.core.messages import messages_problems
+from app.core.part_tokens import DEFAULT_PART_TOKENS, PartTokens
 
 DEFAULT_MAX_TOKENS = 16  # what the OpenAI API counts when the field is absent
 
@@ -53,6 +55,10 @@ FIELDS: dict[str, Check] = {
     "user": text,
 }
 
+# `16.0` is 16 here, and is forwarded so: JSON knows one kind of number, but servers refuse a float.
+# A seed beyond 64 bits is seen as a float, which is not exact: it is forwarded as it is written.
+INTEGERS = frozenset({"max_tokens", "n", "best_of", "logprobs", "seed"})
+
 # What counts as absent besides null, and is therefore not forwarded.
 _ABSENT: dict[str, Callable[[Any], bool]] = {
     "stop": lambda value: value == [],
@@ -60,16 +66,17 @@ _ABSENT: dict[str, Callable[[Any], bool]] = {
 }
 
 
-# Under which names a request may say how much is generated; OpenAI's first, then what servers know.
+# Under which names OpenAI's API takes how much is generated.
 _LIMITED_BY = frozenset({"max_tokens", "max_completion_tokens"})
-_ALSO_GENERATES = ("n_predict", "max_new_tokens")
 
 
 class CompletionRequest:
     """A valid request. ``document`` holds what was sent, without the members that mean absent.
 
-    ``bind_max_tokens`` has the default of ``max_tokens`` sent too: a budget holds money for it, and
-    servers differ on what they take an absent one for.
+    ``bind_max_tokens`` has the default of ``max_tokens`` sent too, because servers differ on what
+    they take an absent one for. ``limited`` says that ``max_tokens`` is the only member by which
+    the server is told how much to generate, and that it is sent. ``part_tokens`` is what a part of
+    ``messages`` that is not text counts as.
     """
 
     __slots__ = (
@@ -78,11 +85,13 @@ class CompletionRequest:
         "bind_max_tokens",
         "document",
         "echo",
+        "limited",
         "logprobs",
         "max_tokens",
         "messages",
         "model",
         "n",
+        "part_tokens",
         "prompts",
         "stream",
         "stream_options",
@@ -99,6 +108,8 @@ class CompletionRequest:
         self.best_of: int = get("best_of", self.n)
         self.max_tokens: int = get("max_tokens", _chat_limit(document))
         self.bind_max_tokens = False
+        self.limited = False
+        self.part_tokens = DEFAULT_PART_TOKENS
         self.stream: bool = get("stream", False)
         self.stream_options: dict[str, Any] = get("stream_options") or {}
         self.echo: bool = get("echo", False)
@@ -124,11 +135,38 @@ class CompletionRequest:
         """How many choices a whole answer has."""
         return max(1, len(self.prompts)) * self.n
 
-    @property
-    def most_tokens(self) -> int:
-        """The most tokens that one choice can have, by any name that servers know."""
-        named = [self.document.get(name) for name in _ALSO_GENERATES]
-        return max(self.max_tokens, *(value for value in named if type(value) is int), 0)
+    def size_of(self, name: str) -> int:
+        """The bytes in which a member's value was written."""
+        return len(memoryview(self._raw[name]))
+
+    def limited_to(self, tokens: int, without: Collection[str] = ()) -> CompletionRequest:
+        """The same request with ``max_tokens`` as its only limit, and without other members.
+
+        An absent ``max_tokens`` of the default size is left absent and sent all the same, because
+        that is how a cache knows it.
+        """
+        written = b"%d" % tokens
+        present = self._raw.get("max_tokens") if "max_tokens" in self.document else None
+        absent = present is None and tokens == DEFAULT_MAX_TOKENS
+        if not without and (absent or (present is not None and bytes(present) == written)):
+            limited = self._copy()
+            limited.bind_max_tokens = limited.bind_max_tokens or absent
+        else:
+            kept = {name: value for name, value in self.document.items() if name not in without}
+            limited = CompletionRequest(
+                kept | {"max_tokens": tokens}, self._raw | {"max_tokens": msgspec.Raw(written)}
+            )
+            limited.part_tokens = self.part_tokens
+        limited.limited = True
+        return limited
+
+    def counting(self, part_tokens: PartTokens) -> CompletionRequest:
+        """The same request, with what a part of ``messages`` that is not text counts as."""
+        if self.messages is None or part_tokens == self.part_tokens:
+            return self
+        other = self._copy()
+        other.part_tokens = part_tokens
+        return other
 
     def body_for(self, model: str, changes: dict[str, bytes] | None = None) -> bytes:
         """The body to send upstream: the caller's own bytes, member by member.
@@ -173,7 +211,10 @@ class CompletionRequest:
         written = json_body.raw_items(bytes(self._raw["prompt"]))
         prompt = b"[" + b",".join(bytes(written[place]) for place in places) + b"]"
         document = self.document | {"prompt": [self.prompts[place] for place in places]}
-        return CompletionRequest(document, self._raw | {"prompt": msgspec.Raw(prompt)})
+        part = CompletionRequest(document, self._raw | {"prompt": msgspec.Raw(prompt)})
+        part.bind_max_tokens, part.limited = self.bind_max_tokens, self.limited
+        part.part_tokens = self.part_tokens
+        return part
 
 
 def _chat_limit(document: dict[str, Any]) -> int:
@@ -193,6 +234,7 @@ def parse(body: bytes) -> CompletionRequest:
         raise InvalidRequest(str(error), code="invalid_json") from None
     problems: list[Problem] = []
     absent: list[str] = []
+    floats: list[str] = []
     for name, value in document.items():
         check = FIELDS.get(name)
         if value is None:
@@ -204,13 +246,19 @@ def parse(body: bytes) -> CompletionRequest:
                 problems.append(Problem(name, f"`{name}` {problem}."))
             elif name in _ABSENT and _ABSENT[name](value):
                 absent.append(name)
+            elif type(value) is float and name in INTEGERS and abs(value) < BEYOND_64_BITS:
+                document[name] = int(value)
+                floats.append(name)
     for name in absent:
         del document[name]
     problems += _required(document)
     problems += _combinations(document, {problem.param for problem in problems})
     if problems:
         raise InvalidRequest.of(problems)
-    return CompletionRequest(document, json_body.raw_members(body))
+    raw = json_body.raw_members(body)
+    for name in floats:
+        raw[name] = msgspec.Raw(b"%d" % document[name])
+    return CompletionRequest(document, raw)
 
 
 def _required(document: dict[str, Any]) -> list[Problem]:

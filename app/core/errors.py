@@ -12,6 +12,7 @@ GatewayError
     ├── UpstreamRefused   4xx  the upstream's own 4xx, in our envelope
     ├── UpstreamInvalid   502  rubbish, a cut answer, a redirect, a 5xx
     ├── UpstreamAuth      502  our credentials were refused: the operator's problem
+    ├── UpstreamNotFound  502  nothing at the path that we ask: the operator's problem too
     ├── UpstreamUnreachable 502
     ├── UpstreamOverloaded  503
     └── UpstreamTimeout   504
@@ -170,6 +171,11 @@ class UpstreamInvalid(UpstreamError):
 
 class UpstreamAuth(UpstreamError):
     code = "upstream_auth_failed"
+    retryable = False
+
+
+class UpstreamNotFound(UpstreamError):
+    code = "upstream_not_found"
     retryable = False
 
 

@@ -12,6 +12,7 @@ Check = Callable[[Any], str | None]
 
 MAX_PROMPTS = 2048
 MAX_ALIAS = 256
+BEYOND_64_BITS = 2**63
 MAX_STOPS = 64  # editors send a dozen and more; the upstream decides below this bound
 
 
@@ -27,6 +28,8 @@ def integer(low: int | None, high: int | None) -> Check:
     message = f"must be an integer{_range(low, high)}"
 
     def check(value: Any) -> str | None:
+        if type(value) is float and value.is_integer() and abs(value) < BEYOND_64_BITS:
+            value = int(value)
         if type(value) is not int:
             return message
         if (low is not None and value < low) or (high is not None and value > high):
@@ -49,7 +52,7 @@ def number(low: float, high: float) -> Check:
 
 def any_integer(value: Any) -> str | None:
     """An integer of any size; the decoder shows one beyond 64 bits as a float without a fraction."""
-    if type(value) is int or (type(value) is float and value.is_integer() and abs(value) >= 2**63):
+    if type(value) is int or (type(value) is float and value.is_integer()):
         return None
     return "must be an integer"
 

@@ -9,18 +9,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-import orjson
-
-from app.core.completions import CompletionRequest, Prompt
-from app.core.usage import Usage, estimate_prompts, estimate_text
+from app.core.completions import CompletionRequest
+from app.core.prompt_size import prompt_bound, prompt_estimate
+from app.core.usage import Usage
 
 NANO = 10**9
 MILLION = 10**6
 MAX_DOLLARS = 9_000_000
-
-# What servers add to a text of their own accord: a start token, a chat template's frame.
-_TEXT_OVERHEAD = 4
-_MESSAGE_OVERHEAD = 16
+UNBOUNDED = MAX_DOLLARS * NANO + 1  # what nobody can say the cost of: more than any budget has
 
 
 class Price(NamedTuple):
@@ -50,33 +46,23 @@ def dollars_text(nano: int) -> str:
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".")
 
 
-def token_bound(request: CompletionRequest) -> int:
-    """Tokens to reserve: the prompts (exact for ids, estimated for text) and the output bound."""
-    if request.messages is not None:
-        texts = (str(message.get("content") or "") for message in request.messages)
-        return sum(map(estimate_text, texts)) + output_bound(request)
-    return estimate_prompts(request.prompts) + output_bound(request)
+def token_bound(request: CompletionRequest, calls: int = 1) -> int:
+    """Tokens to reserve: the prompts (exact for ids, estimated for text) and the output bound.
+
+    Where a prompt is sent once for each choice, it counts as often.
+    """
+    times = max(1, calls // max(1, len(request.prompts)))
+    return prompt_estimate(request) * times + output_bound(request)
 
 
 def output_bound(request: CompletionRequest) -> int:
     """The most tokens that a request can generate: prompts x max(n, best_of) x max_tokens."""
-    return max(1, len(request.prompts)) * max(request.n, request.best_of) * request.most_tokens
+    return max(1, len(request.prompts)) * max(request.n, request.best_of) * request.max_tokens
 
 
-def prompt_bound(request: CompletionRequest) -> int:
-    """The most tokens that a request's prompts can be: exact for ids, a token per byte for text."""
-    if request.messages is not None:
-        # As JSON: names, calls and parts count too, and each takes at least a byte a token.
-        return len(orjson.dumps(request.messages)) + _MESSAGE_OVERHEAD * len(request.messages)
-    return sum(map(_prompt_bound, request.prompts))
+def cost_bound(price: Price, request: CompletionRequest, times: int = 1, added: int = 0) -> int:
+    """The most that a request can cost, in nano-dollars.
 
-
-def cost_bound(price: Price, request: CompletionRequest, times: int = 1) -> int:
-    """The most that a request can cost, in nano-dollars; its prompts are sent ``times``."""
-    return price.of(prompt_bound(request) * times, output_bound(request))
-
-
-def _prompt_bound(prompt: Prompt) -> int:
-    if isinstance(prompt, str):
-        return len(prompt.encode()) + _TEXT_OVERHEAD
-    return len(prompt)
+    Its prompts are sent ``times``; ``added`` are prompt tokens that the server adds by itself.
+    """
+    return price.of(prompt_bound(request) * times + added, output_bound(request))

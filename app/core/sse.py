@@ -15,7 +15,14 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(ValueError):
-    """One event passed the size that the parser was told to bear."""
+    """One event passed the size that the parser was told to bear.
+
+    ``before`` are the payloads that the same packet completed before it.
+    """
+
+    def __init__(self, message: str, before: list[bytes]) -> None:
+        super().__init__(message)
+        self.before = before
 
 
 class EventParser:
@@ -34,7 +41,7 @@ class EventParser:
     def feed(self, packet: bytes) -> list[bytes]:
         """The payloads that this packet completes, in order.
 
-        Raises EventTooLarge when an unfinished event outgrows the bound.
+        Raises EventTooLarge when an event outgrows the bound, finished or not.
         """
         if not self._started and packet:
             packet = self._strip_bom(packet)
@@ -44,6 +51,7 @@ class EventParser:
             and packet.endswith(b"\n\n")
             and packet.startswith(b"data: ")
             and b"\r" not in packet
+            and len(packet) <= self._max
         ):
             events = packet[:-2].split(b"\n\n")
             if all(event.startswith(b"data: ") and b"\n" not in event for event in events):
@@ -84,8 +92,10 @@ class EventParser:
         elif packet:
             self._rest.append(packet)
             self._size += len(packet)
-        if self._size > self._max:
-            raise EventTooLarge(f"an event is larger than {self._max} bytes")
+        good = next((i for i, p in enumerate(payloads) if len(p) > self._max), len(payloads))
+        if self._size > self._max or good < len(payloads):
+            message = f"an event is larger than {self._max} bytes"
+            raise EventTooLarge(message, payloads[:good])
         return payloads
 
     def _take(self, line: bytes) -> None:

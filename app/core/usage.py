@@ -19,6 +19,14 @@ class Usage(NamedTuple):
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
+    def plus(self, other: Usage) -> Usage:
+        """The sum of both; estimated where one of them is."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.estimated or other.estimated,
+        )
+
     def document(self) -> dict[str, int]:
         """The wire's ``usage`` object."""
         return {

@@ -14,15 +14,17 @@ from app.core.usage import Usage
 class Aside:
     """A call to an upstream for the gateway's own purposes.
 
-    ``waited`` is seconds spent waiting for the upstream; ``attempts`` counts requests sent to it.
+    ``waited`` is seconds spent waiting for the upstream; ``attempts`` counts requests sent to it,
+    ``unknown`` those of them that it may have worked on without saying what they used.
     """
 
-    __slots__ = ("attempts", "headers", "model", "waited")
+    __slots__ = ("attempts", "headers", "model", "unknown", "waited")
 
     def __init__(self, model: str, headers: HeaderList | None = None) -> None:
         self.model = model
         self.headers = headers or []
         self.attempts = 0
+        self.unknown = 0
         self.waited = 0.0
 
 
@@ -38,6 +40,12 @@ class UpstreamCall(Aside):
         super().__init__(model, headers)
         self.request = request
         self.usage: Usage | None = None
+
+    def used(self, usage: Usage | None) -> None:
+        """Take what one of the requests to the upstream used; None where it does not say."""
+        if usage is not None:
+            self.usage = usage if self.usage is None else self.usage.plus(usage)
+            self.unknown -= 1
 
 
 class ChunkSink(Protocol):

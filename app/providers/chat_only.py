@@ -17,7 +17,7 @@ from app.core.chat_bridge import (
 )
 from app.core.completion_answer import encode, read_answer
 from app.core.reply import Answer, Chunk
-from app.core.usage import Usage, read_usage
+from app.core.usage import read_usage
 from app.providers.base import ChunkSink, Provider, UpstreamCall
 
 
@@ -40,7 +40,7 @@ class ChatOnly:
 
         async def ask(chat_call: ChatCall) -> None:
             document = await self._provider.chat(call, chat_call.body)
-            _meter(call, document.get("usage"))
+            call.used(read_usage(document.get("usage")))
             answers.append((chat_call._replace(body=b""), document))
 
         if len(plan) == 1:
@@ -78,9 +78,9 @@ class ChatOnly:
         async def relay(chat_call: ChatCall) -> None:
             bridged = BridgedChunks(chat_call, sink, turn)
             await self._provider.stream_chat(call, chat_call.body, bridged)
-            bridged.end()
+            await bridged.end()
             totals.append(bridged.usage)
-            _meter(call, bridged.usage)
+            call.used(read_usage(bridged.usage))
 
         if len(plan) == 1:
             await relay(next(iter(plan)))
@@ -101,14 +101,16 @@ class BridgedChunks:
         self._bridge = ChunkBridge(call)
         self._sink = sink
         self._turn = turn
+        self._done = False
 
     @property
     def usage(self) -> dict[str, Any] | None:
         """What the chat call used, once its upstream has said so."""
         return self._bridge.usage
 
-    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:  # noqa: ARG002
+    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
         """Chat chunks; the end mark of one call says nothing of the whole answer."""
+        self._done = self._done or done
         made: list[Chunk] = []
         try:
             for chunk in chunks:
@@ -120,17 +122,9 @@ class BridgedChunks:
                 async with self._turn:
                     await self._sink.write(made)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Raises UpstreamInvalid where the call ended before every choice was finished."""
-        self._bridge.end()
-
-
-def _meter(call: UpstreamCall, members: object) -> None:
-    """Add what one chat call used to what the request used."""
-    usage = read_usage(members)
-    if usage is not None:
-        before = call.usage or Usage(0, 0)
-        call.usage = Usage(
-            before.prompt_tokens + usage.prompt_tokens,
-            before.completion_tokens + usage.completion_tokens,
-        )
+        closing = self._bridge.end(said_done=self._done)
+        if closing is not None:
+            async with self._turn:
+                await self._sink.write([Chunk(b"", closing)])

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import httpx
+import structlog
 
 from app.core.errors import (
     GatewayError,
     HeaderList,
     UpstreamError,
     UpstreamInvalid,
+    UpstreamNotFound,
     UpstreamOverloaded,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -27,6 +29,7 @@ from app.providers.http1 import Http1Transport, ResponseTooLarge
 from app.settings import OpenAIProvider
 
 MAX_ERROR_BODY = 64 << 10
+QUIET_SECONDS = 60.0  # between two lines about one wrong path; every request meets it
 
 # First match wins, so the narrow ones come first.
 TRANSPORT_ERRORS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], ...] = (
@@ -42,6 +45,15 @@ TRANSPORT_ERRORS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], 
     (httpx.HTTPError, UpstreamInvalid, "The upstream's answer cannot be read."),
 )
 
+NEVER_SENT = (
+    httpx.PoolTimeout,
+    httpx.ConnectTimeout,
+    httpx.ConnectError,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
 
 def translate(error: httpx.HTTPError) -> UpstreamError:
     """A transport's exception as the error that the caller gets."""
@@ -52,11 +64,19 @@ def translate(error: httpx.HTTPError) -> UpstreamError:
 
 
 class Client:
-    """Sends JSON to one provider and hands on what it answers with status 200."""
+    """Sends JSON to one provider and hands on what it answers with status 200.
+
+    ``name`` is the provider's in the log.
+    """
 
     def __init__(
-        self, settings: OpenAIProvider, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        settings: OpenAIProvider,
+        transport: httpx.AsyncBaseTransport | None = None,
+        name: str = "",
     ) -> None:
+        self._name = name
+        self._said_missing: dict[str, float] = {}
         self._transport = transport or _transport(settings)
         self._base = settings.base_url.rstrip("/")
         self._urls: dict[str, httpx.URL] = {}
@@ -119,14 +139,23 @@ class Client:
         began = perf_counter()
         try:
             response = await self._transport.handle_async_request(request)
-        except httpx.HTTPError as error:
-            raise translate(error) from error
+        except BaseException as error:
+            call.unknown += was_sent(request, error)
+            if isinstance(error, httpx.HTTPError):
+                raise translate(error) from error
+            raise
         finally:
             call.waited += perf_counter() - began
         if response.extensions.get("retried"):
             call.attempts += 1
         if response.status_code != 200:
-            raise await self._refusal(response)
+            # A proxy before the model gave up waiting, and the model may have gone on.
+            call.unknown += response.status_code == 504
+            refused = await self._refusal(response)
+            if isinstance(refused, UpstreamNotFound):
+                self._say_missing(path)
+            raise refused
+        call.unknown += 1
         if header(response, b"content-encoding") not in (b"", b"identity"):
             await response.stream.aclose()  # type: ignore[union-attr]
             raise UpstreamInvalid(
@@ -172,6 +201,20 @@ class Client:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
+    def _say_missing(self, path: str) -> None:
+        """Log, once a minute, that there is nothing at a path of the provider's.
+
+        The only line with an upstream's address: the operator wrote it wrong, and must see it.
+        """
+        now = monotonic()
+        if now - self._said_missing.get(path, -QUIET_SECONDS) < QUIET_SECONDS:
+            return
+        self._said_missing[path] = now
+        url = self._urls[path].copy_with(username=None, password=None, query=None, fragment=None)
+        structlog.get_logger("headgate").warning(
+            "upstream_not_found", provider=self._name, url=str(url)
+        )
+
     async def _refusal(self, response: httpx.Response) -> GatewayError:
         """The error in a refusal; a body that cannot be read does not change what it says."""
         body = b""
@@ -186,6 +229,15 @@ class Client:
             await response.stream.aclose()  # type: ignore[union-attr]
         headers = {name.lower(): value for name, value in response.headers.raw}
         return refusal(response.status_code, headers, body, self._secrets)
+
+
+def was_sent(request: httpx.Request, error: BaseException) -> bool:
+    """Whether the upstream may have worked on a request that ended with this error.
+
+    A transport that does not say so is judged by the error.
+    """
+    sent = request.extensions.get("sent")
+    return bool(sent) if sent is not None else not isinstance(error, NEVER_SENT)
 
 
 def header(response: httpx.Response, name: bytes) -> bytes:

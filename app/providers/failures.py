@@ -14,6 +14,7 @@ from app.core.errors import (
     NotImplementedHere,
     UpstreamAuth,
     UpstreamInvalid,
+    UpstreamNotFound,
     UpstreamOverloaded,
     UpstreamRefused,
     UpstreamTimeout,
@@ -43,6 +44,15 @@ _SECONDS = re.compile(rb"\d{1,9}(?:\.\d{1,6})?")
 # llama.cpp's own server by the type.
 _LENGTH_SIGNS = frozenset({"input_tokens", "input_text", "exceed_context_size_error"})
 
+# What servers say of a path that they do not have, where they say more than a page of HTML:
+# FastAPI (vLLM, SGLang), llama.cpp's own server, Go's (Ollama), OpenAI, Express.
+_NO_SUCH_PATH = re.compile(
+    r"(?i)(?:the )?(?:file |page |path |route |resource |endpoint |404 page |404:? )?not found[.!]?"
+    r"|(?:invalid url|unknown (?:request )?(?:url|path|route|endpoint)"
+    r"|cannot post|no route|unexpected endpoint)\b.*",
+    re.DOTALL,
+)
+
 _TYPES = {429: "rate_limit_error", 404: "invalid_request_error"}
 _CODES = {429: "rate_limit_exceeded", 404: "not_found", 413: "request_too_large"}
 
@@ -64,6 +74,8 @@ def refusal(
         kind = "a redirect" if 300 <= status < 400 else f"status {status}"
         return UpstreamInvalid(f"The upstream answered with {kind}.")
     message, code, param = _read(body)
+    if status == 404 and code is None and _says_no_such_path(message):
+        return UpstreamNotFound("The upstream has nothing at the path that the gateway asks.")
     # A name is shown only where there is nothing in it to hide.
     code, param = (
         name if name and redact(name, secrets) == name else None for name in (code, param)
@@ -77,6 +89,11 @@ def refusal(
         headers=wait,
         retryable=status in (408, 409, 429),
     )
+
+
+def _says_no_such_path(message: str | None) -> bool:
+    """Whether a 404 is about the path, which the operator chose, and not about what was asked."""
+    return message is None or _NO_SUCH_PATH.fullmatch(message.strip()) is not None
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:

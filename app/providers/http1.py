@@ -65,6 +65,9 @@ class Http1Transport(httpx.AsyncBaseTransport):
     waiting for the next bytes) and `total` (everything). `read` stands in for `first_byte` and
     `idle`. `extensions["max_body_bytes"]` overrides the constructor's.
 
+    Sets `extensions["sent"]` of the request: whether bytes of it were written on a connection that
+    the peer did not drop unanswered.
+
     The response's extensions: `retried` (a reused connection had died unanswered, and the request
     was sent once more on a new one), `close_delimited` (only the end of the connection ends the
     body, so a cut one looks whole), `http_version`. Its stream is a `ResponseBody`.
@@ -114,10 +117,12 @@ class Http1Transport(httpx.AsyncBaseTransport):
         timeouts = request.extensions.get("timeout") or _NO_TIMEOUTS
         limits = self._limits(request.extensions, timeouts, loop.time())
         pool = self._pool(request.url)
+        request.extensions["sent"] = False
         connection = pool.take()
         if connection is None:
             connection = await self._connect(pool, timeouts, limits.total_at, fresh=False)
         retried = False
+        request.extensions["sent"] = True
         try:
             reader, body = await _exchange(connection, outgoing, limits)
         except httpx.TransportError:
@@ -125,7 +130,9 @@ class Http1Transport(httpx.AsyncBaseTransport):
             if not (connection.served and connection.died_unanswered and replayable):
                 raise
             retried = True
+            request.extensions["sent"] = False
             connection = await self._connect(pool, timeouts, limits.total_at, fresh=True)
+            request.extensions["sent"] = True
             reader, body = await _exchange(connection, outgoing, limits)
         return _response(request, reader, body, retried)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from app.core import sse
-from app.core.completion_answer import read_answer
+from app.core import lenient_json, sse
+from app.core.completion_answer import read_answer, usage_in
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.reply import Answer, Chunk
@@ -20,7 +20,6 @@ from app.providers.client import Client, header
 from app.settings import OpenAIProvider as Settings
 
 DRAIN_SECONDS = 0.5  # between an upstream's end mark and the end of its body
-MAX_EVENT_BYTES = 8 << 20  # a first event with `echo` and `logprobs` carries the whole prompt
 
 _JSON = b"application/json"
 _EVENTS = b"text/event-stream"
@@ -35,14 +34,19 @@ class OpenAIProvider:
         self.unsupported = frozenset(settings.unsupported)
         self.max_tokens_field: str = settings.max_tokens_field
         self._ask_usage = settings.stream_usage
-        self._client = client or Client(settings)
+        self._max_event_bytes = int(settings.max_event_bytes)
+        self._client = client or Client(settings, name=slug)
         self._endings: set[asyncio.Task[None]] = set()
 
     async def complete(self, call: UpstreamCall) -> Answer:
         body = call.request.body_for(call.model, _native_changes(call.request))
         response = await self._client.post("/completions", body, call, _JSON)
         data = await self._client.read(response, call)
-        return read_answer(data, call.request, call.model, int(time()))
+        try:
+            return read_answer(data, call.request, call.model, int(time()))
+        except UpstreamInvalid:
+            call.used(usage_in(data))
+            raise
 
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         request = call.request
@@ -56,8 +60,8 @@ class OpenAIProvider:
         response = await self._client.post("/chat/completions", body, call, _JSON)
         data = await self._client.read(response, call)
         try:
-            document = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            document = lenient_json.decode(data)
+        except lenient_json.NotJson:
             raise UpstreamInvalid("The upstream's answer is not valid JSON.") from None
         if not isinstance(document, dict):
             raise UpstreamInvalid("The upstream's answer is not a chat completion.")
@@ -85,7 +89,7 @@ class OpenAIProvider:
         if not header(response, b"content-type").lower().startswith(_EVENTS):
             await self._client.read(response, call)
             raise UpstreamInvalid("The upstream answered a streamed request without a stream.")
-        parser = sse.EventParser(MAX_EVENT_BYTES)
+        parser = sse.EventParser(self._max_event_bytes)
         packets = self._client.chunks(response, call)
         done = False
         try:
@@ -127,23 +131,35 @@ def _decoded(
     parser: sse.EventParser, packet: bytes
 ) -> tuple[list[Chunk], bool, UpstreamError | None]:
     """The chunks that a packet completes, whether the end mark followed, and what broke instead."""
+    broken = None
     try:
         payloads = parser.feed(packet)
     except sse.EventTooLarge as error:
-        raise UpstreamInvalid(f"The upstream sent too much at once: {error}.") from None
+        payloads = error.before
+        broken = UpstreamInvalid(f"The upstream sent too much at once: {error}.")
     chunks: list[Chunk] = []
     for payload in payloads:
         if payload == sse.DONE:
             return chunks, True, None
         try:
-            document = orjson.loads(payload)
-        except orjson.JSONDecodeError:
+            chunks.append(_chunk(payload))
+        except lenient_json.NotJson:
             broken = UpstreamInvalid("The upstream sent a stream event that is not valid JSON.")
             return chunks, False, broken
-        # A payload of several lines must be written anew: an event of ours has one.
-        whole = b"" if b"\n" in payload else payload
-        chunks.append(Chunk(whole, document))
-    return chunks, False, None
+    return chunks, False, broken
+
+
+def _chunk(payload: bytes) -> Chunk:
+    """One event. Raises NotJson.
+
+    Without its bytes where they must be written anew: what is not strict JSON, and what came in
+    several lines, because an event of ours has one.
+    """
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return Chunk(b"", lenient_json.decode(payload))
+    return Chunk(b"" if b"\n" in payload else payload, document)
 
 
 def _native_changes(request: CompletionRequest) -> dict[str, bytes]:

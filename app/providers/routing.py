@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from app.core.completions import CompletionRequest
 from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
+from app.core.forwarded_members import ALL, forwardable
 from app.core.messages import single_user_text
-from app.core.pricing import Price, cost_bound
+from app.core.output_limits import DIALECTS, Dialect, says_more
+from app.core.part_tokens import PartTokens
+from app.core.pricing import UNBOUNDED, Price, cost_bound
+from app.core.prompt_size import TEMPLATE_OVERHEAD
 from app.prices import price_of
 from app.providers.base import Completions, Provider
 from app.providers.chat_only import ChatOnly
@@ -15,10 +21,15 @@ from app.providers.openai import OpenAIProvider
 from app.providers.simulator import SimulatorProvider
 from app.settings import Model, Settings
 from app.settings import OpenAIProvider as OpenAISettings
+from app.settings import SimulatorProvider as SimulatorSettings
 
 
 class Route(NamedTuple):
-    """Where an alias leads. ``completions`` is None where nobody answers completions for it."""
+    """Where an alias leads, and by which rules its requests are sent and charged.
+
+    ``completions`` is None where nobody answers completions for it. ``repeated``: several choices
+    are made of several calls. ``members`` are those that may be sent; None for all.
+    """
 
     provider: str
     model: str
@@ -26,6 +37,22 @@ class Route(NamedTuple):
     forward_headers: bool
     native: bool
     price: Price | None
+    repeated: bool
+    max_calls: int
+    dialect: Dialect
+    members: frozenset[str] | None
+    part_tokens: PartTokens
+    unknown_usage: Literal["prompt", "bound", "nothing"]
+
+    def calls_of(self, request: CompletionRequest) -> int:
+        """How many upstream calls a request makes: one, or on a chat model one a prompt."""
+        if self.native:
+            return 1
+        return max(1, len(request.prompts)) * self.times(request)
+
+    def times(self, request: CompletionRequest) -> int:
+        """How often each prompt is sent: for each choice, where they are made of several calls."""
+        return request.n if self.repeated else 1
 
 
 class Router:
@@ -62,15 +89,19 @@ class Router:
             )
         return route
 
+    def find(self, alias: str) -> Route | None:
+        """Where this alias leads, whoever asks."""
+        return self._routes.get(alias)
+
     def cost_bound(self, request: CompletionRequest) -> int | None:
         """The most that a request can cost, in nano-dollars; None where its target has no price."""
         route = self._routes.get(request.model)
         if route is None or route.price is None:
             return None
-        provider = self._providers[route.provider]
-        # Where `n` is made of several calls, each of them is sent the prompt.
-        repeated = not route.native and "n" in provider.unsupported
-        return cost_bound(route.price, request, request.n if repeated else 1)
+        if not request.limited and says_more(request, route.dialect):
+            return UNBOUNDED
+        added = 0 if route.native else TEMPLATE_OVERHEAD * route.calls_of(request)
+        return cost_bound(route.price, request, route.times(request), added)
 
     async def aclose(self) -> None:
         for provider in self._providers.values():
@@ -92,7 +123,19 @@ class Router:
             getattr(section, "forward_headers", False),
             model.completions == "native",
             price_of(model, settings),
+            model.completions == "chat" and "n" in provider.unsupported,
+            model.max_calls,
+            _dialect(section),
+            forwardable(getattr(section, "forward_members", (ALL,))),
+            PartTokens(**msgspec.structs.asdict(model.part_tokens)),
+            model.unknown_usage,
         )
+
+
+def _dialect(section: OpenAISettings | SimulatorSettings) -> Dialect:
+    if isinstance(section, OpenAISettings):
+        return DIALECTS["openai"]._replace(zero_is_none=section.zero_max_tokens == "forward")
+    return DIALECTS["simulator"]
 
 
 def completions_of(

@@ -135,9 +135,11 @@ class SimulatorProvider:
 
     async def _think(self, call: UpstreamCall) -> None:
         call.attempts += 1
+        call.unknown += 1
         if self._latency:
             await self._wait(call, self._latency)
         if self._failure_rate and random.random() < self._failure_rate:  # noqa: S311 - a test aid
+            call.unknown -= 1
             raise UpstreamOverloaded("The simulator fails at the rate it was configured to.")
 
 

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time
-from typing import Any, cast
+from typing import Protocol, cast
 
 from app.core.call import Call
 from app.core.completion_stream import StreamShaper
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.exchange import Outcome
-from app.core.reply import Answer, Chunk, Origin, ReplyWriter
-from app.providers.base import UpstreamCall
+from app.core.reply import Chunk, Origin, ReplyWriter
+from app.core.unknown_usage import reason_of, unknown_usage
+from app.core.usage import Usage
+from app.providers.base import Completions, UpstreamCall
 from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of
+
+UNKNOWN_USAGE = "headgate_unknown_usage_total"
+
+
+class Counts(Protocol):
+    """Counts events for metrics."""
+
+    def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None: ...
 
 
 class Upstream:
     """Answers a call from its target. Raises GatewayError while nothing was sent; after that a
-    failure ends the stream."""
+    failure ends the stream. ``counts`` is told of calls of which nobody knows what they used."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, counts: Counts) -> None:
         self._router = router
+        self._counts = counts
 
     async def __call__(self, call: Call, reply: ReplyWriter) -> None:
         route = self._router.resolve(call.request.model, call.key.models)
@@ -31,22 +42,61 @@ class Upstream:
         provider, request = completions_of(route, cast("CompletionRequest", call.request))
         headers = forwarded_headers(call) if route.forward_headers else []
         asked = UpstreamCall(request, route.model, headers)
+        failure: BaseException | None = None
         try:
             if request.stream:
-                relay = StreamRelay(asked, route, outcome, reply)
-                try:
-                    await provider.stream(asked, relay)
-                    await relay.end()
-                except UpstreamError as error:
-                    await relay.fail(error)
-                finally:
-                    outcome.usage = relay.usage
+                failure = await self._stream(provider, asked, route, outcome, reply)
             else:
                 answer = await provider.complete(asked)
-                _note_plain(outcome, asked, route, answer)
+                outcome.usage = answer.usage
+                _note(outcome, asked, route)
                 await reply.answer(_origin(route, answer.model), answer)
+        except BaseException as error:
+            failure = error
+            raise
         finally:
+            if outcome.usage is None:
+                outcome.usage = self._known_and_unknown(route, asked, failure)
             _note(outcome, asked, route)
+
+    async def _stream(
+        self,
+        provider: Completions,
+        asked: UpstreamCall,
+        route: Route,
+        outcome: Outcome,
+        reply: ReplyWriter,
+    ) -> UpstreamError | None:
+        """The failure that ended a stream which had begun; None where it was whole."""
+        relay = StreamRelay(asked, route, outcome, reply)
+        try:
+            await provider.stream(asked, relay)
+            await relay.end()
+        except UpstreamError as error:
+            await relay.fail(error)
+            return error
+        finally:
+            outcome.usage = relay.usage
+        return None
+
+    def _known_and_unknown(
+        self, route: Route, asked: UpstreamCall, failure: BaseException | None
+    ) -> Usage | None:
+        """What a call without an answer used: what the upstream said, and by rule what it did not."""
+        if asked.unknown <= 0:
+            return asked.usage
+        self._counts.add(UNKNOWN_USAGE, {"reason": reason_of(failure)}, asked.unknown)
+        request = asked.request
+        unknown = unknown_usage(
+            route.unknown_usage,
+            request,
+            unknown=asked.unknown,
+            calls=route.calls_of(request),
+            times=route.times(request),
+        )
+        if unknown is None or asked.usage is None:
+            return unknown or asked.usage
+        return asked.usage.plus(unknown)
 
 
 class StreamRelay:
@@ -67,11 +117,11 @@ class StreamRelay:
         self._over = False
 
     @property
-    def usage(self) -> Any:
+    def usage(self) -> Usage | None:
         """What was used so far, as far as it is known."""
         return self._shaper.usage
 
-    async def write(self, chunks: Sequence[Any], *, done: bool = False) -> None:
+    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
         """Chunks that arrived together; ``done`` says that the upstream's own end mark followed.
 
         Raises UpstreamError where one of them cannot be mended, after those before it were sent.
@@ -88,7 +138,7 @@ class StreamRelay:
             if shaped is not None:
                 ready.append(shaped)
         if broken is None and done:
-            await self._finish(ready)
+            await self._finish(ready, said_done=True)
             return
         if ready and (self._begun or broken is None):
             await self._begin()
@@ -102,7 +152,7 @@ class StreamRelay:
             return
         if not self._begun:
             raise UpstreamInvalid("The upstream ended its stream before it began.")
-        await self._finish([])
+        await self._finish([], said_done=False)
 
     async def fail(self, error: UpstreamError) -> None:
         """The upstream's stream broke; raised where nothing was sent yet."""
@@ -111,8 +161,8 @@ class StreamRelay:
         self._outcome.error_code = error.code
         await self._reply.fail(error)
 
-    async def _finish(self, chunks: list[Chunk]) -> None:
-        end = self._shaper.end()
+    async def _finish(self, chunks: list[Chunk], *, said_done: bool) -> None:
+        end = self._shaper.end(said_done=said_done)
         self._over = True
         await self._begin()
         self._outcome.usage = end.usage
@@ -130,16 +180,9 @@ def _origin(route: Route, model: str) -> Origin:
     return Origin(route.provider, model, (route.provider, route.model))
 
 
-def _note_plain(outcome: Outcome, asked: UpstreamCall, route: Route, answer: Answer) -> None:
-    outcome.usage = answer.usage
-    _note(outcome, asked, route)
-
-
 def _note(outcome: Outcome, asked: UpstreamCall, route: Route) -> None:
     """What the call came to, for the record and for whoever settles it."""
     outcome.attempts = asked.attempts
     outcome.upstream_time = asked.waited
-    if outcome.usage is None:
-        outcome.usage = asked.usage
     if outcome.usage is not None and route.price is not None:
         outcome.cost = route.price.cost(outcome.usage)

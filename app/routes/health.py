@@ -1,4 +1,4 @@
-"""GET /health/live and /health/ready: what a load balancer asks."""
+"""GET /health, /health/live and /health/ready: what a load balancer asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
+from app.core.errors import HeaderList
+from app.loop_lag import LoopLag, milliseconds
 from cache.breaker import Breaker
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -17,11 +19,21 @@ class Readiness:
 
     def __init__(self) -> None:
         self.draining = False
+        # On every answer from now on, so that balancers' idle connections end before we do.
+        self.closing: HeaderList = []
         self._breaker: Breaker | None = None
+        self._lag: LoopLag | None = None
 
-    def watch(self, breaker: Breaker) -> None:
-        """Report this store's outages."""
+    def watch(self, breaker: Breaker, lag: LoopLag) -> None:
+        """Report this store's outages, and this loop's lag."""
         self._breaker = breaker
+        self._lag = lag
+
+    def drain(self) -> None:
+        """Say to load balancers that no more requests are welcome here."""
+        if not self.draining:
+            self.draining = True
+            self.closing.append((b"connection", b"close"))
 
     def problem(self, store_optional: bool) -> str | None:
         """Why not, or None."""
@@ -35,6 +47,10 @@ class Readiness:
         """``ok``, or why the store is not being asked."""
         breaker = self._breaker
         return (breaker.reason or "unavailable") if breaker and breaker.open else "ok"
+
+    def loop_lag_ms(self) -> int:
+        """The worst of the last ten seconds."""
+        return milliseconds(self._lag.worst) if self._lag else 0
 
 
 def live_app(generation: str) -> App:
@@ -58,6 +74,7 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
             "status": "not_ready" if problem else "ready",
             "generation": generation,
             "store": readiness.store(),
+            "loop_lag_ms": readiness.loop_lag_ms(),
         }
         if problem:
             facts["reason"] = problem

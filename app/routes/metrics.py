@@ -18,6 +18,7 @@ from cache.meanings import Meanings
 _TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _ERROR = "headgate_semantic_shadow_error"
 _HELP = {
+    "headgate_unknown_usage_total": "Upstream calls that were sent and whose use nobody knows.",
     "headgate_semantic_hits_total": "Answers served by meaning.",
     "headgate_semantic_would_be_hits_total": "Answers found by meaning and not served: dry run, or a closed tier.",
     "headgate_semantic_refusals_total": "Near prompts that the guard refused.",
@@ -28,29 +29,41 @@ _HELP = {
 }
 
 
-def metrics_app(
-    counters: Counters, meanings: Meanings, places: Sequence[tuple[str, str, bytes]]
-) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """``places`` are tenant, alias and place of every model with answers by meaning."""
+class MetricsPage:
+    """What the replicas counted together, as one text."""
 
-    async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            lines = [*_counted(await counters.read())]
-            errors = [
-                line
-                for tenant, alias, place in places
-                for line in _errors(tenant, alias, await meanings.counts(tenant, place))
-            ]
-        except StoreUnavailable:
-            await refuse(exchange_of(scope), send, store_unavailable("metrics"))
-            return
+    def __init__(
+        self, counters: Counters, meanings: Meanings, places: Sequence[tuple[str, str, bytes]]
+    ) -> None:
+        """``places`` are tenant, alias and place of every model with answers by meaning."""
+        self._counters = counters
+        self._meanings = meanings
+        self._places = places
+
+    async def text(self) -> str:
+        """The page; raises StoreUnavailable."""
+        lines = [*_counted(await self._counters.read())]
+        errors = [
+            line
+            for tenant, alias, place in self._places
+            for line in _errors(tenant, alias, await self._meanings.counts(tenant, place))
+        ]
         if errors:
             lines += [
                 f"# HELP {_ERROR} Error of a tier beyond the model's own variation, with its bounds.",
                 f"# TYPE {_ERROR} gauge",
                 *errors,
             ]
-        body = "".join(f"{line}\n" for line in lines).encode()
+        return "".join(f"{line}\n" for line in lines)
+
+
+def metrics_app(page: MetricsPage) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = (await page.text()).encode()
+        except StoreUnavailable:
+            await refuse(exchange_of(scope), send, store_unavailable("metrics"))
+            return
         await send(start_message(200, [_TYPE, (b"content-length", b"%d" % len(body))]))
         await send(body_message(body))
 

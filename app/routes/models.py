@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import NotFound
 from app.core.exchange import exchange_of
+from app.core.fields import MAX_ALIAS
 
 PREFIX = "/v1/models"
 
@@ -35,7 +36,7 @@ def models_app(aliases: Iterable[str], created: int) -> App:
             body = cards[wanted]
         else:
             raise NotFound(
-                f"The model {wanted!r} does not exist or this key may not use it.",
+                f"The model {wanted[:MAX_ALIAS]!r} does not exist or this key may not use it.",
                 code="model_not_found",
                 param="model",
                 retryable=False,
@@ -49,6 +50,5 @@ def models_app(aliases: Iterable[str], created: int) -> App:
 
 def _wanted(scope: Scope) -> str:
     """The alias in the path, which may hold slashes; empty for the list."""
-    raw = scope.get("raw_path")
-    path = unquote(raw.decode("latin-1").partition("?")[0]) if raw else scope["path"]
-    return str(path).removeprefix(PREFIX).strip("/")
+    written: bytes = scope["raw_path"][len(PREFIX) + 1 :]
+    return unquote_to_bytes(written).decode(errors="replace")

@@ -74,6 +74,11 @@ async def fails(asked: Awaitable[Any]) -> bool:
     return False
 
 
+def stall(seconds: float) -> None:
+    """Hold the event loop up, as work that takes long does."""
+    time.sleep(seconds)
+
+
 async def settled(store: Store) -> None:
     """Returns when everything told so far was done."""
     if isinstance(store, RedisStore):

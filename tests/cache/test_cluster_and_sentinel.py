@@ -14,6 +14,8 @@ from app.core.limits import Bucket, Slots
 from cache.connection import Store
 from cache.ledger import BudgetPlan, Hold, Ledger
 from cache.limiter import Limiter, LimitPlan
+from cache.mailbox import Mailbox
+from cache.redis_urls import finder_for
 from cache.replicas import Heartbeat
 from cache.usage import UsageLog
 from tests.cache.stores import ADD, PATIENCE, fails, on, script_of, server_of, settled, until
@@ -117,11 +119,71 @@ def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -
     assert on(cluster_url(cluster), body) == [(7, 42, 0)] * len(TENANTS)
 
 
-def test_a_cluster_that_is_not_there_is_an_outage() -> None:
-    async def body(store: Store) -> bool:
-        return await fails(store.command("GET", "k"))
+def test_messages_keep_their_order_on_a_cluster(cluster: list[RedisServer]) -> None:
+    # Whatever else is under way, and though no node knows any script.
+    async def body(store: Store) -> list[bytes]:
+        came: list[bytes] = []
+        find = finder_for(f"redis://127.0.0.1:{cluster[2].port}")
+        mailbox = Mailbox(find, "hg1:mail:w", came.append)
+        listening = asyncio.create_task(mailbox.keep_listening())
+        await until(lambda: mailbox.open)
+        for node in cluster:
+            node.cli("SCRIPT", "FLUSH")
+        for number in range(100):
+            store.publish("hg1:mail:w", b"%d" % number)
+            store.tell(script_of(ADD), [f"{{{TENANTS[number % 12]}}}n"], [1])
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: len(came) == 100)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        return came
 
-    assert on("redis+cluster://127.0.0.1:1", body, 0.2)
+    assert on(cluster_url(cluster), body) == [b"%d" % number for number in range(100)]
+
+
+def test_what_was_told_is_sent_before_a_cluster_is_closed(cluster: list[RedisServer]) -> None:
+    names = [f"{{{tenant}}}told" for tenant in TENANTS]
+    for node in cluster:
+        node.cli("SCRIPT", "FLUSH")
+
+    async def tell(store: Store) -> None:
+        await store.command("GET", names[0])
+        cluster[1].pause()
+        for number in range(240):
+            store.tell(script_of(ADD), [names[number % 12]], [1])
+        asyncio.get_running_loop().call_later(0.4, cluster[1].resume)
+
+    async def told(store: Store) -> list[bytes]:
+        return [await store.command("GET", name) for name in names]
+
+    try:
+        on(cluster_url(cluster), tell, 0.05)
+    finally:
+        cluster[1].resume()
+    assert on(cluster_url(cluster), told) == [b"20"] * 12
+
+
+def test_a_cluster_that_is_not_there_is_an_outage() -> None:
+    async def body(store: Store) -> tuple[bool, str | None, str]:
+        failed = await fails(store.command("GET", "k"))
+        return failed, store.breaker.reason, store.breaker.detail
+
+    expected = (True, "refused", "127.0.0.1:1: connection refused")
+    assert on("redis+cluster://127.0.0.1:1", body, 0.2) == expected
+
+
+def test_a_cluster_that_does_not_let_us_in_says_so() -> None:
+    async def body(store: Store) -> tuple[str | None, str]:
+        await until(lambda: store.breaker.open)
+        return store.breaker.reason, store.breaker.detail
+
+    with server_of("7", ("--cluster-enabled", "yes")) as node:
+        node.cli("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+        node.cli("CONFIG", "SET", "requirepass", "sesame")
+        reason, detail = on(f"redis+cluster://:wrong@127.0.0.1:{node.port}", body, 0.5)
+    assert reason == "auth"
+    assert detail.startswith(f"127.0.0.1:{node.port}: the server does not accept")
 
 
 def test_a_dead_node_of_a_cluster_is_an_outage(cluster: list[RedisServer]) -> None:

@@ -20,14 +20,14 @@ from cache.flight_relay import SILENCE_SECONDS, WELCOME_SECONDS, Relay
 from cache.flights import Completed, Failure, Flight, Flights, Reader, SharedError
 from cache.mailbox import Mailbox
 from cache.redis_urls import finder_for
-from tests.cache.stores import settled, until
+from tests.cache.stores import settled, stall, until
 from tests.redis_server import RedisServer
 
 DIGEST = b"d" * 32
 USAGE = Usage(11, 22, estimated=True)
 END = StreamEnd(USAGE, {"usage": USAGE.document(), "system_fingerprint": "fp"})
 ERROR = SharedError(503, "upstream_overloaded", b'{"error":{}}', ((b"retry-after", b"1"),))
-TAKEN_OVER = 2.0  # seconds after which somebody must have noticed that another is gone
+TAKEN_OVER = 3.0  # seconds after which somebody must have noticed that another is gone
 
 
 class Worker:
@@ -223,7 +223,7 @@ def test_rubbish_in_the_mail_harms_nobody(server: RedisServer) -> None:
     assert with_workers(server, body) == chunks(0)
 
 
-@settings(deadline=None)
+@settings(deadline=None)  # a busy machine says nothing about messages
 @given(st.binary(max_size=60))
 def test_no_message_is_too_strange(data: bytes) -> None:
     Relay(open_store("memory://", 1), Flights("w")).received(data)
@@ -250,7 +250,8 @@ def mirroring(flight_id: str) -> Relay:
     """The relay of a worker that mirrors another's flight."""
     relay = Relay(open_store("memory://", 1), Flights("w"))
     relay._flights.begin(flight_id, DIGEST, "acme").on_change = relay._look_after
-    relay._heard[flight_id] = relay._expected[flight_id] = 0
+    relay._heard[flight_id] = None
+    relay._expected[flight_id] = 0
     return relay
 
 
@@ -359,6 +360,49 @@ def test_a_flight_in_which_nothing_happens_is_not_taken_for_dead(server: RedisSe
         return mirror.over, flight.followers
 
     assert with_workers(server, body) == (False, 1)
+
+
+def test_a_loop_that_stalls_does_not_take_others_for_dead(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight_relay, "SILENCE_SECONDS", 0.6)
+
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        stall(0.9)
+        flight.publish(chunks(0))
+        flight.complete(None, USAGE, 0, END)
+        return await everything(mirror.reader()), mirror.failure
+
+    assert with_workers(server, body) == (chunks(0), None)
+
+
+def test_a_flight_is_joined_though_the_loop_stalls(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        joining = asyncio.create_task(follower.joins(flight))
+        await asyncio.sleep(0)
+        stall(WELCOME_SECONDS * 2)
+        await joining
+        return flight.followers
+
+    assert with_workers(server, body) == 1
+
+
+def test_a_leader_that_stalls_for_a_second_is_not_given_up(server: RedisServer) -> None:
+    async def body(leader: Worker, follower: Worker) -> Any:
+        flight = leader.leads()
+        mirror = await follower.joins(flight)
+        follower.lose = lambda _: True
+        began = time.monotonic()
+        await until(lambda: mirror.over or time.monotonic() - began > 1.3)
+        follower.lose = lambda _: False
+        flight.publish(chunks(0))
+        flight.complete(None, USAGE, 0, END)
+        return await everything(mirror.reader()), mirror.failure
+
+    assert with_workers(server, body) == (chunks(0), None)
 
 
 # Leaving

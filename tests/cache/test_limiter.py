@@ -66,6 +66,25 @@ def test_tokens_are_taken_as_asked(url: str) -> None:
     assert on(url, body) == (10, 10, [0])
 
 
+def test_a_request_of_several_calls_takes_several_requests(url: str) -> None:
+    plan = plan_of(KEY, KEY_TOKENS)
+
+    async def body(store: Store) -> tuple[list[bool], list[int]]:
+        limiter = Limiter(store, "refuse")
+        asked = [(await limiter.admit(plan, 1, calls)).decision.allowed for calls in (7, 4, 3, 1)]
+        return asked, await levels(limiter, plan)
+
+    assert on(url, body) == ([True, False, True, False], [0, 998])
+
+
+def test_more_calls_than_a_bucket_holds_can_never_pass(url: str) -> None:
+    async def body(store: Store) -> tuple[bool, int | None]:
+        decision = (await Limiter(store, "refuse").admit(plan_of(KEY), 1, 11)).decision
+        return decision.allowed, decision.wait
+
+    assert on(url, body) == (False, None)
+
+
 def test_two_replicas_share_one_limit(server: RedisServer) -> None:
     plan = plan_of(Bucket("key:a", "requests", SLOW, 25), Slots("key:a", 25))
 

@@ -36,6 +36,16 @@ def count(limits: LocalLimits, bucket: Bucket, times: int, cost: int = 1) -> int
     return sum(ask(limits, bucket, cost).allowed for _ in range(times))
 
 
+def test_a_request_of_several_calls_takes_several_requests(clock: Clock) -> None:
+    limits = LocalLimits()
+    buckets = [Bucket("key:a", "requests", 60, 10), Bucket("key:a", "tokens", 60, 10)]
+    asked = [
+        limits.admit(buckets, [], ["r", "t"], "l", 1, requests=calls).allowed
+        for calls in (7, 4, 3, 1)
+    ]
+    assert asked == [True, False, True, False]
+
+
 @pytest.mark.parametrize(("replicas", "share"), [(1, 100), (2, 50), (3, 33), (4, 25), (200, 1)])
 def test_each_replica_lets_in_its_share(clock: Clock, replicas: int, share: int) -> None:
     limits = LocalLimits()

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from cache import mailbox as mailboxes
-from cache.connection import open_store, script
+from cache.connection import open_store
+from cache.embedded import EmbeddedStore
 from cache.mailbox import Mailbox
 from cache.redis_urls import finder_for
 from cache.wire import Address
@@ -55,6 +56,54 @@ def test_what_is_said_comes_in_order(server: RedisServer) -> None:
     assert asyncio.run(body()) == [b"%d" % number for number in range(100)]
 
 
+def test_what_one_store_publishes_comes_in_order(server: RedisServer) -> None:
+    async def body() -> list[bytes]:
+        store = open_store(server.url, 2.0)
+        store.start()
+        async with listening(server.url) as (mailbox, came):
+            await until(lambda: mailbox.open)
+            for number in range(200):
+                store.publish(CHANNEL, b"%d" % number)
+                if number == 100:
+                    await asyncio.to_thread(server.cli, "SCRIPT", "FLUSH")
+            await until(lambda: len(came) == 200)
+        await store.aclose()
+        return came
+
+    assert asyncio.run(body()) == [b"%d" % number for number in range(200)]
+
+
+def test_the_embedded_store_publishes_in_order_too() -> None:
+    async def body() -> list[bytes]:
+        store = EmbeddedStore()
+        heard = store._redis.pubsub(ignore_subscribe_messages=True)
+        heard.subscribe(CHANNEL)
+        heard.get_message()
+        for number in range(10):
+            store.publish(CHANNEL, b"%d" % number)
+        came = [heard.get_message()["data"] for _ in range(10)]
+        heard.close()
+        await store.aclose()
+        return came
+
+    assert asyncio.run(body()) == [b"%d" % number for number in range(10)]
+
+
+def test_publishing_to_a_store_that_is_gone_harms_nobody(server: RedisServer) -> None:
+    server.kill()
+
+    async def body() -> bool:
+        store = open_store(server.url, 0.05)
+        store.start()
+        store.publish(CHANNEL, b"lost")
+        await until(lambda: store.breaker.open)
+        store.publish(CHANNEL, b"lost")
+        await store.aclose()
+        return True
+
+    assert asyncio.run(body())
+
+
 @pytest.mark.parametrize(
     "message",
     [b"", bytes(range(256)), b"\r\n$5\r\n", b"x" * (4 << 20)],
@@ -66,7 +115,7 @@ def test_a_message_is_any_bytes(server: RedisServer, message: bytes) -> None:
         store.start()
         async with listening(server.url) as (mailbox, came):
             await until(lambda: mailbox.open)
-            store.tell(script("post"), [], [CHANNEL, message])
+            store.publish(CHANNEL, message)
             await until(lambda: bool(came))
         await store.aclose()
         return came

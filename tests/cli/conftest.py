@@ -23,7 +23,7 @@ MODULE = [sys.executable, "-m", "app.cli"]
 
 # A speed at which a stream of 40 tokens takes two seconds.
 CONFIG = """\
-server: {{port: {port}, workers: {workers}, shutdown_grace: 15s, shutdown_delay: {delay}}}
+server: {{port: {port}, workers: {workers}, shutdown_grace: 15s, shutdown_delay: {delay}{more}}}
 store: {{url: "{store}"}}
 providers:
   slow: {{kind: simulator, tokens_per_second: 20}}
@@ -177,7 +177,7 @@ class Gateway:
     def stop(self) -> None:
         """End it and whatever it left behind in its own process group."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
         with contextlib.suppress(ProcessLookupError):
@@ -190,11 +190,9 @@ class Gateway:
 class ConfigFile:
     """A configuration in a file, whose alias can be changed."""
 
-    def __init__(self, path: Path, port: int, workers: int, store: str, delay: str) -> None:
+    def __init__(self, path: Path, **facts: Any) -> None:
         self.path = path
-        self._facts = {
-            "port": port, "workers": workers, "store": store, "delay": delay, "key": KEY,
-        }  # fmt: skip
+        self._facts = {"key": KEY} | facts
         self.write("first")
 
     def write(self, alias: str) -> None:
@@ -227,8 +225,18 @@ def built_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway
 
 @pytest.fixture
 def config(tmp_path: Path, port: int) -> Callable[..., ConfigFile]:
-    def make(workers: int = 1, store: str = "memory://", delay: str = "0s") -> ConfigFile:
-        return ConfigFile(tmp_path / "gateway.yaml", port, workers, store, delay)
+    def make(
+        workers: int = 1, store: str = "memory://", delay: str = "0s", **server: Any
+    ) -> ConfigFile:
+        more = "".join(f", {name}: {value}" for name, value in server.items())
+        return ConfigFile(
+            tmp_path / "gateway.yaml",
+            port=port,
+            workers=workers,
+            store=store,
+            delay=delay,
+            more=more,
+        )
 
     return make
 

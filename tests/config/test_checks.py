@@ -38,6 +38,12 @@ BAD = [
     # server and store
     ("server: {workers: 2}", "server.workers", "more than one worker needs a shared store"),
     ("server: {max_body_bytes: 1023}", "server.max_body_bytes", "at least 1KiB"),
+    ("server: {worker_timeout: 999ms}", "server.worker_timeout", "at least 1s"),
+    (
+        "server: {port: 9090, management: {port: 9090}}",
+        "server.management.port",
+        "must differ from `server.port`",
+    ),
     # names
     ("providers: {a b: {kind: simulator}}", "providers.a b", "1 to 64 letters"),
     ("providers: {'-a': {kind: simulator}}", "providers.-a", "1 to 64 letters"),
@@ -56,12 +62,15 @@ BAD = [
     (provider(base_url="'http://h/v1?a=b'"), "providers.p.base_url", "query or a fragment"),
     (provider(base_url="'http://h/v1#a'"), "providers.p.base_url", "query or a fragment"),
     (provider(proxy="'socks5://h:1'"), "providers.p.proxy", "address like"),
+    (provider(max_event_bytes="1023"), "providers.p.max_event_bytes", "at least 1KiB"),
     (provider(endpoints="[]"), "providers.p.endpoints", "completions, chat or both"),
     (provider(api_key='"a\\nb"'), "providers.p.api_key", "printable ASCII"),
     (provider(api_key='"é"'), "providers.p.api_key", "printable ASCII"),
     (provider(headers='{x-a: "a\\rb"}'), "providers.p.headers.x-a", "printable ASCII"),
     (provider(headers="{'x a': b}"), "providers.p.headers.x a", "not a header name"),
     (provider(headers="{'x:': b}"), "providers.p.headers.x:", "not a header name"),
+    (provider(forward_members="[all, min_p]"), "providers.p.forward_members", "stand alone"),
+    (provider(forward_members="[known, min_p]"), "providers.p.forward_members", "stand alone"),
     # models
     ("models: {m: {targets: []}}", "models.m.targets", "at least one target"),
     (

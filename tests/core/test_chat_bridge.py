@@ -416,6 +416,33 @@ def test_a_cut_stream_is_noticed() -> None:
         bridge.end()
 
 
+def test_one_choice_has_stopped_when_the_upstream_says_done() -> None:
+    bridge = ChunkBridge(calls()[0])
+    bridge.chunk(delta("a", 0))
+    with pytest.raises(UpstreamInvalid):
+        bridge.end()
+    closing = bridge.end(said_done=True)
+    assert closing is not None
+    assert closing["choices"] == [
+        {"text": "", "index": 0, "logprobs": None, "finish_reason": "stop"}
+    ]
+
+
+def test_saying_done_makes_nothing_else_whole() -> None:
+    two = ChunkBridge(calls(n=2)[0])
+    two.chunk(delta("a", 0))
+    for bridge in (two, ChunkBridge(calls()[0])):
+        with pytest.raises(UpstreamInvalid):
+            bridge.end(said_done=True)
+
+
+def test_numbered_pieces_of_one_choice_are_put_together() -> None:
+    bridge = ChunkBridge(calls()[0])
+    seen = [bridge.chunk(delta(text, index)) for index, text in enumerate("abc")]
+    assert [c and c["choices"][0]["index"] for c in seen] == [0, 0, 0]
+    assert [c and c["choices"][0]["text"] for c in seen] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     "chunk",
     [

@@ -447,3 +447,61 @@ def test_a_stream_cut_anywhere_before_its_last_reason_is_noticed(
             break
     cut = data.draw(st.integers(0, whole - 1))
     broken(chunks[:cut], prompt=prompts)
+
+
+# Servers that forget the finish reason, or number the pieces of one choice.
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("asked", [True, False])
+def test_one_choice_is_whole_when_the_upstream_says_done(pieces: int, asked: bool) -> None:
+    shaper = StreamShaper(request(**(ASKED if asked else {})), "asked", NOW)
+    wire = b"".join(shaper.shape(chunk(part("a"))) for _ in range(pieces))
+    wire += shaper.end(said_done=True)
+    *payloads, done = sse.EventParser().feed(wire)
+    chunks = [orjson.loads(payload) for payload in payloads]
+    reasons = [choice["finish_reason"] for item in chunks for choice in item["choices"]]
+    assert (reasons, done) == ([None] * pieces, sse.DONE)
+    assert bool(chunks[-1].get("usage")) == asked
+
+
+@pytest.mark.parametrize(
+    ("chunks", "members"),
+    [
+        ([], {}),
+        ([chunk(usage=USAGE)], {}),
+        ([chunk(part())], {"n": 2}),
+        ([chunk(part(reason="stop")), chunk(part(index=1))], {"n": 2}),
+        ([chunk(part()), chunk(part(index=1))], {"prompt": ["a", "b"]}),
+    ],
+)
+def test_saying_done_does_not_make_anything_else_whole(
+    chunks: list[Any], members: dict[str, Any]
+) -> None:
+    shaper = StreamShaper(request(**members), "asked", NOW)
+    for item in chunks:
+        shaper.shape(orjson.loads(orjson.dumps(item)))
+    with pytest.raises(UpstreamInvalid):
+        shaper.end(said_done=True)
+
+
+def test_pieces_that_are_numbered_are_one_choice() -> None:
+    pieces = [part(text, index) for index, text in enumerate("abc")]
+    seen = shaped([*map(chunk, pieces), chunk(part("", 3, "stop"))])
+    choices = [choice for item in seen for choice in item["choices"]]
+    assert [choice["index"] for choice in choices] == [0, 0, 0, 0]
+    assert "".join(choice["text"] for choice in choices) == "abc"
+    assert [choice["finish_reason"] for choice in choices] == [None, None, None, "stop"]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [chunk(part("a"), part("b", 1, "stop"))],
+        [chunk(part("a", 0, "stop")), chunk(part("b", 1, "stop"))],
+        [chunk(part("a")), chunk(part("b", 1)), chunk(part("c", 0, "stop"))],
+        [chunk(part("a")), chunk(part("b")), chunk(part("c", 1, "stop"))],
+    ],
+)
+def test_a_second_choice_is_never_added_to_the_first(chunks: list[Any]) -> None:
+    broken(chunks)

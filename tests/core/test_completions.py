@@ -30,15 +30,15 @@ def refused(document: dict[str, Any]) -> dict[str, Any]:
 
 # Every field that takes a number: its good edges, and what lies just outside or is of another type.
 NUMBERS: dict[str, tuple[list[Any], list[Any]]] = {
-    "max_tokens": ([0, 1, 10**9], [-1, 1.0, 1.5]),
+    "max_tokens": ([0, 1, 10**9, 16.0, 1e9], [-1, -1.0, 1.5, 1e19]),
     "temperature": ([0, 0.0, 1, 2, 2.0], [-0.01, 2.01, 3]),
     "top_p": ([0, 0.5, 1, 1.0], [-0.01, 1.01]),
-    "n": ([1, 128], [0, -1, 129, 1.0]),
-    "best_of": ([0, 1, 128], [-1, 129, 2.0]),
-    "logprobs": ([0, 5], [-1, 6, 1.0]),
+    "n": ([1, 128, 1.0, 128.0], [0, -1, 129, 0.0, 1.5, 129.0]),
+    "best_of": ([0, 1, 128, 0.0, 2.0], [-1, 129, 1.5, 129.0]),
+    "logprobs": ([0, 5, 0.0, 5.0], [-1, 6, 0.5, 6.0]),
     "frequency_penalty": ([-2, 0, 2, 1.5], [-2.01, 2.01]),
     "presence_penalty": ([-2, 0, 2, -1.5], [-2.01, 2.01]),
-    "seed": ([0, -1, 2**53, -(2**63), 2**63], [1.5]),
+    "seed": ([0, -1, 2**53, -(2**63), 2**63, 1.0, -0.0, 1e17], [1.5]),
 }
 NOT_NUMBERS: list[Any] = [True, False, "1", [1], {}]
 OTHERS: dict[str, tuple[list[Any], list[Any]]] = {
@@ -403,3 +403,58 @@ def test_whatever_is_sent_is_taken_or_refused_cleanly(document: dict[str, Any]) 
         assert error.message  # noqa: PT017 - raising is optional
     else:
         assert asked.model
+
+
+# Integers written as floats: JSON knows no difference, servers do.
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        (b"16.0", b"16"),
+        (b"1.6e1", b"16"),
+        (b"160E-1", b"16"),
+        (b"16", b"16"),
+    ],
+)
+@pytest.mark.parametrize("field", ["max_tokens", "n", "seed"])
+def test_an_integer_however_it_is_written_is_one(field: str, written: bytes, sent: bytes) -> None:
+    asked = parse(b'{"model":"m","prompt":"p","%b":%b}' % (field.encode(), written))
+    assert type(asked.document[field]) is int
+    assert getattr(asked, field, 16) == 16
+    assert b'"%b":%b' % (field.encode(), sent) in asked.body_for("up")
+
+
+def test_only_the_integers_are_rewritten() -> None:
+    body = b'{"model":"m","n":2.0,"temperature":1.0,"min_p":0.0,"top_k":5.0,"prompt":"p"}'
+    expected = b'{"model":"up","n":2,"temperature":1.0,"min_p":0.0,"top_k":5.0,"prompt":"p"}'
+    assert parse(body).body_for("up") == expected
+
+
+def test_bounds_between_fields_hold_for_floats_too() -> None:
+    assert refused(BASE | {"n": 3.0, "best_of": 2.0})["param"] == "best_of"
+    assert "(3)" in refused(BASE | {"n": 3.0, "best_of": 2.0})["message"]
+    assert "best_of" not in request(n=2, best_of=0.0).document
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        (b"18446744073709551617", b"18446744073709551617"),
+        (b"-18446744073709551617", b"-18446744073709551617"),
+        (b"1e20", b"1e20"),
+        (b"1e18", b"1000000000000000000"),
+        (b"-0.0", b"0"),
+    ],
+)
+def test_a_seed_is_an_integer_and_one_beyond_64_bits_stays_as_it_is(
+    written: bytes, sent: bytes
+) -> None:
+    asked = parse(b'{"model":"m","prompt":"p","seed":%b}' % written)
+    assert b'"seed":%b}' % sent in asked.body_for("up")
+
+
+@pytest.mark.parametrize("prompt", [[1.0], [1, 2.0], [[1.0]], [[1], [2.0]]])
+def test_token_ids_are_integers_to_the_letter(prompt: Any) -> None:
+    """As at OpenAI: an id is a name, not a quantity, and a prompt is forwarded as it is written."""
+    assert refused(BASE | {"prompt": prompt})["param"] == "prompt"

@@ -734,3 +734,10 @@ def test_the_document_s_examples_are_vectors() -> None:
 @pytest.mark.parametrize("name", sorted(FIELDS.keys() | LEFT_OUT))
 def test_the_document_names_every_member(name: str) -> None:
     assert f"`{name}`" in DOCUMENT
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "n", "logprobs", "seed"])
+def test_an_integer_and_its_float_are_one_question(field: str) -> None:
+    body = b'{"model":"m","prompt":"p","%b":%b}'
+    keys = [digests(body % (field.encode(), number)) for number in (b"2", b"2.0", b"2e0", b"0.2e1")]
+    assert keys == [keys[0]] * 4

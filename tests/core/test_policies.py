@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.config import load
+from app.core.output_limits import Cap
 from app.pipeline import key_ring
 from app.policies import Policies
 
@@ -25,6 +28,46 @@ def test_names_that_lead_nowhere_make_no_plans() -> None:
         policies.limits(key, f"junk-{number}")
         policies.budgets(key, f"junk-{number}")
     assert len(policies._limits) == len(policies._budgets) == 1
+
+
+CAPS = """
+providers: {trial: {kind: simulator}}
+models:
+  free: {targets: [{provider: trial, model: s}]}
+  capped: {targets: [{provider: trial, model: s}], max_output_tokens: 50}
+limits: {paced: {requests_per_minute: 1}, counted: {tokens_per_minute: 1}}
+budgets: {small: {usd: 1, per: day}}
+tenants: {acme: {}}
+keys:
+  - {id: nothing, tenant: acme, secret: "hg-nothing-0123456789"}
+  - {id: paced, tenant: acme, secret: "hg-paced-0123456789", limits: paced}
+  - {id: counted, tenant: acme, secret: "hg-counted-0123456789", limits: counted}
+  - {id: paid, tenant: acme, secret: "hg-paid-0123456789", budget: small}
+  - {id: short, tenant: acme, secret: "hg-short-0123456789", max_output_tokens: 20}
+  - {id: long, tenant: acme, secret: "hg-long-0123456789", max_output_tokens: 99}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "bound", "cap"),
+    [
+        ("nothing", "free", False, None),
+        ("paced", "free", False, None),
+        ("counted", "free", True, None),
+        ("paid", "free", True, None),
+        ("nothing", "capped", True, Cap(50, "the model's")),
+        ("short", "free", True, Cap(20, "this key's")),
+        ("short", "capped", True, Cap(20, "this key's")),
+        ("long", "capped", True, Cap(50, "the model's")),
+    ],
+)
+def test_what_a_request_may_generate_is_bound_where_something_depends_on_it(
+    name: str, alias: str, bound: bool, cap: Cap | None
+) -> None:
+    settings = load(CAPS).settings
+    key = key_ring(settings).find(f"hg-{name}-0123456789".encode())
+    assert key is not None
+    assert Policies(settings).allowance(key, alias) == (bound, cap)
 
 
 def test_a_name_that_leads_nowhere_is_still_limited() -> None:

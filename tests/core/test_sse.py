@@ -131,6 +131,17 @@ def test_an_unfinished_event_has_a_bound() -> None:
             parser.feed(b"data: 1234567")
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_a_finished_event_has_the_same_bound(end: bytes) -> None:
+    assert EventParser(100).feed(b"data: " + b"x" * 90 + end + b"data: y" + end) == [
+        b"x" * 90,
+        b"y",
+    ]
+    with pytest.raises(EventTooLarge) as caught:
+        EventParser(100).feed(b"data: y" + end + b"data: " + b"x" * 101 + end + b"data: z" + end)
+    assert caught.value.before == [b"y"]
+
+
 @pytest.mark.parametrize("line", [b"data: 12345\n", b": 12345", b"x12345", b"data:\n", b"data\n"])
 def test_no_kind_of_line_can_grow_without_bound(line: bytes) -> None:
     parser = EventParser(100)

@@ -70,7 +70,7 @@ REFUSED = [
     ("n", 0),
     ("n", 129),
     ("n", -1),
-    ("n", 1.0),
+    ("n", 1.5),
     ("n", "2"),
     ("n", True),
     ("best_of", -1),
@@ -150,6 +150,21 @@ def test_a_value_in_range_is_forwarded_as_it_is(
     reply = gateway.complete(**{field: value})
     assert reply.status == 200
     assert upstream.request.member(field) == json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("model", ["native", "chat"])
+@pytest.mark.parametrize("field", ["max_tokens", "n", "logprobs", "best_of", "seed"])
+def test_an_integer_written_as_a_float_is_forwarded_as_an_integer(
+    gateway: Gateway, upstream: Upstream, field: str, model: str
+) -> None:
+    body = b'{"model":"%b","prompt":"x","%b":1.0}' % (model.encode(), field.encode())
+    assert gateway.send(body).status == 200
+    sent = upstream.request.body
+    assert b"1.0" not in sent
+    # On chat, `n: 1` goes without saying, and `logprobs: 1` becomes two members.
+    names = {"logprobs": "top_logprobs", "n": None, "best_of": None} if model == "chat" else {}
+    name = names.get(field, field)
+    assert name is None or upstream.request.member(name) == b"1"
 
 
 @pytest.mark.parametrize(("field", "value"), REFUSED, ids=_named)

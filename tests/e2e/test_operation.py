@@ -15,6 +15,7 @@ from tests.upstream import Gate, Upstream
 
 def settings(upstream: Upstream, **models: Any) -> dict[str, Any]:
     return {
+        "server": {"shutdown_delay": "0s"},
         "log": {"format": "json"},
         "providers": {"main": openai(upstream.base_url)},
         "models": {"native": target("main", "native")} | models,

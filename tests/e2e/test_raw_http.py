@@ -420,18 +420,7 @@ def test_many_headers_are_refused_or_served_but_do_no_harm(gateway: Gateway) -> 
     assert gateway.complete().status == 200
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/v1/completions?x=1",
-        "/v1/completions#x",
-        "http://gateway/v1/completions",
-        "//v1/completions",
-        "/v1/../v1/completions",
-        "/v1/%63ompletions",
-        "*",
-    ],
-)
+@pytest.mark.parametrize("path", ["/v1/completions#x", "v1/completions", "*"])
 def test_odd_targets_are_served_or_refused_cleanly(gateway: Gateway, path: str) -> None:
     with gateway.raw() as caller:
         caller.send_all_it_takes(raw_request(GOOD, path=path))
@@ -572,6 +561,7 @@ def test_a_slow_body_is_given_up(strict_gateway: Gateway, upstream: Upstream, se
     assert answer is not None
     assert answer.status == 408
     assert answer.error["type"] == "invalid_request_error"
+    assert "x-should-retry" not in answer.headers
     assert 0.2 < time.monotonic() - began < 3
     assert upstream.requests == []
 

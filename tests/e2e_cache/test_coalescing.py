@@ -34,7 +34,7 @@ from tests.redis_server import RedisServer
 from tests.upstream import Upstream
 
 MANY = 200
-LEASE = 2.0  # seconds within which a flight is gone at the latest, and a look's length
+LEASE = 3.0  # seconds within which a flight is gone at the latest, and a look's length
 STREAM: dict[str, Any] = {"stream": True}
 USAGE: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 

@@ -39,7 +39,7 @@ from tests.upstream import Upstream
 STREAM = {"stream": True}
 FEW = 40
 FEW_CALLS = 20  # of 80 or 40 callers: who is between two flights begins a third
-LEASE = 2.0  # seconds within which a flight is gone at the latest, and a look's length
+LEASE = 3.0  # seconds within which a flight is gone at the latest, and a look's length
 BROKEN = {"upstream_invalid_response", "upstream_unreachable", "cut"}
 
 

@@ -81,7 +81,7 @@ class Plans:
     ) -> dict[str, Any]:
         here = upstream.base_url if upstream else "http://127.0.0.1:1/v1"
         return {
-            "server": {"workers": workers, "shutdown_grace": "5s"},
+            "server": {"workers": workers, "shutdown_grace": "5s", "shutdown_delay": "0s"},
             "log": {"format": "json"},
             "store": {"url": url, **store},
             "providers": {
@@ -127,15 +127,19 @@ class Plans:
 def fleet(
     plans: Plans, port: int, count: int, upstream: Upstream | None = None, **settings: Any
 ) -> Iterator[list[Gateway]]:
-    """``count`` gateways on the Redis at ``port``. None may leak a secret or the store's address."""
+    """``count`` gateways on the Redis at ``port``. None may leak a secret.
+
+    The store's address stands in no answer either; the log names it in an outage.
+    """
     url = f"redis://127.0.0.1:{port}/0"
-    secrets = [*plans.secrets, f"127.0.0.1:{port}"]
+    configuration = plans.configuration(url, upstream, **settings)
     with ExitStack() as stack:
         gateways = [
-            stack.enter_context(Gateway(plans.configuration(url, upstream, **settings), secrets))
+            stack.enter_context(Gateway(configuration, plans.secrets, [f"127.0.0.1:{port}"]))
             for _ in range(count)
         ]
         yield gateways
+    assert [leak for gateway in gateways for leak in gateway.leaks] == []
 
 
 def kill(gateway: Gateway) -> None:

@@ -354,16 +354,17 @@ DEPARTED = PLANS.caller(
 )
 
 
-def test_a_caller_that_leaves_frees_its_slot(
+def test_a_caller_that_leaves_frees_its_slot_and_pays_for_its_prompt(
     gateway: Gateway, upstream: Upstream, books: Books
 ) -> None:
     hold(upstream)
-    for _ in range(2):
+    for number in (1, 2):
         with gateway.raw() as connection:
             connection.send(request(DEPARTED.secret, SHORT | {"model": "up"}))
-            eventually(lambda: books.slots_taken("departed", "key:departed"), 1)
+            upstream.wait_for(number)
+            assert books.slots_taken("departed", "key:departed") == 1
         eventually(lambda: books.slots_taken("departed", "key:departed"), 0)
-    eventually(lambda: taken(books, DEPARTED), 0)
+    eventually(lambda: taken(books, DEPARTED), 2 * len(IDS))
 
 
 # A replica dies.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -330,14 +332,43 @@ def test_an_optional_store_may_be_gone_from_the_start() -> None:
             assert tally(shoot([gateway], OPEN.secret, SHORT, 5)) == {"200": 2, LIMITED: 3}
             health = gateway.get("/health/ready", None)
             assert health.status == 200
-            assert health.document["store"] == "unreachable"
+            assert health.document["store"] == "refused"
             own.restart()
             eventually(lambda: gateway.get("/health/ready", None).document["store"], "ok")
             assert tally(shoot([gateway], OPEN.secret, SHORT, 5)) == {"200": 2, LIMITED: 3}
             assert gateway.send(SHORT, OPEN_PAYING.secret).status == 200
 
 
+def test_the_log_says_why_the_store_is_out_and_where_it_is() -> None:
+    # Somebody sets a password, and then ends everybody's connections.
+    with RedisServer.start() as own, fleet(VARIANTS, own.port, 1) as [gateway]:
+        books = Books(own.port)
+        try:
+            books.redis.config_set("requirepass", "sesame")
+            books.redis.client_kill_filter(_type="normal", skipme=True)
+            eventually(lambda: [line["reason"] for line in outages(gateway)][-1:], ["auth"])
+            books.redis.config_set("requirepass", "")
+        finally:
+            books.close()
+        all_ready([gateway])
+        first, second = outages(gateway)
+        eventually(lambda: any('"store_back"' in line for line in gateway.output), True)
+    where = f"127.0.0.1:{own.port}"
+    assert (first["event"], first["reason"]) == ("store_out", "unreachable")
+    assert first["detail"] == f"{where}: the connection was closed"
+    assert first["loop_lag_ms"] >= 0
+    assert (second["event"], second["reason"]) == ("store_still_out", "auth")
+    assert second["detail"].startswith(f"{where}: the server does not accept")
+
+
 # Helpers of this file.
+
+
+def outages(gateway: Gateway) -> list[dict[str, Any]]:
+    """What the log says of outages."""
+    events = {"store_out", "store_still_out"}
+    lines = [json.loads(line) for line in gateway.output if '"store_' in line]
+    return [line for line in lines if line["event"] in events]
 
 
 class out:  # noqa: N801 - reads as a statement

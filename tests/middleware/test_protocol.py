@@ -27,6 +27,15 @@ def test_another_method_is_told_the_right_one(run: Any, method: str) -> None:
     assert done.headers[b"allow"] == b"POST"
 
 
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("HEAD", 200), ("OPTIONS", 405)])
+def test_a_route_may_answer_a_further_method(run: Any, method: str, status: int) -> None:
+    done = run([HOST], method=method).through(
+        lambda app: Protocol(app, method="GET", also=("HEAD",))
+    )
+    assert done.status == status
+    assert done.headers.get(b"allow", b"GET, HEAD") == b"GET, HEAD"
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -40,6 +49,9 @@ def test_another_method_is_told_the_right_one(run: Any, method: str) -> None:
         [HOST, (b"transfer-encoding", b"chunked"), (b"content-length", b"2")],
         [HOST, (b"authorization", b"a"), (b"authorization", b"b")],
         [HOST, (b"content-type", b"a"), (b"content-type", b"b")],
+        [HOST, (b"x-api-key", b"a"), (b"x-api-key", b"b")],
+        [HOST, (b"x-api-key", b"a"), (b"x-api-key", b"a")],
+        [HOST, (b"api-key", b"a"), (b"api-key", b"b")],
         [],
         [(b"host", b"")],
     ],

@@ -16,7 +16,7 @@ FIXED = [(b"x-headgate-config", b"g")]
 
 def layer(app: Any) -> RequestId:
     CRASHES.clear()
-    return RequestId(app, fixed=FIXED, on_crash=lambda *facts: CRASHES.append(facts))
+    return RequestId(app, fixed=FIXED, closing=[], on_crash=lambda *f: CRASHES.append(f))
 
 
 def with_id(run: Any, value: bytes | None) -> bytes:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from app.core.completions import parse
 from app.core.errors import (
     HeaderList,
     UpstreamError,
     UpstreamInvalid,
+    UpstreamNotFound,
     UpstreamOverloaded,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -303,3 +306,66 @@ def test_a_stream_has_a_bound_too() -> None:
 
     with pytest.raises(UpstreamInvalid, match="too large"):
         asyncio.run(run())
+
+
+# What the upstream may have worked on.
+
+
+@pytest.mark.parametrize(
+    ("error", "unknown"),
+    [
+        (httpx.ConnectError, 0),
+        (httpx.ConnectTimeout, 0),
+        (httpx.PoolTimeout, 0),
+        (httpx.ProxyError, 0),
+        (httpx.ReadTimeout, 1),
+        (httpx.ReadError, 1),
+        (httpx.RemoteProtocolError, 1),
+    ],
+)
+def test_a_call_that_was_sent_and_failed_has_an_unknown_use(
+    error: type[httpx.TransportError], unknown: int
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise error("x")
+
+    assert unknown_after(handler) == unknown
+
+
+@pytest.mark.parametrize(("status", "unknown"), [(200, 1), (400, 0), (429, 0), (503, 0), (504, 1)])
+def test_a_refusal_used_nothing(status: int, unknown: int) -> None:
+    assert unknown_after(lambda _: httpx.Response(status, content=b"{}")) == unknown
+
+
+def unknown_after(handler: Handler) -> int:
+    made = call()
+
+    async def run() -> None:
+        client = Client(provider(), httpx.MockTransport(handler))
+        with contextlib.suppress(UpstreamError):
+            await client.post("/completions", b"{}", made, b"application/json")
+
+    asyncio.run(run())
+    return made.unknown
+
+
+def test_a_wrong_path_is_told_without_credentials_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("app.providers.client.monotonic", lambda: now[0])
+    members = {"base_url": "http://user:secret@up.example:8000/v2", "api_key": Secret("k" * 20)}
+
+    async def run() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(404, json={"detail": "Not Found"}))
+        client = Client(provider(**members), transport, name="mine")
+        for seconds in (0, 59, 2):
+            now[0] += seconds
+            with pytest.raises(UpstreamNotFound):
+                await client.post("/completions", b"{}", call(), b"*/*")
+
+    with structlog.testing.capture_logs() as lines:
+        asyncio.run(run())
+    url = "http://up.example:8000/v2/completions"
+    told = {"event": "upstream_not_found", "log_level": "warning", "provider": "mine", "url": url}
+    assert lines == [told, told]

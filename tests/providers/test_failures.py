@@ -27,7 +27,7 @@ def refused(
         (400, 400, "invalid_request_error", "invalid_request", True),
         (401, 502, "upstream_error", "upstream_auth_failed", True),
         (403, 502, "upstream_error", "upstream_auth_failed", True),
-        (404, 404, "invalid_request_error", "not_found", True),
+        (404, 502, "upstream_error", "upstream_not_found", True),
         (405, 405, "invalid_request_error", "invalid_request", True),
         (408, 408, "invalid_request_error", "invalid_request", False),
         (409, 409, "invalid_request_error", "invalid_request", False),
@@ -52,6 +52,76 @@ def test_each_status_has_its_answer(
     assert (error.status, error.type, error.code) == (status, type, code)
     assert ((b"x-should-retry", b"false") in error.headers) == final
     assert error.message
+
+
+# Whose mistake a 404 is: what servers say of a path that they do not have, and of a model.
+
+NO_SUCH_PATH = {
+    "nothing": b"",
+    "nginx": b"<html>\r\n<head><title>404 Not Found</title></head>\r\n<body></body></html>\r\n",
+    "fastapi": {"detail": "Not Found"},
+    "starlette": b"Not Found",
+    "llama.cpp": {"error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}},
+    "go": b"404 page not found\n",
+    "aiohttp": b"404: Not Found",
+    "openai": {
+        "error": {
+            "message": "Invalid URL (POST /v1/completionss)",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": None,
+        }
+    },
+    "azure": {"error": {"code": "404", "message": "Resource not found"}},
+    "express": b"Cannot POST /completions",
+    "an object without words": {"status": 404},
+    "an empty error": {"error": {}},
+    "null": b"null",
+}
+NO_SUCH_MODEL = {
+    "vllm": {
+        "object": "error",
+        "message": "The model `x` does not exist.",
+        "type": "NotFoundError",
+        "param": None,
+        "code": 404,
+    },
+    "vllm, newer": {
+        "error": {
+            "message": "The model `x` does not exist.",
+            "type": "NotFoundError",
+            "param": "model",
+            "code": 404,
+        }
+    },
+    "openai": {
+        "error": {
+            "message": "The model `x` does not exist or you do not have access to it.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "model_not_found",
+        }
+    },
+    "ollama": {"error": {"message": 'model "x" not found, try pulling it first'}},
+    "azure": {"error": {"code": "DeploymentNotFound", "message": "Not found"}},
+    "sglang": {"detail": "Model x not found"},
+    "words of its own": {"error": {"message": "no", "code": 404}},
+}
+
+
+@pytest.mark.parametrize("body", NO_SUCH_PATH.values(), ids=NO_SUCH_PATH.keys())
+def test_a_path_that_the_upstream_lacks_is_the_operators_mistake(body: Any) -> None:
+    error = refused(body, status=404)
+    assert (error.status, error.type, error.code) == (502, "upstream_error", "upstream_not_found")
+    assert (b"x-should-retry", b"false") in error.headers
+    assert "completions" not in error.message
+
+
+@pytest.mark.parametrize("body", NO_SUCH_MODEL.values(), ids=NO_SUCH_MODEL.keys())
+def test_a_404_about_what_was_asked_keeps_its_status(body: Any) -> None:
+    error = refused(body, status=404)
+    assert (error.status, error.type) == (404, "invalid_request_error")
+    assert isinstance(error.code, str)
 
 
 @pytest.mark.parametrize(

@@ -282,3 +282,32 @@ def test_no_other_error_leaks(run: Run) -> None:
                 assert transport.stats()[peer.url].in_use == 0
 
     run(main)
+
+
+# Whether the peer may have worked on a request.
+
+
+@on_both_loops
+def test_a_request_that_went_out_says_so(run: Run) -> None:
+    async def main() -> None:
+        async with Peer(silent) as peer, Http1Transport() as transport:
+            request = call(peer.url, read=0.05)
+            with pytest.raises(httpx.ReadTimeout):
+                await transport.handle_async_request(request)
+            assert request.extensions["sent"] is True
+
+    run(main)
+
+
+@on_both_loops
+def test_a_request_that_found_no_connection_says_so(run: Run) -> None:
+    async def main() -> None:
+        async with Peer(silent) as peer:
+            url = peer.url
+        async with Http1Transport() as transport:
+            request = call(url)
+            with pytest.raises(httpx.ConnectError):
+                await transport.handle_async_request(request)
+            assert request.extensions["sent"] is False
+
+    run(main)

@@ -147,7 +147,7 @@ def test_a_sink_that_cannot_use_a_chunk_ends_the_reading() -> None:
     assert len(sink.written) == 1
 
 
-@pytest.mark.parametrize("payload", [b"{", b"nonsense", b'{"a":NaN}', b'{"a":"\xff"}'])
+@pytest.mark.parametrize("payload", [b"{", b"nonsense", b'{"a":nan}', b'{"a":"\xff"}'])
 def test_an_event_that_is_no_json_breaks_the_stream(payload: bytes) -> None:
     with pytest.raises(UpstreamInvalid):
         stream(Upstream(b"data: " + payload + b"\n\n"))

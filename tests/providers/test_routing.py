@@ -11,6 +11,7 @@ import pytest
 from app.config import load
 from app.core.completions import CompletionRequest, parse
 from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
+from app.core.pricing import UNBOUNDED
 from app.providers.chat_only import ChatOnly
 from app.providers.routing import Route, Router, completions_of
 from app.providers.simulator import SimulatorProvider
@@ -81,6 +82,49 @@ def test_unknown_and_forbidden_aliases_are_told_apart_by_nobody() -> None:
 def test_headers_go_upstream_unless_the_configuration_says_no() -> None:
     assert route("bridged").forward_headers
     assert not route("legacy").forward_headers
+
+
+COUNTED = """
+providers:
+  poor: {kind: openai, base_url: "http://h/v1", unsupported: [n]}
+  rich: {kind: openai, base_url: "http://h/v1"}
+models:
+  native: {targets: [{provider: poor, model: c}]}
+  once: {targets: [{provider: rich, model: c}], completions: chat}
+  each: {targets: [{provider: poor, model: c}], completions: chat}
+"""
+
+
+@pytest.mark.parametrize(("alias", "calls"), [("native", 1), ("once", 3), ("each", 6)])
+def test_a_route_knows_how_many_calls_a_request_makes(alias: str, calls: int) -> None:
+    async def run() -> int:
+        router = Router(load(COUNTED, environment={}).settings)
+        try:
+            found = router.find(alias)
+            assert found is not None
+            return found.calls_of(request(prompt=["a", "b", "c"], n=2))
+        finally:
+            await router.aclose()
+
+    assert asyncio.run(run()) == calls
+
+
+PRICED = """
+providers: {p: {kind: simulator}}
+models:
+  m: {targets: [{provider: p, model: c}], price: {input_per_million: 1, output_per_million: 1}}
+"""
+
+
+def test_a_body_that_was_not_bound_and_says_more_costs_more_than_any_budget() -> None:
+    async def run() -> list[int | None]:
+        router = Router(load(PRICED, environment={}).settings)
+        return [
+            router.cost_bound(request(prompt=[1, 2], **more))
+            for more in ({"max_tokens": 3}, {"n_predict": 3})
+        ]
+
+    assert asyncio.run(run()) == [5_000, UNBOUNDED]
 
 
 @pytest.mark.parametrize(

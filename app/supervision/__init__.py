@@ -1,0 +1,1 @@
+"""The main process's work: listening, starting workers anew, hearing them, answering for them."""

@@ -1,0 +1,160 @@
+"""The management listener: health and metrics where callers cannot crowd them out.
+
+HTTP/1.1 without keep-alive, for probes and scrapers: a request is its head, at most 8 KiB within
+two seconds. At 32 connections the oldest is dropped for a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+import orjson
+
+from app.supervision.control import Control
+from app.supervision.hearing import Hearing
+
+MAX_CONNECTIONS = 32
+MAX_HEAD_BYTES = 8 << 10
+HEAD_SECONDS = 2.0
+METRICS_SECONDS = 2.0
+SEND_SECONDS = 2.0
+
+_JSON = "application/json"
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+# Which of several workers' reasons says most about the replica.
+_REASONS = ("store_unavailable", "not_answering", "starting")
+
+
+class Answer(NamedTuple):
+    status: str
+    body: bytes
+    kind: str = _JSON
+
+
+class Management:
+    """Answers on ``listener`` from what ``control`` hears; ``generation`` names the configuration."""
+
+    def __init__(self, listener: socket.socket, generation: Callable[[], str]) -> None:
+        self._listener = listener
+        self._generation = generation
+        self._open: dict[asyncio.StreamWriter, None] = {}
+
+    async def serve(self, control: Control) -> asyncio.Server:
+        """Begin; runs in the control thread's loop."""
+        self._control = control
+        return await asyncio.start_server(self._meet, sock=self._listener, limit=MAX_HEAD_BYTES)
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= MAX_CONNECTIONS:
+            next(iter(self._open)).transport.abort()
+        self._open[writer] = None
+        try:
+            await self._exchange(reader, writer)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.transport.abort()  # it spoke too slowly, too much or not at all
+        finally:
+            self._open.pop(writer, None)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
+        method, _, rest = head.partition(b"\r\n")[0].partition(b" ")
+        answer = await self._answer(method, rest.partition(b" ")[0].partition(b"?")[0])
+        lines = [
+            f"HTTP/1.1 {answer.status}",
+            f"content-type: {answer.kind}",
+            f"content-length: {len(answer.body)}",
+            f"x-headgate-config: {self._generation()}",
+            "connection: close",
+        ]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + answer.body)
+        # Said to the peer and not only to our descriptor, of which a fork may have made another.
+        writer.write_eof()
+        await asyncio.wait_for(writer.drain(), SEND_SECONDS)
+        with suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(1), SEND_SECONDS)  # until the peer has it all
+
+    async def _answer(self, method: bytes, path: bytes) -> Answer:
+        if method != b"GET":
+            return _document("405 Method Not Allowed", {"error": "this listener answers GET only"})
+        if path in (b"/health", b"/health/live"):
+            return _document("200 OK", {"status": "live", "generation": self._generation()})
+        if path == b"/health/ready":
+            return self._ready()
+        if path == b"/metrics":
+            return await self._metrics()
+        return _document("404 Not Found", {"error": "there is nothing at this path"})
+
+    def _ready(self) -> Answer:
+        control = self._control
+        problems = [
+            heard.problem(control.interval) if heard else "starting" for heard in control.heard
+        ]
+        reason = None
+        if control.draining:
+            reason = "shutting_down"
+        elif None not in problems:
+            reason = next((one for one in _REASONS if one in problems), problems[0])
+        beats = [heard.beat for heard in control.heard if heard and heard.beat]
+        facts: dict[str, object] = {
+            "status": "not_ready" if reason else "ready",
+            "generation": self._generation(),
+            "store": next(
+                (b.store for b in beats if b.store != "ok"), "ok" if beats else "unknown"
+            ),
+            "workers": [
+                _facts(slot + 1, control, heard, problem)
+                for slot, (heard, problem) in enumerate(zip(control.heard, problems, strict=True))
+            ],
+        }
+        if reason:
+            facts["reason"] = reason
+        return _document("503 Service Unavailable" if reason else "200 OK", facts)
+
+    async def _metrics(self) -> Answer:
+        """The page of the first worker that gives one: the counts in it are those of all."""
+        end = asyncio.get_running_loop().time() + METRICS_SECONDS
+        asked = sorted((h for h in self._control.heard if h and not h.gone), key=lambda h: h.silent)
+        for at, heard in enumerate(asked):
+            left = end - asyncio.get_running_loop().time()
+            page = await heard.metrics(max(0.0, left) / (len(asked) - at))
+            if page is not None:
+                return Answer("200 OK", (page + self._own_metrics()).encode(), _TEXT)
+        return _document("503 Service Unavailable", {"error": "no worker gave its metrics in time"})
+
+    def _own_metrics(self) -> str:
+        control = self._control
+        ready = sum(1 for h in control.heard if h and h.problem(control.interval) is None)
+        return (
+            "# HELP headgate_replica_workers_ready Workers of this replica that take requests.\n"
+            "# TYPE headgate_replica_workers_ready gauge\n"
+            f"headgate_replica_workers_ready {ready}\n"
+            "# HELP headgate_replica_worker_restarts_total Workers of this replica started anew.\n"
+            "# TYPE headgate_replica_worker_restarts_total counter\n"
+            f"headgate_replica_worker_restarts_total {sum(control.restarts)}\n"
+        )
+
+
+def _facts(
+    number: int, control: Control, heard: Hearing | None, problem: str | None
+) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "worker": number,
+        "status": "not_ready" if problem else "ready",
+        "restarts": control.restarts[number - 1],
+    }
+    if problem:
+        facts["reason"] = problem
+    if heard is not None:
+        facts |= {"pid": heard.pid, "silent_seconds": round(heard.silent, 2)}
+        if heard.beat is not None:
+            facts |= {"running": heard.beat.running, "lag_ms": round(heard.beat.lag * 1000, 1)}
+    return facts
+
+
+def _document(status: str, facts: dict[str, object]) -> Answer:
+    return Answer(status, orjson.dumps(facts))

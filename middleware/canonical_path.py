@@ -1,0 +1,46 @@
+"""Is the path written as it is known here? Any other spelling leads nowhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.errors import NotFound
+from app.core.exchange import exchange_of
+from app.core.refusal import refuse
+
+# An unreserved character that is percent-encoded all the same: another spelling of the same path.
+_NEEDLESS_ESCAPE = re.compile(
+    rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])"
+).search
+
+
+class CanonicalPath:
+    """Answers 404 to every path but the known ones, byte for byte as they came over the wire.
+
+    Doubled slashes and needless escapes name a path that a rule of a balancer in front (deny
+    ``/metrics``, say) does not match, so they must not name one of ours. ``paths`` are whole; below
+    one of ``mounts`` a name follows, which may hold slashes and the escapes that it needs.
+    Source: RFC 3986, section 6.2.2.
+    """
+
+    def __init__(self, app: ASGIApp, *, paths: Iterable[str], mounts: Iterable[str] = ()) -> None:
+        self._app = app
+        self._paths = frozenset(path.encode() for path in paths)
+        self._mounts = tuple(mount.encode() + b"/" for mount in mounts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["raw_path"]
+        if path in self._paths or self._is_below_a_mount(path):
+            await self._app(scope, receive, send)
+            return
+        error = NotFound("There is nothing at this path.", retryable=False)
+        await refuse(exchange_of(scope), send, error)
+
+    def _is_below_a_mount(self, path: bytes) -> bool:
+        return (
+            path.startswith(self._mounts)
+            and path not in self._mounts
+            and _NEEDLESS_ESCAPE(path) is None
+        )

@@ -1,0 +1,11 @@
+"""Puts the code into the wheel under ``headgate/_code``; everything else stands in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+CODE = find_packages(include=["app", "app.*", "cache", "cache.*", "middleware", "middleware.*"])
+
+setup(
+    packages=["headgate", *(f"headgate._code.{name}" for name in CODE)],
+    package_dir={f"headgate._code.{name}": name.replace(".", "/") for name in CODE},
+    package_data={"headgate._code.cache": ["lua/*.lua"]},
+)
