@@ -55,7 +55,7 @@ class Chain:
             cache,
             limiter=Limiter(store, "refuse"),
             plan_of=lambda key, alias: LIMITS,
-            tokens_of=lambda request: 1,
+            tokens_of=lambda request, calls: 1,
         )
 
     async def ask(self, **members: Any) -> Door:

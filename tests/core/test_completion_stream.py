@@ -49,11 +49,13 @@ def arrived(document: Any) -> Chunk:
     return Chunk(payload, orjson.loads(payload))
 
 
-def run_through(chunks: list[Any], **members: Any) -> tuple[list[Chunk], StreamEnd]:
+def run_through(
+    chunks: list[Any], *, said_done: bool = False, **members: Any
+) -> tuple[list[Chunk], StreamEnd]:
     """What the chain gets of these upstream chunks, where their stream is whole."""
     shaper = StreamShaper(request(**members), "asked", NOW)
     made = [shaper.shape(arrived(c)) for c in chunks]
-    return [c for c in made if c is not None], shaper.end()
+    return [c for c in made if c is not None], shaper.end(said_done=said_done)
 
 
 def shaped(chunks: list[Any], **members: Any) -> list[dict[str, Any]]:
@@ -455,13 +457,9 @@ def test_a_stream_cut_anywhere_before_its_last_reason_is_noticed(
 @pytest.mark.parametrize("pieces", [1, 3])
 @pytest.mark.parametrize("asked", [True, False])
 def test_one_choice_is_whole_when_the_upstream_says_done(pieces: int, asked: bool) -> None:
-    shaper = StreamShaper(request(**(ASKED if asked else {})), "asked", NOW)
-    wire = b"".join(shaper.shape(chunk(part("a"))) for _ in range(pieces))
-    wire += shaper.end(said_done=True)
-    *payloads, done = sse.EventParser().feed(wire)
-    chunks = [orjson.loads(payload) for payload in payloads]
+    chunks = read([chunk(part("a"))] * pieces, asked=asked, said_done=True)
     reasons = [choice["finish_reason"] for item in chunks for choice in item["choices"]]
-    assert (reasons, done) == ([None] * pieces, sse.DONE)
+    assert reasons == [None] * pieces
     assert bool(chunks[-1].get("usage")) == asked
 
 
@@ -480,7 +478,7 @@ def test_saying_done_does_not_make_anything_else_whole(
 ) -> None:
     shaper = StreamShaper(request(**members), "asked", NOW)
     for item in chunks:
-        shaper.shape(orjson.loads(orjson.dumps(item)))
+        shaper.shape(arrived(item))
     with pytest.raises(UpstreamInvalid):
         shaper.end(said_done=True)
 

@@ -40,7 +40,7 @@ class Layer:
             inner,
             limiter=Limiter(self.store, on_outage),
             plan_of=lambda key, alias: plan,
-            tokens_of=lambda request: RESERVED,
+            tokens_of=lambda request, calls: RESERVED * calls,
         )
 
     async def ask(self, call: Call | None = None) -> Call:
@@ -168,6 +168,17 @@ def test_a_call_that_ends_badly_gives_its_slot_back(end: str) -> None:
         await layer.ask()
 
     in_loop(body)
+
+
+def test_a_request_of_several_upstream_calls_takes_as_many() -> None:
+    async def body() -> list[int]:
+        both = LimitPlan.of("acme", [*REQUESTS.buckets, *TOKENS.buckets], [])
+        call = call_of()
+        call.calls = 2
+        await Layer(Answering(), both).ask(call)
+        return [left(call, b"requests"), left(call, b"tokens")]
+
+    assert in_loop(body) == [0, 100 - 2 * RESERVED]
 
 
 # Without the store

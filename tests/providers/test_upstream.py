@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from app.core.call import Call
 from app.core.errors import GatewayError, NotFound, UpstreamInvalid, UpstreamTimeout
+from app.core.output_limits import OPENAI
+from app.core.part_tokens import DEFAULT_PART_TOKENS
 from app.core.pricing import Price
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Usage
@@ -63,12 +65,36 @@ class Provider:
 
 class Router:
     def __init__(self, provider: Any, **route: Any) -> None:
-        self._route = Route("up", "m-1", provider, True, True, PRICE)._replace(**route)
+        self._route = Route(
+            provider="up",
+            model="m-1",
+            completions=provider,
+            forward_headers=True,
+            native=True,
+            repeated=False,
+            max_calls=1,
+            dialect=OPENAI,
+            members=None,
+            part_tokens=DEFAULT_PART_TOKENS,
+            unknown_usage="bound",
+            price=PRICE,
+        )._replace(**route)
 
     def resolve(self, alias: str, allowed: frozenset[str]) -> Route:
         if alias not in allowed:
             raise NotFound(alias)
         return self._route
+
+
+class Counts(list[tuple[str, str, int]]):
+    """What was counted: name, reason and how many."""
+
+    def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None:
+        self.append((name, labels["reason"], amount))
+
+
+def upstream_of(provider: Provider, counts: Counts | None = None, **route: Any) -> Upstream:
+    return Upstream(Router(provider, **route), Counts() if counts is None else counts)  # type: ignore[arg-type]
 
 
 def packets(*writes: Sequence[Chunk], done: bool = False, error: Exception | None = None) -> Act:
@@ -91,7 +117,7 @@ def ask(
 
     async def body() -> GatewayError | None:
         try:
-            await Upstream(Router(provider, **route))(call, reply)  # type: ignore[arg-type]
+            await upstream_of(provider, **route)(call, reply)
         except GatewayError as error:
             return error
         return None
@@ -246,7 +272,7 @@ def test_a_slow_reader_slows_the_upstream() -> None:
                 sent.append(text)
 
         room = asyncio.Event()
-        upstream = Upstream(Router(Provider(act)))  # type: ignore[arg-type]
+        upstream = upstream_of(Provider(act))
         reply = RecordingWriter(room)
         going = asyncio.create_task(upstream(call_of(stream=True), reply))
         await turns()
@@ -273,7 +299,6 @@ BROKEN = Chunk.of({"error": {"message": "no"}})
         (packets([chunk_of("a"), BROKEN]), "upstream_invalid_response"),
         (packets(), "upstream_invalid_response"),
         (packets([usage_chunk()], done=True), "upstream_invalid_response"),
-        (packets([chunk_of("a")], done=True), "upstream_invalid_response"),
     ],
 )
 def test_a_stream_that_breaks_before_anything_was_sent_is_raised(act: Act, code: str) -> None:
@@ -290,7 +315,6 @@ def test_a_stream_that_breaks_before_anything_was_sent_is_raised(act: Act, code:
         (packets([chunk_of("a")], [BROKEN]), ["a"]),
         (packets([chunk_of("a")], [chunk_of("b"), BROKEN]), ["ab"]),
         (packets([chunk_of("a")]), ["a"]),
-        (packets([chunk_of("a")], [], done=True), ["a"]),
     ],
 )
 def test_a_stream_that_breaks_later_fails_after_what_came_before(
@@ -302,6 +326,14 @@ def test_a_stream_that_breaks_later_fails_after_what_came_before(
     assert (reply.said[-1], reply.texts) == ("fail", texts)
     assert reply.error is not None
     assert call.outcome.error_code == reply.error.code
+
+
+@pytest.mark.parametrize(("n", "last"), [(1, "finish"), (2, "fail")])
+def test_an_end_mark_is_believed_where_one_choice_was_asked_for(n: int, last: str) -> None:
+    reply = RecordingWriter()
+    act = packets([chunk_of("a")], [], done=True)
+    ask(Provider(act), reply, call_of(stream=True, n=n))
+    assert reply.said[-1] == last
 
 
 def test_a_stream_that_breaks_is_paid_for_what_went_by() -> None:
@@ -319,7 +351,7 @@ def test_a_stream_whose_caller_leaves_is_paid_for_what_went_by() -> None:
             await asyncio.Event().wait()
 
         call = call_of(stream=True)
-        upstream = Upstream(Router(Provider(act)))  # type: ignore[arg-type]
+        upstream = upstream_of(Provider(act))
         going = asyncio.create_task(upstream(call, RecordingWriter()))
         await turns()
         going.cancel()
@@ -330,3 +362,56 @@ def test_a_stream_whose_caller_leaves_is_paid_for_what_went_by() -> None:
     outcome = in_loop(body).outcome
     assert (outcome.usage, outcome.attempts) == (Usage(1, 2, estimated=True), 1)
     assert outcome.cost == PRICE.of(1, 2)
+
+
+# What nobody knows
+
+
+class Silent(Provider):
+    """Is sent one request, and never says what it used."""
+
+    def _note(self, call: UpstreamCall) -> None:
+        super()._note(call)
+        call.unknown = 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "usage"),
+    [
+        ("prompt", Usage(2, 0, estimated=True)),
+        ("bound", Usage(8 + 4, 16, estimated=True)),
+        ("nothing", None),
+    ],
+)
+def test_what_nobody_knows_is_charged_by_rule_and_counted(rule: str, usage: Usage | None) -> None:
+    async def body() -> tuple[Call, Counts]:
+        call, counts = call_of(prompt="12345678"), Counts()
+        upstream = upstream_of(Silent(plain=UpstreamTimeout("late")), counts, unknown_usage=rule)
+        with pytest.raises(UpstreamTimeout):
+            await upstream(call, RecordingWriter())
+        return call, counts
+
+    call, counts = in_loop(body)
+    assert call.outcome.usage == usage
+    assert call.outcome.cost == (PRICE.cost(usage) if usage else None)
+    assert counts == [("headgate_unknown_usage_total", "timeout", 1)]
+
+
+def test_what_was_said_is_charged_beside_what_nobody_knows() -> None:
+    class Half(Silent):
+        def _note(self, call: UpstreamCall) -> None:
+            super()._note(call)
+            call.usage = Usage(5, 5)
+
+    call, _ = ask(
+        Half(plain=UpstreamTimeout("late")),
+        RecordingWriter(),
+        call_of(prompt="12345678"),
+        unknown_usage="prompt",
+    )
+    assert call.outcome.usage == Usage(7, 5, estimated=True)
+
+
+def test_what_an_answer_says_is_all_that_is_charged() -> None:
+    call, _ = ask(Silent(), RecordingWriter())
+    assert call.outcome.usage == USAGE

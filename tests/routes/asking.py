@@ -44,7 +44,8 @@ async def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    whole = {"state": {"exchange": exchange}, "path": path, "query_string": query} | scope
+    where = {"path": path, "raw_path": path.encode(), "query_string": query}
+    whole = {"state": {"exchange": exchange}} | where | scope
     await app(whole, receive, send)
     body = b"".join(message["body"] for message in sent[1:])
     return Answered(sent[0]["status"], dict(sent[0]["headers"]), body, exchange.outcome.error_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.loop_lag import LoopLag
 from app.routes.health import Readiness, live_app, ready_app
 from cache.breaker import Breaker
 from tests.chain import in_loop
@@ -17,7 +18,7 @@ def ready(readiness: Readiness, *, store_optional: bool = False) -> Answered:
 
 def without_its_store() -> Readiness:
     readiness, breaker = Readiness(), Breaker()
-    readiness.watch(breaker)
+    readiness.watch(breaker, LoopLag())
     breaker.failed("timeout", at_once=True)
     return readiness
 
@@ -30,12 +31,13 @@ def test_a_process_that_answers_lives() -> None:
 def test_a_worker_is_ready_when_nothing_is_wrong() -> None:
     answered = ready(Readiness())
     assert answered.status == 200
-    assert answered.document == {"status": "ready", "generation": "g-1", "store": "ok"}
+    facts = {"status": "ready", "generation": "g-1", "store": "ok", "loop_lag_ms": 0}
+    assert answered.document == facts
 
 
 def test_a_worker_that_is_shutting_down_is_not_ready() -> None:
     readiness = Readiness()
-    readiness.draining = True
+    readiness.drain()
     answered = ready(readiness)
     assert (answered.status, answered.document["reason"]) == (503, "shutting_down")
 
@@ -54,7 +56,7 @@ def test_a_worker_that_can_do_without_its_store_is_ready_and_says_that_it_is_out
 @pytest.mark.parametrize("store_optional", [True, False])
 def test_a_worker_whose_store_is_back_is_ready_again(store_optional: bool) -> None:
     readiness, breaker = Readiness(), Breaker()
-    readiness.watch(breaker)
+    readiness.watch(breaker, LoopLag())
     breaker.failed("timeout", at_once=True)
     breaker.close()
     assert ready(readiness, store_optional=store_optional).status == 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.caching.meaning_plan import model_place
-from app.routes.metrics import metrics_app
+from app.routes.metrics import MetricsPage, metrics_app
 from cache.counters import Counters
 from cache.meanings import Meanings
 from tests.chain import FailingStore, in_loop
@@ -22,7 +22,7 @@ def scraped(prepare: Any = None) -> Answered:
         counters, meanings = Counters(store), Meanings(store)
         if prepare is not None:
             await prepare(store, counters, meanings)
-        return await ask(metrics_app(counters, meanings, PLACES))
+        return await ask(metrics_app(MetricsPage(counters, meanings, PLACES)))
 
     answered: Answered = in_loop(body)
     return answered

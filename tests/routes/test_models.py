@@ -26,14 +26,13 @@ def test_the_list_has_what_the_key_may_use_in_order() -> None:
     assert [card["id"] for card in document["data"]] == ["a/long name", "b"]
 
 
-@pytest.mark.parametrize("path", ["/v1/models/b", "/v1/models/b/"])
-def test_a_card_says_what_a_model_is(path: str) -> None:
+def test_a_card_says_what_a_model_is() -> None:
     card = {"id": "b", "object": "model", "created": 1_700_000_000, "owned_by": "headgate"}
-    assert asked(path).document == card
+    assert asked("/v1/models/b").document == card
 
 
 def test_an_alias_may_hold_anything() -> None:
-    found = asked("/v1/models/a/long name", raw_path=b"/v1/models/a%2Flong%20name?x=1")
+    found = asked("/v1/models/a/long name", raw_path=b"/v1/models/a%2Flong%20name")
     assert found.document["id"] == "a/long name"
 
 
