@@ -81,6 +81,7 @@ class Gateway:
             loaded.settings.cache,
             wants_vectors=bool(loaded.settings.encoders),
         )
+        self._services.serve(loaded.settings)
         self._current = Generation(loaded, self._services.shared)
         self._retired: list[Generation] = []
         self._log = structlog.get_logger("headgate")
@@ -103,13 +104,15 @@ class Gateway:
     async def reload(self) -> bool:
         """Change to the configuration that ``load`` gives now; False, and no change, if it is bad."""
         try:
-            fresh = Generation(self._load(), self._services.shared)
+            loaded = self._load()
+            fresh = Generation(loaded, self._services.shared)
         except ConfigError as error:
             self._log.error("reload_refused", problems=error.problems)
             return False
         except Exception as error:  # noqa: BLE001 - an outermost door: the last good one stays
             self._log.error("reload_failed", exc_info=error)
             return False
+        self._services.serve(loaded.settings)
         old, self._current = self._current, fresh
         self._retired = [g for g in (*self._retired, old) if g.running]
         self._log.info("reloaded", generation=fresh.name, before=old.name)

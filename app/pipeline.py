@@ -22,6 +22,7 @@ Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on t
 | outcome.alias   | Body                  | Metering                                |
 | outcome.usage   | Upstream              | RateLimit (settles), Metering           |
 | outcome.cost    | Upstream, ResponseCache (0 on a hit) | Http, Budget (settles), Metering |
+| outcome.charged | Budget                | Metering (what it used is counted by then) |
 | outcome.provider, .model | Upstream, Http | Metering                              |
 | outcome.text    | Metering, Http        | Metering                                |
 | outcome.attempts, .upstream_time | Upstream | Http, Metering                      |
@@ -103,15 +104,16 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     keys = key_ring(settings)
     server = settings.server
     policies = Policies(settings)
+    now = shared.ledger.clock.now
 
     def recorder(usage: UsageLog | None) -> Recorder:
-        return Recorder(log=request_log(), log_prompts=settings.log.prompts, usage=usage)
+        return Recorder(log=request_log(), now=now, log_prompts=settings.log.prompts, usage=usage)
 
     def metered(method: str, capability: str | None, usage: UsageLog | None = None) -> list[Layer]:
         return [
             _layer(Metering, recorder=recorder(usage)),
             _layer(Protocol, method=method),
-            _layer(Auth, keys=keys, capability=capability),
+            _layer(Auth, keys=keys, capability=capability, now=now),
         ]
 
     kept = shared.kept

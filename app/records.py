@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter, time
 from typing import Any, Protocol
 
@@ -17,21 +18,27 @@ class RequestLog(Protocol):
 
 
 class UsageSink(Protocol):
-    """Takes what a known key did; ``now`` is unix seconds."""
+    """Takes what a known key did; ``now`` is unix seconds. ``charged``: its use is counted already."""
 
-    def add(self, record: dict[str, Any], now: float) -> None: ...
+    def add(self, record: dict[str, Any], now: float, *, charged: bool) -> None: ...
 
 
 class Recorder:
     """Writes one structured line a request; prompts and answers only where ``log_prompts``.
 
-    With a ``usage`` log, what a known key did is also counted.
+    With a ``usage`` log, what a known key did is also counted; ``now`` gives unix seconds for it.
     """
 
     def __init__(
-        self, *, log: RequestLog, log_prompts: bool = False, usage: UsageSink | None = None
+        self,
+        *,
+        log: RequestLog,
+        log_prompts: bool = False,
+        usage: UsageSink | None = None,
+        now: Callable[[], float] = time,
     ) -> None:
         self._log = log
+        self._now = now
         self._usage = usage
         self.log_prompts = log_prompts
 
@@ -40,8 +47,8 @@ class Recorder:
         facts = record(exchange, perf_counter() - exchange.started)
         outcome = exchange.outcome
         if self._usage is not None and exchange.key is not None:
-            money = {"cost": outcome.cost, "saved": outcome.saved}
-            self._usage.add(facts | money, time())
+            money = {"cost": outcome.billed, "saved": outcome.saved}
+            self._usage.add(facts | money, self._now(), charged=outcome.charged is not None)
         if self.log_prompts:
             facts |= _texts(exchange)
         self._log("request", **facts)
@@ -50,12 +57,12 @@ class Recorder:
 def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
     """The facts of a finished exchange; times in milliseconds, ``total`` in seconds."""
     outcome, key, usage = exchange.outcome, exchange.key, exchange.outcome.usage
+    cost = outcome.billed
     return {
         "request_id": exchange.request_id,
         "key": key.id if key else None,
         "tenant": key.tenant if key else None,
-        # An alias that the key may not use is the caller's own text: not for a log.
-        "alias": outcome.alias if key and outcome.alias in key.models else None,
+        "alias": outcome.alias_for(key),
         "provider": outcome.provider,
         "model": outcome.model,
         "status": outcome.status or CLIENT_CLOSED_REQUEST,
@@ -63,7 +70,7 @@ def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
         "estimated": usage.estimated if usage else None,
-        "cost_usd": dollars_text(outcome.cost) if outcome.cost is not None else None,
+        "cost_usd": dollars_text(cost) if cost is not None else None,
         "saved_usd": dollars_text(outcome.saved) if outcome.saved else None,
         "cache": outcome.cache,
         "attempts": outcome.attempts,

@@ -14,17 +14,20 @@ from app.caching.background import Background
 from app.caching.by_meaning import ByMeaning
 from app.caching.coalesced import CacheServices
 from app.caching.resolution import Resolver
+from app.core.keys import GATEWAY
 from app.loop_lag import LoopLag
-from app.outage_log import OutageLog
 from app.pipeline import Shared
 from app.routes.health import Readiness
-from app.settings import Caching
+from app.settings import Caching, Settings
 from app.settings import Store as StoreSettings
+from app.store_watch import StoreWatch
 from cache import names
+from cache.clock import StoreClock
 from cache.connection import Store, StoreUnavailable, open_store
 from cache.counters import Counters
 from cache.flight_relay import Relay
 from cache.flights import Flights, worker_name
+from cache.housekeeping import Housekeeping
 from cache.ledger import Ledger
 from cache.limiter import Limiter
 from cache.meanings import Meanings
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from cache.mailbox import Mailbox
 
 RESTART_SECONDS = 1.0
-TELL_SECONDS = 0.25
 BACKGROUND_GRACE_SECONDS = 5.0
 
 
@@ -55,13 +57,22 @@ class Services:
         self._lag = LoopLag()
         readiness = Readiness()
         readiness.watch(store.breaker, self._lag)
+        clock = StoreClock()
         flights = Flights(worker_name(getpid()))
         self._relay = Relay(store, flights)
         kept = _kept(store, caching, flights, self._relay)
-        self.shared = Shared(store, limiter, Ledger(store, lease), UsageLog(store), readiness, kept)
+        ledger, usage = Ledger(store, lease, clock), UsageLog(store, clock)
+        self.shared = Shared(store, limiter, ledger, usage, readiness, kept)
         self._mailbox = _mailbox(url, flights, self._relay) if store.shared else None
-        self._heartbeat = Heartbeat(store, limiter.share)
+        self._watch = StoreWatch(self.shared, self._lag)
+        self._heartbeat = Heartbeat(store, limiter.share, clock, self._watch.emptied)
+        self._housekeeping = Housekeeping(store)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def serve(self, settings: Settings) -> None:
+        """Look after what a configuration, the first or a new one, keeps in the store."""
+        self._housekeeping.tenants = frozenset([*settings.tenants, GATEWAY])
+        self._watch.has_budgets = bool(settings.budgets)
 
     def start(self) -> None:
         """Begin; needs a running loop."""
@@ -71,6 +82,7 @@ class Services:
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
+        self._run(self._housekeeping.keep_sweeping)
         self._run(shared.kept.shelf.keep_asking)
         self._run(self._relay.keep_beating)
         self._run(shared.kept.counters.keep_writing)
@@ -80,7 +92,7 @@ class Services:
             self._run(self._mailbox.keep_listening)
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
-            self._run(self._keep_telling)
+            self._run(self._watch.keep_watching)
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
@@ -108,22 +120,6 @@ class Services:
                     )
                 await asyncio.Event().wait()
             await asyncio.sleep(RESTART_SECONDS)
-
-    async def _keep_telling(self) -> None:
-        """Log when the store goes and comes back, and what was lost meanwhile."""
-        log = structlog.get_logger("headgate")
-        shared = self.shared
-        outages = OutageLog(shared.store.breaker, self._lag)
-        lost, dropped, undecodable = 0, 0, 0
-        while True:
-            outages.look()
-            if (shared.ledger.lost, shared.usage.dropped) != (lost, dropped):
-                lost, dropped = shared.ledger.lost, shared.usage.dropped
-                log.error("store_lost", settlements=lost, usage_records=dropped)
-            if shared.kept.responses.undecodable != undecodable:
-                undecodable = shared.kept.responses.undecodable
-                log.warning("cache_undecodable", entries=undecodable)
-            await asyncio.sleep(TELL_SECONDS)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))

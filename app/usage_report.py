@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.core.pricing import dollars_text
 from app.settings import Store as StoreSettings
+from cache.clock import time_of
 from cache.connection import open_store
 from cache.usage import UsageRow, read_usage
 
@@ -22,8 +23,8 @@ async def collect(
 ) -> list[UsageRow]:
     """The rows of these tenants over the last ``span``. Raises StoreUnavailable."""
     store = open_store(settings.url.reveal(), PATIENCE)
-    until = datetime.now(UTC)
     try:
+        until = datetime.fromtimestamp(await time_of(store), UTC)
         rows = []
         for tenant in tenants:
             rows += await read_usage(store, tenant, until - span, until)

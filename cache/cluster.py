@@ -97,6 +97,8 @@ class ClusterLine:
             answer = await self._client.execute_command(*pending.args)
         except errors.NoScriptError:
             answer = errors.ResponseError("NOSCRIPT")
+        except errors.OutOfMemoryError:
+            answer = errors.ResponseError("OOM")  # redis-py leaves the word out
         except (
             errors.ConnectionError,
             errors.TimeoutError,

@@ -27,6 +27,10 @@ class UnknownCommand(CommandRefused):
     """The store does not know this command, or one that the script calls."""
 
 
+class StoreFull(StoreUnavailable):
+    """The server has no memory left for this; it goes on with what runs ``on_full_server``."""
+
+
 class Script(NamedTuple):
     """One Lua script: its name for errors, its text, and the hash the store knows it by."""
 
@@ -35,12 +39,21 @@ class Script(NamedTuple):
     sha: str
 
 
+ON_FULL_SERVER = "#!lua flags=allow-oom\n"  # Redis 7's way to say so
+
+
 @cache
-def script(name: str) -> Script:
-    """The script in ``cache/lua/<name>.lua``."""
+def script(name: str, *, on_full_server: bool = False) -> Script:
+    """The script in ``cache/lua/<name>.lua``.
+
+    With ``on_full_server`` it also runs where the server's memory is full: what it writes is small
+    and bounded, and must not depend on how much others have written.
+    """
     import hashlib  # noqa: PLC0415 - beside the only line that needs it
 
     text = resources.files("cache").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    if on_full_server:
+        text = ON_FULL_SERVER + text
     return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice
 
 
@@ -53,6 +66,7 @@ class Store(Protocol):
 
     breaker: Breaker
     shared: bool
+    full: int  # commands refused because the server's memory is full
 
     def start(self) -> None:
         """Begin to watch over the breaker; needs a running loop."""

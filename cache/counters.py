@@ -14,7 +14,6 @@ from cache.connection import Store, StoreUnavailable, script
 from cache.names import COUNTERS
 
 FLUSH_SECONDS = 0.5
-KEEP_SECONDS = 400 * 86400
 MOST = 5_000  # different names with labels, in one batch
 
 
@@ -23,7 +22,7 @@ class Counters:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._count = script("count_samples")
+        self._count = script("count_events", on_full_server=True)
         self._waiting: dict[str, int] = {}
 
     def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None:
@@ -45,7 +44,7 @@ class Counters:
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
-        args: list[str | int] = [KEEP_SECONDS]
+        args: list[str | int] = []
         for series, amount in waiting.items():
             args += (series, amount)
         try:

@@ -31,7 +31,8 @@ class EmbeddedStore:
     def __init__(self) -> None:
         self.breaker = Breaker()
         self._redis = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer(), version=(8,))
-        self._known: set[str] = set()
+        self.full = 0
+        self._known: dict[str, str] = {}  # a script's hash -> the one fakeredis knows it by
 
     def start(self) -> None:
         return
@@ -49,11 +50,13 @@ class EmbeddedStore:
         self._run(script, keys, args)
 
     def _run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        if script.sha not in self._known:
-            self._redis.script_load(script.text)
-            self._known.add(script.sha)
+        known = self._known.get(script.sha)
+        if known is None:
+            # Only Redis reads flags in the first line; to Lua alone it is a mistake.
+            text = f"--{script.text}" if script.text.startswith("#!") else script.text
+            known = self._known[script.sha] = self._redis.script_load(text)
         try:
-            return self._redis.evalsha(script.sha, len(keys), *keys, *args)
+            return self._redis.evalsha(known, len(keys), *keys, *args)
         except _REFUSALS as error:
             raise meaning_of(error) from error
 

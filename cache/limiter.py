@@ -21,17 +21,31 @@ MAX_GHOSTS = 10_000  # slots that an unanswered command may have taken
 
 
 class LimitPlan(NamedTuple):
-    """Every limit on one key's requests for one model, names and numbers worked out once."""
+    """Every limit on one key's requests for one model, names and numbers worked out once.
+
+    ``keys`` are the buckets', then the slots'; ``admit_keys`` end with the tenant's index.
+    """
 
     buckets: tuple[Bucket, ...]
     slots: tuple[Slots, ...]
     keys: tuple[str, ...]
+    admit_keys: tuple[str, ...]
 
     @classmethod
     def of(cls, tenant: str, buckets: Sequence[Bucket], slots: Sequence[Slots]) -> LimitPlan:
         keys = [names.bucket(tenant, bucket.scope, bucket.unit) for bucket in buckets]
         keys += [names.slots(tenant, slot.scope) for slot in slots]
-        return cls(tuple(buckets), tuple(slots), tuple(keys))
+        admit_keys = (*keys, names.index(tenant))
+        return cls(tuple(buckets), tuple(slots), tuple(keys), admit_keys)
+
+    @property
+    def slot_keys(self) -> tuple[str, ...]:
+        return self.keys[len(self.buckets) :]
+
+    @property
+    def free_keys(self) -> tuple[str, ...]:
+        """What freeing the slots needs."""
+        return self.admit_keys[len(self.buckets) :]
 
 
 class Admission(NamedTuple):
@@ -53,10 +67,10 @@ class Limiter:
         self._lease = lease
         self._store = store
         self._on_outage = on_outage
-        self._admit = script("admit")
-        self._settle = script("settle_limits")
-        self._renew = script("renew")
-        self._adopt = script("adopt")
+        self._admit = script("admit", on_full_server=True)
+        self._settle = script("settle_limits", on_full_server=True)
+        self._renew = script("renew", on_full_server=True)
+        self._adopt = script("adopt", on_full_server=True)
         self._local = LocalLimits()
         self._ghosts: deque[tuple[tuple[str, ...], str]] = deque(maxlen=MAX_GHOSTS)
         self._running: dict[str, dict[str, None]] = {}  # slot key -> leases of this process
@@ -75,11 +89,11 @@ class Limiter:
             args += (bucket.interval, bucket.burst, cost)
         args += [slot.most for slot in plan.slots]
         try:
-            answer = await self._store.run(self._admit, plan.keys, args)
+            answer = await self._store.run(self._admit, plan.admit_keys, args)
         except StoreUnavailable:
             # It may be done all the same, by a store that was only slow to answer.
             if plan.slots:
-                self._ghosts.append((plan.keys[len(plan.buckets) :], lease))
+                self._ghosts.append((plan.free_keys, lease))
             if self._on_outage == "refuse":
                 raise
             if self._on_outage == "allow":
@@ -106,10 +120,10 @@ class Limiter:
             self._local.settle(
                 plan.buckets, plan.keys, plan.slots, admission.lease, admission.reserved - used
             )
-            slot_keys = plan.keys[len(plan.buckets) :]
+            slot_keys = plan.slot_keys
             if any(admission.lease in self._running.get(key, ()) for key in slot_keys):
                 self._forget(plan, admission.lease)
-                self._ghosts.append((slot_keys, admission.lease))
+                self._ghosts.append((plan.free_keys, admission.lease))
             return
         self._forget(plan, admission.lease)
         units = admission.reserved - used
@@ -118,14 +132,14 @@ class Limiter:
             for key, bucket in zip(plan.keys, plan.buckets, strict=False)
             if bucket.unit == "tokens" and units
         ]
-        slot_keys = plan.keys[len(plan.buckets) :]
+        slot_keys = plan.slot_keys
         if not buckets and not slot_keys:
             return
         args: list[object] = [admission.lease, len(buckets)]
         for _, bucket in buckets:
             args += (bucket.interval, units)
-        keys = [key for key, _ in buckets] + list(slot_keys)
-        ghost = (slot_keys, admission.lease)
+        keys = [*(key for key, _ in buckets), *plan.free_keys]
+        ghost = (plan.free_keys, admission.lease)
         self._store.tell(
             self._settle, keys, args, partial(self._ghosts.append, ghost) if slot_keys else None
         )
@@ -158,7 +172,7 @@ class Limiter:
             if strangers:
                 self._running.setdefault(key, {}).update(dict.fromkeys(strangers))
                 args = [int(self._lease * 1e6), *strangers]
-                self._store.tell(self._adopt, [key], args)
+                self._store.tell(self._adopt, [key, names.index_beside(key)], args)
 
     async def _renew_all(self) -> None:
         for key, leases in list(self._running.items()):
@@ -169,11 +183,11 @@ class Limiter:
                     break
 
     def _note(self, plan: LimitPlan, lease: str) -> None:
-        for key in plan.keys[len(plan.buckets) :]:
+        for key in plan.slot_keys:
             self._running.setdefault(key, {})[lease] = None
 
     def _forget(self, plan: LimitPlan, lease: str) -> None:
-        for key in plan.keys[len(plan.buckets) :]:
+        for key in plan.slot_keys:
             leases = self._running.get(key)
             if leases is not None:
                 leases.pop(lease, None)

@@ -7,8 +7,22 @@ on one node of a cluster. ``1`` is the version of what is kept behind the names.
 from __future__ import annotations
 
 VERSION = "hg1"
+EPOCH = 1_767_225_600  # 2026-01-01 UTC, in unix seconds: the scripts count microseconds from there
 PROBE = f"{VERSION}:probe"
 REPLICAS = f"{VERSION}:replicas"
+# What the store is known by; its tag is the whole name of REPLICAS, so that both are on one node.
+IDENTITY = f"{VERSION}:{{{REPLICAS}}}:store"
+TENANTS = f"{VERSION}:tenants"  # by when each is swept next
+
+
+def index(tenant: str) -> str:
+    """The tenant's keys that do not expire by themselves, by when they may go."""
+    return f"{VERSION}:{{{tenant}}}:index"
+
+
+def index_beside(key: str) -> str:
+    """The index of the tenant whose key this is."""
+    return f"{key.partition('}')[0]}}}:index"
 
 
 def bucket(tenant: str, scope: str, unit: str) -> str:
@@ -31,9 +45,14 @@ def records(tenant: str) -> str:
     return f"{VERSION}:{{{tenant}}}:records"
 
 
-def written(tenant: str, batch: str) -> str:
-    """Stands for a while after a batch of records was written."""
-    return f"{VERSION}:{{{tenant}}}:written:{batch}"
+def written(tenant: str) -> str:
+    """The latest batch of records that each worker has written."""
+    return f"{VERSION}:{{{tenant}}}:batches"
+
+
+def settled(tenant: str) -> str:
+    """What settlements noted and the counters do not hold yet."""
+    return f"{VERSION}:{{{tenant}}}:settled"
 
 
 def counters(tenant: str, period: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from cache.breaker import Breaker
-from cache.connection import Script, StoreUnavailable
+from cache.connection import CommandRefused, Script, StoreFull, StoreUnavailable, script
 from cache.names import PROBE
 from cache.outages import outage_of
 from cache.pending import Pending, Waiting
@@ -47,6 +47,7 @@ class RedisStore:
 
     def __init__(self, dial: Dial, timeout: float, where: str = "the store") -> None:
         self.breaker = Breaker()
+        self.full = 0
         self._dial = dial
         self._where = where
         self._line: Line | None = None
@@ -172,7 +173,13 @@ class RedisStore:
             return
         self._waiting.done(pending)
         error = meaning_of(answer)
-        if isinstance(error, StoreUnavailable):
+        if isinstance(error, StoreFull):
+            # No outage: limits and budgets go on, because their scripts run on a full server too.
+            self.full += 1
+        elif isinstance(error, StoreUnavailable) and pending.args[0] == "CONFIG":
+            # A managed server forbids it; nothing is wrong with it.
+            error = CommandRefused(str(error))
+        elif isinstance(error, StoreUnavailable):
             word = str(error)
             detail = f"{self._where}: the server says {word}"
             self.breaker.failed(word.lower(), at_once=True, detail=detail)
@@ -246,7 +253,9 @@ class RedisStore:
         assert self._loop is not None
         assert self._line is not None
         answer = self._loop.create_future()
-        self._line.send([self._waiting.add(("SET", PROBE, "1", "PX", "1000"), answer=answer)])
+        # By a script, because that also runs on a full server.
+        probe = ("EVAL", script("probe", on_full_server=True).text, 1, PROBE)
+        self._line.send([self._waiting.add(probe, answer=answer)])
         try:
             await answer
         except Exception:  # noqa: BLE001 - whatever it is, the store does not take writes yet

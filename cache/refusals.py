@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cache.connection import CommandRefused, StoreUnavailable, UnknownCommand
+from cache.connection import CommandRefused, StoreFull, StoreUnavailable, UnknownCommand
 
 # The server cannot do it now, whatever is asked.
 _UNAVAILABLE = frozenset(
-    {"READONLY", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "BUSY",
+    {"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "BUSY",
      "NOAUTH", "NOPERM", "TRYAGAIN", "MOVED", "ASK"}
 )  # fmt: skip
 
@@ -20,6 +20,8 @@ def meaning_of(answer: Exception) -> StoreUnavailable | CommandRefused:
     """The error to raise for a server's; StoreUnavailable carries the server's word."""
     text = str(answer)
     word = text.partition(" ")[0]
+    if word == "OOM":
+        return StoreFull(word)
     if word in _UNAVAILABLE:
         return StoreUnavailable(word)
     said = text.partition(_ARGUMENTS)[0]

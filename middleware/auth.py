@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import time
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send
@@ -14,10 +15,21 @@ MAX_SECRET_BYTES = 512
 
 
 class Auth:
-    """Finds the key of a request; with a ``capability``, only keys that have it pass."""
+    """Finds the key of a request; with a ``capability``, only keys that have it pass.
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, capability: str | None) -> None:
+    ``now`` gives unix seconds, by which keys expire.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: KeyRing,
+        capability: str | None,
+        now: Callable[[], float] = time,
+    ) -> None:
         self._app = app
+        self._now = now
         self._keys = keys
         self._capability = capability
 
@@ -40,7 +52,7 @@ class Auth:
         if key is None:
             return Unauthenticated("The API key is not valid here.", code="invalid_api_key")
         exchange.key = key
-        if key.expires is not None and key.expires <= time():
+        if key.expires is not None and key.expires <= self._now():
             return Unauthenticated("The API key has expired.", code="expired_api_key")
         if self._capability is not None and self._capability not in key.capabilities:
             return Forbidden(f"This API key lacks the capability {self._capability!r}.")

@@ -11,6 +11,7 @@ from app.core.keys import Key
 from app.core.pricing import dollars_text
 from app.core.refusal import owner_of, store_unavailable
 from app.core.reply import Handler, ReplyWriter
+from cache.charges import charge
 from cache.connection import StoreUnavailable
 from cache.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
 
@@ -62,7 +63,7 @@ class Budget:
         try:
             await self._inner(call, reply)
         finally:
-            self._ledger.settle(held, call.outcome.cost or 0)
+            charge(self._ledger, held, call)
 
     async def _reserve(self, plan: BudgetPlan, bound: int) -> Hold | Refusal | None:
         """None while the store is out."""

@@ -11,9 +11,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Self
 
 import httpx
@@ -218,9 +219,11 @@ class Gateway:
         configuration: dict[str, Any],
         secrets: Sequence[str] = (),
         addresses: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """No ``secrets`` may leave it; ``addresses`` may stand in its log, and in no answer."""
         self.configuration = configuration
+        self._environment = environment
         self.port = free_port()
         self.leaks: list[str] = []
         self._upstreams = frozenset(secrets) - {*KEYS.values()}
@@ -250,7 +253,7 @@ class Gateway:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | proxies,
+            env=os.environ | proxies | self._environment,
             cwd=Path(__file__).parent.parent,
         )
         for stream, keep in (

@@ -23,6 +23,7 @@ from app.core.errors import GatewayError
 from app.core.keys import GATEWAY, Key
 from app.core.reply import DISCARD, Handler
 from app.core.stored_answer import Stored
+from cache.charges import charge
 from cache.connection import StoreUnavailable
 from cache.ledger import BudgetPlan, Ledger, Refusal
 
@@ -99,7 +100,7 @@ class Verifier:
         except GatewayError as error:
             outcome.status, outcome.error_code = error.status, error.code
         finally:
-            self._ledger.settle(hold, outcome.cost or 0)
+            charge(self._ledger, hold, call)
             outcome.cache = "shadow"
             self._recorder(call)
         body = await capture.body()

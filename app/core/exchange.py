@@ -18,13 +18,15 @@ class Outcome:
     """What happened. Times are seconds; ``first_byte`` counts from the request's start.
 
     ``target`` is the provider and the model that were asked, ``model`` the one that answered;
-    ``cost`` and ``saved`` (what a hit would have cost) are nano-dollars.
+    ``cost`` and ``saved`` (what a hit would have cost) are nano-dollars; ``charged`` is the cost that
+    a budget was charged, and None where there was none to charge.
     """
 
     __slots__ = (
         "alias",
         "attempts",
         "cache",
+        "charged",
         "cost",
         "error_code",
         "first_byte",
@@ -48,11 +50,21 @@ class Outcome:
         self.usage: Usage | None = None
         self.attempts = 0
         self.cost: int | None = None
+        self.charged: int | None = None
         self.saved = 0
         self.cache: str | None = None
         self.first_byte: float | None = None
         self.upstream_time = 0.0
         self.text: list[str] | None = None
+
+    @property
+    def billed(self) -> int | None:
+        """Nano-dollars: what was charged, though a stale answer was given in the end, or the cost."""
+        return self.cost if self.charged is None else self.charged
+
+    def alias_for(self, key: Key | None) -> str | None:
+        """The alias; None where the key may not use it, because then it is the caller's own text."""
+        return self.alias if key is not None and self.alias in key.models else None
 
 
 class Exchange:

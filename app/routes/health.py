@@ -21,6 +21,7 @@ class Readiness:
         self.draining = False
         # On every answer from now on, so that balancers' idle connections end before we do.
         self.closing: HeaderList = []
+        self.warnings: list[str] = []  # what is set up badly and does not keep requests away
         self._breaker: Breaker | None = None
         self._lag: LoopLag | None = None
 
@@ -70,12 +71,14 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
 
     async def ready(scope: Scope, receive: Receive, send: Send) -> None:
         problem = readiness.problem(store_optional)
-        facts = {
+        facts: dict[str, object] = {
             "status": "not_ready" if problem else "ready",
             "generation": generation,
             "store": readiness.store(),
             "loop_lag_ms": readiness.loop_lag_ms(),
         }
+        if readiness.warnings:
+            facts["warnings"] = readiness.warnings
         if problem:
             facts["reason"] = problem
         start, message = json_messages(503 if problem else 200, orjson.dumps(facts))

@@ -19,6 +19,7 @@ _TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _ERROR = "headgate_semantic_shadow_error"
 _HELP = {
     "headgate_unknown_usage_total": "Upstream calls that were sent and whose use nobody knows.",
+    "headgate_store_empty_total": "Times the store came back empty, or another one took its place.",
     "headgate_semantic_hits_total": "Answers served by meaning.",
     "headgate_semantic_would_be_hits_total": "Answers found by meaning and not served: dry run, or a closed tier.",
     "headgate_semantic_refusals_total": "Near prompts that the guard refused.",

@@ -38,7 +38,7 @@ def usage_app(store: Store, ledger: Ledger, plans: BudgetPlans) -> App:
     async def usage(scope: Scope, receive: Receive, send: Send) -> None:
         key = exchange_of(scope).key
         assert key is not None
-        until = datetime.now(UTC)
+        until = datetime.fromtimestamp(ledger.clock.now(), UTC)
         since = until - _span(scope["query_string"])
         try:
             rows = await read_usage(store, key.tenant, since, until)

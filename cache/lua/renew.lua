@@ -7,5 +7,5 @@ local length = tonumber(ARGV[1])
 for i = 2, #ARGV do
   redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', now + length), ARGV[i])
 end
-redis.call('PEXPIRE', KEYS[1], string.format('%d', length / 1000 + 60000), 'GT')
+redis.call('PERSIST', KEYS[1])  -- a worker of an earlier release lets it expire
 return 1

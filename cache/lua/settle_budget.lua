@@ -1,11 +1,15 @@
--- After an answer: turn a hold into what was really spent. Money in nano-dollars.
--- KEYS: for each budget its account and its leases, as in reserve.lua.
--- ARGV: hold id, real cost, seconds to keep an account, and how it stands with the hold:
---       0 it was held, 1 it was held and this may be a repetition, 2 it never was (let through).
+-- After an answer: turn a hold into what was really spent, and note its usage with it. Money in
+-- nano-dollars, times in unix seconds.
+-- KEYS: for each budget its account and its leases, as in reserve.lua, then the tenant's settlements
+--       (list) and its index.
+-- ARGV: hold id, real cost, how it stands with the hold: 0 it was held, 1 it was held and this may be
+--       a repetition, 2 it never was (let through); the usage as fold_settled.lua reads it ('': none),
+--       then for each budget until when its account is kept.
 -- A repetition whose hold is gone was settled already; a hold that only ran out (x:ID) is charged;
--- what was never held is charged once (u:ID).
-local id, cost = ARGV[1], ARGV[2]
-for i = 1, #KEYS / 2 do
+-- what was never held is charged once (u:ID). What is charged is counted, in the same step.
+local id, cost, how = ARGV[1], ARGV[2], ARGV[3]
+local charged = false
+for i = 1, (#KEYS - 2) / 2 do
   local account, leases = KEYS[2 * i - 1], KEYS[2 * i]
   local amount = redis.call('HGET', account, 'h:' .. id)
   if amount then
@@ -13,11 +17,16 @@ for i = 1, #KEYS / 2 do
     redis.call('HDEL', account, 'h:' .. id)
     redis.call('ZREM', leases, id)
   end
-  local due = amount or redis.call('HDEL', account, 'x:' .. id) == 1 or ARGV[4] == '0'
-  if ARGV[4] == '2' then due = redis.call('HSETNX', account, 'u:' .. id, 1) == 1 end
+  local due = amount or redis.call('HDEL', account, 'x:' .. id) == 1 or how == '0'
+  if how == '2' then due = redis.call('HSETNX', account, 'u:' .. id, 1) == 1 end
   if due then
-    redis.call('HINCRBY', account, 'spent', cost)
-    redis.call('EXPIRE', account, ARGV[3])
+    charged = true
+    if redis.call('HINCRBY', account, 'spent', cost) == tonumber(cost) then
+      -- The first of its account, which may have been made just now.
+      local kept = (tonumber(ARGV[4 + i]) - 1767225600) * 1000000
+      redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', kept), account)
+    end
   end
 end
+if charged and ARGV[4] ~= '' then redis.call('RPUSH', KEYS[#KEYS - 1], ARGV[4]) end
 return 1

@@ -78,13 +78,14 @@ class Scripts:
         self._settle = with_a_given_clock("settle_limits")
         self._buckets = buckets
         self._keys = [f"{{t}}{place}" for place in range(len(buckets))]
-        client.delete(*self._keys)
+        self._all = [*self._keys, "{t}index"]
+        client.delete(*self._all)
 
     def admit(self, costs: list[int], now: int) -> Answer:
         args: list[Any] = ["lease", 1000, len(self._keys)]
         for bucket, cost in zip(self._buckets, costs, strict=True):
             args += [bucket.interval, bucket.burst, cost]
-        answer: Any = self._client.eval(self._admit, len(self._keys), *self._keys, *args, now)
+        answer: Any = self._client.eval(self._admit, len(self._all), *self._all, *args, now)
         allowed, wait, _, text, *full_at = answer
         assert int(text) == now
         return Answer(bool(allowed), None if wait < 0 else wait, list(map(float, full_at)))
@@ -93,7 +94,7 @@ class Scripts:
         args: list[Any] = ["lease", len(self._keys)]
         for bucket, amount in zip(self._buckets, units, strict=True):
             args += [bucket.interval, amount]
-        self._client.eval(self._settle, len(self._keys), *self._keys, *args, now)
+        self._client.eval(self._settle, len(self._all), *self._all, *args, now)
 
 
 class Rules:

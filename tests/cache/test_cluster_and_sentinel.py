@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from app.core.budgets import Budget
 from app.core.limits import Bucket, Slots
+from cache.clock import time_of
 from cache.connection import Store
+from cache.housekeeping import Housekeeping
 from cache.ledger import BudgetPlan, Hold, Ledger
 from cache.limiter import Limiter, LimitPlan
 from cache.mailbox import Mailbox
 from cache.redis_urls import finder_for
 from cache.replicas import Heartbeat
-from cache.usage import UsageLog
+from cache.risks import Risks, risks_of
+from cache.usage import UsageLog, read_usage, settlement
 from tests.cache.stores import ADD, PATIENCE, fails, on, script_of, server_of, settled, until
 from tests.redis_server import RedisServer, ReplyError, wait_for
 
@@ -117,6 +121,46 @@ def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -
         return found
 
     assert on(cluster_url(cluster), body) == [(7, 42, 0)] * len(TENANTS)
+
+
+def test_counting_sweeping_and_warning_work_on_a_cluster(cluster: list[RedisServer]) -> None:
+    async def body(store: Store) -> list[object]:
+        ledger, keeper = Ledger(store), Housekeeping(store)
+        keeper.tenants = [f"swept-{tenant}" for tenant in TENANTS]
+        now = ledger.clock.now()
+        when = datetime.fromtimestamp(now, UTC)
+        costs = []
+        for tenant in keeper.tenants:
+            plan = BudgetPlan(tenant, (Budget("key:a", 100, "day"),))
+            ledger.settle(ledger.unheld(plan), 6, settlement(now, "a", "m", 6, 1, 1))
+            await settled(store)
+            costs += [row.counts["cost"] for row in await read_usage(store, tenant, when, when)]
+        await keeper.sweep_due()
+        left = [await keeper.sweep(tenant) for tenant in keeper.tenants]
+        # Its client does not ask for the setting `save`: unknown is no risk.
+        return [costs, left, await risks_of(store), abs(await time_of(store) - now) < 5]
+
+    one_each = [1] * len(TENANTS)
+    answer = on(cluster_url(cluster), body)
+    assert answer == [[6 * one for one in one_each], [3 * one for one in one_each],
+                      Risks(), True]  # fmt: skip
+
+
+def test_a_full_cluster_goes_on_counting(cluster: list[RedisServer]) -> None:
+    async def body(store: Store) -> list[object]:
+        ledger = Ledger(store)
+        for node in cluster:
+            node.cli("CONFIG", "SET", "maxmemory", 1)
+        try:
+            plan = BudgetPlan("full", (Budget("key:a", 100, "day"),))
+            hold = await ledger.reserve(plan, 7)
+            refused = await fails(store.run(script_of(ADD), ["{full}k"], [1]))
+            return [isinstance(hold, Hold), refused, store.breaker.open]
+        finally:
+            for node in cluster:
+                node.cli("CONFIG", "SET", "maxmemory", 0)
+
+    assert on(cluster_url(cluster), body) == [True, True, False]
 
 
 def test_messages_keep_their_order_on_a_cluster(cluster: list[RedisServer]) -> None:

@@ -438,17 +438,38 @@ def test_a_limiter_remembers_nothing_of_what_is_over(url: str) -> None:
     assert on(url, body) == 0
 
 
-def test_idle_buckets_leave_the_store(url: str) -> None:
-    plan = plan_of(Bucket("key:a", "requests", 60_000, 100), Slots("key:a", 9))
+def test_nothing_that_limits_expires_by_itself(url: str) -> None:
+    # An eviction policy takes what expires; what is forgotten is a full bucket and a free slot.
+    plan = plan_of(
+        Bucket("key:a", "requests", 60_000, 100),
+        Bucket("key:a", "tokens", 60, 100),
+        Slots("key:a", 9),
+    )
 
     async def body(store: Store) -> list[int]:
         limiter = Limiter(store, "refuse")
-        await admitted(limiter, plan, 5)
-        return [await store.command("PTTL", key) for key in plan.keys]
+        first = await limiter.admit(plan, 5)
+        await limiter.admit(plan, 5)
+        limiter.settle(plan, first, 50)
+        await settled(store)
+        await limiter._renew_all()
+        return [await store.command("TTL", key) for key in plan.admit_keys]
 
-    bucket, slots = on(url, body)
-    assert 0 < bucket <= 1100
-    assert 60_000 < slots <= 121_000
+    assert on(url, body) == [-1] * 4
+
+
+def test_what_an_earlier_release_lets_expire_stays_once_it_is_touched(url: str) -> None:
+    plan = plan_of(Bucket("key:a", "requests", 60, 100), Slots("key:a", 9))
+
+    async def body(store: Store) -> list[int]:
+        limiter = Limiter(store, "refuse")
+        await limiter.admit(plan, 1)
+        for key in plan.keys:
+            await store.command("EXPIRE", key, 60)
+        await limiter.admit(plan, 1)
+        return [await store.command("TTL", key) for key in plan.keys]
+
+    assert on(url, body) == [-1, -1]
 
 
 # Outages

@@ -14,6 +14,7 @@ from cache import redis_store
 from cache.connection import (
     CommandRefused,
     Store,
+    StoreFull,
     StoreUnavailable,
     UnknownCommand,
     open_store,
@@ -219,7 +220,7 @@ def test_an_address_is_told_without_how_to_enter(url: str, where: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "said"),
     [
-        ("OOM command not allowed when used memory > 'maxmemory'.", StoreUnavailable, "OOM"),
+        ("OOM command not allowed when used memory > 'maxmemory'.", StoreFull, "OOM"),
         ("READONLY You can't write against a read only replica.", StoreUnavailable, "READONLY"),
         (
             "ERR unknown command 'VSIM', with args beginning with: 'secret prompt'",

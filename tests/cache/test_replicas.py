@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 
 from cache import replicas
+from cache.clock import StoreClock
 from cache.connection import Store
-from cache.names import REPLICAS
-from cache.replicas import Heartbeat
-from tests.cache.stores import on, until
+from cache.names import IDENTITY, REPLICAS
+from cache.replicas import Heartbeat, claim
+from tests.cache.stores import fails, on, on_spied, until
 from tests.redis_server import RedisServer
 
 
@@ -99,9 +102,90 @@ def test_leaving_a_store_that_is_gone_says_nothing(server: RedisServer) -> None:
     on(server.url, body, 0.05)
 
 
-def test_beats_are_one_set(server: RedisServer) -> None:
-    async def body(store: Store) -> None:
+def test_a_beat_is_one_step_and_two_keys(server: RedisServer) -> None:
+    async def body(store: Store, sent: list[Any]) -> list[Any]:
+        store.start()
         await Heartbeat(store, Count()).beat()
+        return [command[0] for batch in sent for command in batch]
 
-    on(server.url, body)
-    assert server.cli("KEYS", "*") == REPLICAS
+    # Once by its hash, and once with the text that the server had not seen.
+    assert on_spied(server.url, body) == ["EVALSHA", "EVAL"]
+    assert sorted(server.cli("KEYS", "*").splitlines()) == sorted([REPLICAS, IDENTITY])
+
+
+# Clocks
+
+
+def skewed(seconds: float) -> StoreClock:
+    return StoreClock(own=lambda: time.time() + seconds)
+
+
+@pytest.mark.parametrize("ahead", [10, 90_000, -90_000])
+def test_workers_count_each_other_by_the_stores_clock(url: str, ahead: float) -> None:
+    # As those of the earlier release did not: one ten seconds ahead took all others for dead.
+    async def body(store: Store) -> tuple[list[int], list[float]]:
+        counts = [Count(), Count()]
+        clocks = [skewed(ahead), skewed(0)]
+        beats = [Heartbeat(store, *each) for each in zip(counts, clocks, strict=True)]
+        for _ in range(2):
+            for beat in beats:
+                await beat.beat()
+        return [count.last for count in counts], [clock.now() for clock in clocks]
+
+    counted, times = on(url, body)
+    assert counted == [2, 2]
+    assert all(abs(now - time.time()) < 2 for now in times)
+
+
+# Loss
+
+
+def test_a_store_that_comes_back_empty_is_told_to_one_worker(server: RedisServer) -> None:
+    async def body(store: Store) -> tuple[int, int]:
+        told: list[int] = []
+        beats = [
+            Heartbeat(store, Count(), emptied=lambda place=place: told.append(place))
+            for place in range(3)
+        ]
+        for _ in range(2):
+            for beat in beats:
+                await beat.beat()
+        before = len(told)
+        server.cli("FLUSHALL")
+        await Heartbeat(store, Count(), emptied=lambda: told.append(9)).beat()  # a new one is first
+        for _ in range(2):
+            for beat in beats:
+                await beat.beat()
+        server.kill()
+        await until(lambda: store.breaker.open)
+        server.restart()
+        await until(lambda: not store.breaker.open)
+        for beat in beats:
+            await beat.beat()
+        return before, len(told)
+
+    assert on(server.url, body, 0.5) == (0, 2)
+
+
+def test_a_store_that_was_out_and_kept_everything_has_lost_nothing(server: RedisServer) -> None:
+    async def body(store: Store) -> list[str]:
+        told: list[str] = []
+        beat = Heartbeat(store, Count(), emptied=lambda: told.append("lost"))
+        await beat.beat()
+        server.pause()
+        await until(lambda: fails(beat.beat()))
+        await until(lambda: store.breaker.open)
+        server.resume()
+        await until(lambda: not store.breaker.open)
+        await beat.beat()
+        return told
+
+    assert on(server.url, body, 0.05) == []
+
+
+def test_what_all_see_is_reported_by_one(url: str) -> None:
+    async def body(store: Store) -> list[bool]:
+        asked = [await claim(store, "warned", 60) for _ in range(3)]
+        return [*asked, await claim(store, "another", 60), await claim(store, "warned", 0)]
+
+    assert on(url, body) == [True, False, False, True, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 import pytest
 
 from cache import names, usage
+from cache.clock import StoreClock
 from cache.connection import Store
 from cache.usage import UsageLog, periods_between, read_usage
 from tests.cache.stores import on, settled, until
@@ -138,17 +140,80 @@ def test_the_stream_of_records_is_capped(url: str, monkeypatch: pytest.MonkeyPat
     assert last["cost"] == 1999
 
 
-def test_counters_leave_the_store_in_time(url: str) -> None:
-    async def body(store: Store) -> list[int]:
+def test_counters_do_not_expire_by_themselves(url: str) -> None:
+    async def body(store: Store) -> list[Any]:
+        log = UsageLog(store)
+        periods = ("2026-03-04T05", "2026-03-04")
+        keys = [names.records("acme"), *(names.counters("acme", name) for name in periods)]
+        log.add(record(), MOMENT.timestamp())
+        await log.flush()
+        for key in keys:
+            await store.command("EXPIRE", key, 60)  # as an earlier release did
+        log.add(record(), MOMENT.timestamp())
+        await log.flush()
+        keys.append(names.written("acme"))
+        return [await store.command("TTL", key) for key in keys[1:]]
+
+    assert on(url, body) == [-1, -1, -1]
+
+
+def test_the_index_says_when_counters_may_go(url: str) -> None:
+    async def body(store: Store) -> list[float]:
         log = UsageLog(store)
         log.add(record(), MOMENT.timestamp())
         await log.flush()
+        index, now = names.index("acme"), time.time()
         periods = ("2026-03-04T05", "2026-03-04")
-        return [await store.command("TTL", names.counters("acme", name)) for name in periods]
+        keys = [names.counters("acme", name) for name in periods] + [names.records("acme")]
+        scores = [await store.command("ZSCORE", index, key) for key in keys]
+        return [float(score) / 1e6 + names.EPOCH - now for score in scores]
 
-    hour, day = on(url, body)
-    assert usage.HOURS_KEPT - 5 <= hour <= usage.HOURS_KEPT
-    assert usage.DAYS_KEPT - 5 <= day <= usage.DAYS_KEPT
+    hour, day, records_ = on(url, body)
+    assert abs(hour - usage.HOURS_KEPT) < 5
+    assert abs(day - usage.DAYS_KEPT) < 5
+    assert abs(records_ - usage.DAYS_KEPT) < 5
+
+
+def test_a_batch_that_comes_again_counts_nothing(url: str) -> None:
+    async def body(store: Store) -> list[int]:
+        log, other = UsageLog(store), UsageLog(store)
+        log.add(record(), MOMENT.timestamp())
+        log._form_batches()
+        [batch] = log._batches
+        for _ in range(3):
+            await log._write(batch)
+        for one in (other, log):  # another worker's, and the next of the same
+            one.add(record(), MOMENT.timestamp())
+            await one.flush()
+        found = await rows(store, MOMENT, MOMENT)
+        return [found["web", "demo"]["requests"], len(await records(store))]
+
+    assert on(url, body) == [3, 3]
+
+
+def test_what_was_written_is_remembered_by_worker_for_a_day(url: str) -> None:
+    async def body(store: Store) -> int:
+        for back in (90_000, 0, 0):
+            log = UsageLog(store, StoreClock(own=lambda back=back: time.time() - back))
+            for _ in range(3):
+                log.add(record(), MOMENT.timestamp())
+                await log.flush()
+        return await store.command("ZCARD", names.written("acme"))
+
+    assert on(url, body) == 2
+
+
+def test_of_what_was_charged_only_errors_and_savings_are_counted_here(url: str) -> None:
+    async def body(store: Store) -> Any:
+        log = UsageLog(store)
+        log.add(record(saved=5), MOMENT.timestamp(), charged=True)
+        log.add(record(status=502), MOMENT.timestamp(), charged=True)
+        await log.flush()
+        return await rows(store, MOMENT, MOMENT), len(await records(store))
+
+    found, kept = on(url, body)
+    assert found == {("web", "demo"): dict.fromkeys(usage.COUNTED, 0) | {"errors": 1, "saved": 5}}
+    assert kept == 2
 
 
 def test_what_waits_is_bounded_and_the_rest_is_counted(
@@ -202,6 +267,24 @@ def test_in_a_long_outage_the_buffer_stays_bounded(
         return kept, log.dropped
 
     assert on(server.url, body, 0.05) == (100, 200)
+
+
+def test_on_a_full_server_uses_are_counted_and_records_are_not_kept(server: RedisServer) -> None:
+    async def body(store: Store) -> list[Any]:
+        log = UsageLog(store)
+        await store.command("PING")
+        server.cli("CONFIG", "SET", "maxmemory", "1")
+        for _ in range(usage.BATCH + 1):
+            log.add(record(), MOMENT.timestamp())
+        await log.flush()
+        found = await rows(store, MOMENT, MOMENT)
+        during = [found["web", "demo"]["requests"], len(await records(store)), log.dropped]
+        server.cli("CONFIG", "SET", "maxmemory", "0")
+        log.add(record(), MOMENT.timestamp())
+        await log.flush()
+        return [*during, len(await records(store))]
+
+    assert on(server.url, body) == [usage.BATCH + 1, 0, usage.BATCH + 1, 1]
 
 
 def test_it_writes_by_itself(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +65,7 @@ class Plans:
         limits: dict[str, Any] | None = None,
         budget: dict[str, Any] | None = None,
         tenant: str | None = None,
+        expires: str | None = None,
     ) -> Caller:
         """A key; in a tenant of its own unless one is named."""
         caller = Caller(name, tenant or name, f"hg-{name}-0123456789abcdef")
@@ -73,6 +74,7 @@ class Plans:
         self._keys.append(
             {"id": name, "tenant": caller.tenant, "secret": caller.secret}
             | self._named(f"key-{name}", limits, budget)
+            | ({"expires": expires} if expires else {})
         )
         return caller
 
@@ -125,18 +127,26 @@ class Plans:
 
 @contextmanager
 def fleet(
-    plans: Plans, port: int, count: int, upstream: Upstream | None = None, **settings: Any
+    plans: Plans,
+    port: int,
+    count: int,
+    upstream: Upstream | None = None,
+    environments: Sequence[Mapping[str, str]] = (),
+    **settings: Any,
 ) -> Iterator[list[Gateway]]:
     """``count`` gateways on the Redis at ``port``. None may leak a secret.
 
-    The store's address stands in no answer either; the log names it in an outage.
+    The store's address stands in no answer either; the log names it in an outage. ``environments``
+    holds environment variables for each, where they get any.
     """
     url = f"redis://127.0.0.1:{port}/0"
     configuration = plans.configuration(url, upstream, **settings)
     with ExitStack() as stack:
         gateways = [
-            stack.enter_context(Gateway(configuration, plans.secrets, [f"127.0.0.1:{port}"]))
-            for _ in range(count)
+            stack.enter_context(
+                Gateway(configuration, plans.secrets, [f"127.0.0.1:{port}"], environment)
+            )
+            for environment in environments or [{}] * count
         ]
         yield gateways
     assert [leak for gateway in gateways for leak in gateway.leaks] == []

@@ -143,7 +143,7 @@ def settled(books: Books, caller: Caller) -> None:
 
 
 PLAIN = PLANS.caller("plain")
-COUNTED = PLANS.caller("counted", {"tokens_per_minute": 100_000})
+COUNTED = PLANS.caller("bound-counted", {"tokens_per_minute": 100_000})
 PACED = PLANS.caller("paced", {"requests_per_minute": 1000})
 
 

@@ -175,7 +175,7 @@ def test_what_an_upstream_refuses_costs_nothing(
     assert settled(books, REFUSED[status]) == 0
 
 
-UNSENT = PLANS.caller("unsent", budget={"usd": 1})
+UNSENT = PLANS.caller("never-sent", budget={"usd": 1})
 QUEUED = PLANS.caller("queued", budget={"usd": 1})
 FIRST = PLANS.caller("first", budget={"usd": 1})
 

@@ -1,4 +1,4 @@
-"""The store killed, paused, read-only, full and forgetful, under real gateways and real load."""
+"""The store killed, paused, read-only and forgetful, under real gateways and real load."""
 
 from __future__ import annotations
 
@@ -179,9 +179,8 @@ def test_a_key_without_limits_makes_no_trip(gateways: list[Gateway], server: Red
         ("killed", NARROW[0], {"unreachable"}),
         ("paused", NARROW[1], {"slow", "unreachable"}),
         ("readonly", NARROW[2], {"readonly"}),
-        ("full", NARROW[3], {"oom"}),
     ],
-    ids=["killed", "paused", "readonly", "full"],
+    ids=["killed", "paused", "readonly"],
 )
 def test_each_replica_gives_its_share_until_the_store_is_back(
     gateways: list[Gateway],
@@ -386,8 +385,6 @@ class out:  # noqa: N801 - reads as a statement
                 self._server.pause()
             case "readonly":
                 self._server.cli("REPLICAOF", "127.0.0.1", 1)
-            case "full":
-                self._server.cli("CONFIG", "SET", "maxmemory", 1)
 
     def __exit__(self, *_: object) -> None:
         match self._how:
@@ -397,8 +394,6 @@ class out:  # noqa: N801 - reads as a statement
                 self._server.resume()
             case "readonly":
                 self._server.cli("REPLICAOF", "NO", "ONE")
-            case "full":
-                self._server.cli("CONFIG", "SET", "maxmemory", 0)
 
 
 def know_each_other(gateways: list[Gateway], books: Books) -> None:

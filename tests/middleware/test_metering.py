@@ -77,3 +77,12 @@ def test_prompts_are_logged_only_where_the_operator_says_so(run: Any, told: bool
 
 def test_a_record_can_be_written_as_json(run: Any) -> None:
     assert orjson.dumps(metered(run()))
+
+
+def test_a_record_says_what_was_charged_though_a_stale_answer_cost_nothing(run: Any) -> None:
+    # The call broke off after some tokens; then the caller got what had been kept.
+    request = run()
+    request.exchange.key = KEY
+    outcome = request.exchange.outcome
+    outcome.status, outcome.cost, outcome.charged = 200, 0, 7
+    assert metered(request)["cost_usd"] == "0.000000007"

@@ -1,0 +1,36 @@
+-- Add what settlements noted to the counters by hour and by day. Times in microseconds since
+-- 2026-01-01 UTC, but seconds in ARGV.
+-- KEYS: the tenant's settlements, its index.
+-- ARGV: what the names of its counters begin with, seconds to keep an hour's and a day's counters, the
+--       most settlements to take.
+-- A settlement is HOUR|requests|prompt tokens|completion tokens|cost|KEY|MODEL; the hour's first ten
+-- letters are its day. Returns how many are left. The counters have the same hash tag as the keys.
+local taken = redis.call('LRANGE', KEYS[1], 0, tonumber(ARGV[4]) - 1)
+if #taken == 0 then return 0 end
+local time = redis.call('TIME')
+local now = (tonumber(time[1]) - 1767225600) * 1000000
+local names = {'requests', 'prompt_tokens', 'completion_tokens', 'cost'}
+local sums = {}
+for _, settlement in ipairs(taken) do
+  local found = {string.match(settlement, '^([^|]+)|(%d+)|(%d+)|(%d+)|(%d+)|(.*)$')}
+  if found[1] then
+    for _, period in ipairs({found[1], string.sub(found[1], 1, 10)}) do
+      sums[period] = sums[period] or {}
+      for i, name in ipairs(names) do
+        local field = found[6] .. '|' .. name
+        sums[period][field] = (sums[period][field] or 0) + tonumber(found[1 + i])
+      end
+    end
+  end
+end
+for period, fields in pairs(sums) do
+  local counters = ARGV[1] .. period
+  for field, amount in pairs(fields) do
+    if amount > 0 then redis.call('HINCRBY', counters, field, string.format('%.0f', amount)) end
+  end
+  local kept = tonumber(#period > 10 and ARGV[2] or ARGV[3]) * 1000000
+  redis.call('ZADD', KEYS[2], string.format('%.0f', now + kept), counters)
+  redis.call('PERSIST', counters)
+end
+redis.call('LTRIM', KEYS[1], #taken, -1)
+return redis.call('LLEN', KEYS[1])
