@@ -13,6 +13,7 @@ from app.core.completions import CompletionRequest
 from app.core.completions_family import COMPLETIONS
 from app.core.errors import GatewayError, HeaderList, UpstreamError
 from app.core.exchange import Exchange
+from app.core.family import Family
 from app.core.keys import Key
 from app.core.reply import Answer, Chunk, Handler, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Usage
@@ -268,16 +269,27 @@ class Door:
     ``leave`` disconnects; where ``room`` is set, a send waits for it.
     """
 
-    def __init__(self, headers: HeaderList | None = None, key: Key = KEY, **members: Any) -> None:
+    def __init__(
+        self,
+        headers: HeaderList | None = None,
+        key: Key = KEY,
+        family: Family = COMPLETIONS,
+        **members: Any,
+    ) -> None:
         self.exchange = Exchange("id-1", dict(headers or []), 0.0)
-        self.exchange.key, self.exchange.request = key, request_of(**members)
+        self.exchange.key = key
+        own = family is COMPLETIONS
+        self.exchange.request = (
+            request_of(**members) if own else family.parse(orjson.dumps(members))
+        )
+        self._family = family
         self.sent: list[Any] = []
         self.leave = asyncio.Event()
         self.room: asyncio.Event | None = None
         self._scope = {"headers": headers or [], "state": {"exchange": self.exchange}}
 
     async def through(self, handler: Handler, send_timeout: float = 5.0) -> Door:
-        await Http(handler, family=COMPLETIONS, send_timeout=send_timeout)(
+        await Http(handler, family=self._family, send_timeout=send_timeout)(
             self._scope, self._receive, self._send
         )
         return self
