@@ -355,6 +355,43 @@ def test_a_leader_that_is_cancelled_after_all_came_has_it_kept() -> None:
     in_loop(body)
 
 
+def test_what_runs_on_after_all_came_is_not_cancelled_with_its_caller() -> None:
+    # It settles what was held, and keeps what came.
+    async def body() -> None:
+        worker, gate, room = Worker(), asyncio.Event(), asyncio.Event()
+        settled = []
+
+        async def inner(call: Call, reply: ReplyWriter) -> None:
+            await Answering("a b")(call, reply)
+            await gate.wait()
+            settled.append(True)
+
+        leader = await ask(worker, inner, streamed(), reply=RecordingWriter(room))
+        leader.task.cancel()
+        await turns()
+        gate.set()
+        await asyncio.gather(leader.task, return_exceptions=True)
+        assert settled
+        assert await worker.kept(leader.lookup) != [None]
+
+    in_loop(body)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_nobody_waits_for_a_call_that_ended_without_an_answer(stream: bool) -> None:
+    async def body() -> None:
+        worker, gate = Worker(), asyncio.Event()
+
+        async def inner(call: Call, reply: ReplyWriter) -> None:
+            await gate.wait()
+
+        asked = await together(worker, inner, 3, gate, stream=stream)
+        assert all(one.task.done() for one in asked)
+        assert worker.idle
+
+    in_loop(body)
+
+
 # An old answer
 
 

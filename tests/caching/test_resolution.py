@@ -18,7 +18,8 @@ from app.caching.resolution import (
     Stale,
     StoreDown,
 )
-from cache import flight_relay
+from cache import flight_relay, names
+from cache.responses import Found
 from tests.caching.serving import FRESH, Worker, lookup_of, plan_of
 from tests.chain import call_of, in_loop
 
@@ -183,6 +184,30 @@ def test_a_batch_that_is_kept_is_a_hit_and_nobody_leads() -> None:
         kept = await worker.keep(lookup, "x", "y")
         assert await resolver(worker).share(lookup) == Hit(kept)
         assert worker.idle
+
+    in_loop(body)
+
+
+def test_what_a_leader_brought_while_a_batch_was_looked_up_is_a_hit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        worker, lookup = Worker(), batch("a", "b")
+        responses = worker.services.responses
+        look_up = responses.look_up
+
+        async def overtaken(*args: Any, **members: Any) -> Found:
+            found = await look_up(*args, **members)
+            if members.get("flight"):
+                await worker.keep(lookup, "x", "y")
+            return found
+
+        monkeypatch.setattr(responses, "look_up", overtaken)
+        digest = lookup.flight_digest
+        assert isinstance(await resolver(worker).share(lookup), Hit)
+        assert worker.idle
+        lease = names.flight(lookup.place.tenant, digest.hex())
+        assert await worker.store.command("GET", lease) is None
 
     in_loop(body)
 
