@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
@@ -89,6 +89,7 @@ class _Failed(_Message):
 _encode = msgspec.msgpack.Encoder().encode
 _Any = _Join | _Here | _Left | _Alive | _Named | _Chunks | _Completed | _Failed
 _decode: Callable[[bytes], _Any] = msgspec.msgpack.Decoder(_Any).decode
+_decode_members = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Remote:
@@ -259,7 +260,11 @@ class Relay:
             flight.publish([Chunk(line) for line in message.lines.split(b"\n")])
         elif isinstance(message, _Completed):
             usage = Usage(message.prompt_tokens, message.completion_tokens, message.estimated)
-            end = StreamEnd(usage, orjson.loads(message.end)) if message.end else None
+            try:
+                end = StreamEnd(usage, _decode_members(message.end)) if message.end else None
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                flight.fail()  # of another release
+                return
             flight.complete(message.body, usage, message.cost, end)
         elif isinstance(message, _Failed):
             headers = tuple((bytes(name), bytes(value)) for name, value in message.headers)

@@ -65,7 +65,7 @@ class Http:
 class HttpReply:
     """The reply writer at the caller's end: the shape, the headers and the usage that it asked for."""
 
-    __slots__ = ("_begun", "_call", "_first", "_guard", "_null_usage", "_send", "_stall", "_usage")
+    __slots__ = ("_begun", "_call", "_continuous", "_first", "_guard", "_send", "_stall", "_usage")
 
     def __init__(self, call: Call, send: Send, guard: DisconnectGuard, stall: Patience) -> None:
         self._call = call
@@ -74,8 +74,7 @@ class HttpReply:
         self._stall = stall
         request = call.request
         self._usage = request.include_usage
-        # Every chunk of a stream that ends with usage has the member, as OpenAI's have.
-        self._null_usage = request.include_usage and not request.continuous_usage
+        self._continuous = request.continuous_usage
         self._begun = False
         self._first: Chunk | None = None  # its envelope is the whole stream's
 
@@ -135,9 +134,12 @@ class HttpReply:
     def _events(self, chunks: Sequence[Chunk]) -> bytes:
         if chunks and self._first is None:
             self._first = chunks[0]
-        if self._null_usage:
-            return b"".join([b'data: %b,"usage":null}\n\n' % c.payload[:-1] for c in chunks])
-        return b"".join([b"data: %b\n\n" % chunk.payload for chunk in chunks])
+        if not self._usage:
+            return b"".join([b"data: %b\n\n" % chunk.payload for chunk in chunks])
+        if self._continuous:
+            return b"".join(map(_event_with_usage, chunks))
+        # Every chunk of a stream that ends with usage has the member, as OpenAI's have.
+        return b"".join([b'data: %b,"usage":null}\n\n' % c.payload[:-1] for c in chunks])
 
     def _usage_event(self, end: StreamEnd) -> bytes:
         assert self._first is not None
@@ -166,3 +168,10 @@ class HttpReply:
             await self._send(message)
         finally:
             self._stall.end(give_up)
+
+
+def _event_with_usage(chunk: Chunk) -> bytes:
+    """A chunk with the usage that it came with; one from the cache has none."""
+    if "usage" in chunk.document:
+        return sse.event(chunk.payload)
+    return sse.event(b'%b,"usage":null}' % chunk.payload[:-1])

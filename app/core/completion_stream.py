@@ -137,7 +137,9 @@ class StreamShaper:
         return StreamEnd(usage, members)
 
     def _set(self, document: dict[str, Any], name: str, value: Any) -> None:
-        if document.get(name) != value:
+        known = document.get(name)
+        # The types too, because to Python 5.0 and true are equal to 5 and 1, but not to a caller.
+        if known != value or type(known) is not type(value):
             document[name] = value
             self._changed = True
 

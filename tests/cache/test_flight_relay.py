@@ -12,20 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage
 from cache import flight_relay, names
 from cache.connection import open_store
 from cache.flight_relay import SILENCE_SECONDS, WELCOME_SECONDS, Relay
-from cache.flights import Failure, Flight, Flights, Landed, Reader, SharedError
+from cache.flights import Completed, Failure, Flight, Flights, Reader, SharedError
 from cache.mailbox import Mailbox
 from cache.redis_urls import finder_for
-from cache.responses import FLIGHT_LEASE_MS
 from cache.sealing import Seal
 from tests.cache.stores import settled, stall, until
 from tests.redis_server import RedisServer
 
 DIGEST = b"d" * 32
 USAGE = Usage(11, 22, estimated=True)
+END = StreamEnd(USAGE, {"usage": USAGE.document(), "system_fingerprint": "fp"})
 ERROR = SharedError(503, "upstream_overloaded", b'{"error":{}}', ((b"retry-after", b"1"),))
 TAKEN_OVER = 3.0  # seconds after which somebody must have noticed that another is gone
 
@@ -108,11 +109,11 @@ def with_workers(
     return asyncio.run(run())
 
 
-async def everything(reader: Reader) -> bytes:
+async def everything(reader: Reader) -> list[Chunk]:
     got = []
-    while blocks := await reader.next():
-        got += blocks
-    return b"".join(got)
+    while chunks := await reader.next():
+        got += chunks
+    return got
 
 
 async def over(flight: Flight) -> float:
@@ -122,8 +123,12 @@ async def over(flight: Flight) -> float:
     return time.monotonic() - began
 
 
-def block(number: int) -> bytes:
-    return b"data: %d\n\n" % number
+def chunk(number: int) -> Chunk:
+    return Chunk(b'{"number":%d}' % number)
+
+
+def chunks(*numbers: int) -> list[Chunk]:
+    return [chunk(number) for number in numbers]
 
 
 # Following
@@ -132,21 +137,21 @@ def block(number: int) -> bytes:
 def test_a_late_follower_gets_everything_from_the_beginning_in_order(server: RedisServer) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
-        flight.named("up", "m", streamed=True)
+        flight.set_origin("up", "m", streamed=True)
         for number in range(10):
-            flight.publish(block(number))
+            flight.publish(chunks(number))
         mirror = await follower.joins(flight)
         reading = asyncio.create_task(everything(mirror.reader()))
         for number in range(10, 300):
-            flight.publish(block(number))
+            flight.publish(chunks(number))
             await asyncio.sleep(0)
-        flight.land(None, USAGE, 7)
+        flight.complete(None, USAGE, 7, END)
         return await reading, mirror
 
     got, mirror = with_workers(server, body)
-    assert got == b"".join(map(block, range(300)))
+    assert got == chunks(*range(300))
     assert (mirror.provider, mirror.model, mirror.streamed) == ("up", "m", True)
-    assert mirror.landed == Landed(None, USAGE, 7)
+    assert mirror.completed == Completed(None, USAGE, 7, END)
 
 
 def test_every_worker_gets_everything(server: RedisServer) -> None:
@@ -154,13 +159,13 @@ def test_every_worker_gets_everything(server: RedisServer) -> None:
         flight = leader.leads()
         readings = []
         for number, follower in enumerate(followers):
-            flight.publish(block(number))
+            flight.publish(chunks(number))
             mirror = await follower.joins(flight)
             readings.append(asyncio.create_task(everything(mirror.reader())))
-        flight.land(None, USAGE, 7)
-        return set(await asyncio.gather(*readings))
+        flight.complete(None, USAGE, 7, END)
+        return await asyncio.gather(*readings)
 
-    assert with_workers(server, body, 5) == {b"".join(map(block, range(4)))}
+    assert with_workers(server, body, 5) == [chunks(0, 1, 2, 3)] * 4
 
 
 def test_a_plain_answer_comes_whole(server: RedisServer) -> None:
@@ -169,22 +174,22 @@ def test_a_plain_answer_comes_whole(server: RedisServer) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
         mirror = await follower.joins(flight)
-        flight.land(whole, USAGE, 7)
+        flight.complete(whole, USAGE, 7)
         await over(mirror)
-        return mirror.landed
+        return mirror.completed
 
-    assert with_workers(server, body) == Landed(whole, USAGE, 7)
+    assert with_workers(server, body) == Completed(whole, USAGE, 7)
 
 
-def test_a_flight_that_has_landed_can_still_be_joined(server: RedisServer) -> None:
+def test_a_flight_that_is_whole_can_still_be_joined(server: RedisServer) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
-        flight.publish(block(0))
-        flight.land(None, USAGE, 7)
+        flight.publish(chunks(0))
+        flight.complete(None, USAGE, 7, END)
         mirror = await follower.joins(flight)
-        return await everything(mirror.reader()), mirror.landed
+        return await everything(mirror.reader()), mirror.completed
 
-    assert with_workers(server, body) == (block(0), Landed(None, USAGE, 7))
+    assert with_workers(server, body) == (chunks(0), Completed(None, USAGE, 7, END))
 
 
 def test_others_in_the_worker_find_the_mirror(server: RedisServer) -> None:
@@ -202,14 +207,14 @@ def test_two_flights_do_not_mix(server: RedisServer) -> None:
         mirrors = [await follower.joins(flight) for flight in flights]
         readings = [asyncio.create_task(everything(mirror.reader())) for mirror in mirrors]
         for number in range(50):
-            flights[number % 2].publish(block(number))
+            flights[number % 2].publish(chunks(number))
         for flight in flights:
-            flight.land(None, USAGE, 0)
+            flight.complete(None, USAGE, 0, END)
         return await asyncio.gather(*readings)
 
     evens, odds = with_workers(server, body)
-    assert evens == b"".join(map(block, range(0, 50, 2)))
-    assert odds == b"".join(map(block, range(1, 50, 2)))
+    assert evens == chunks(*range(0, 50, 2))
+    assert odds == chunks(*range(1, 50, 2))
 
 
 def test_rubbish_in_the_mail_harms_nobody(server: RedisServer) -> None:
@@ -220,11 +225,11 @@ def test_rubbish_in_the_mail_harms_nobody(server: RedisServer) -> None:
             for worker in (leader, follower):
                 channel = names.mailbox(worker.flights.worker)
                 await asyncio.to_thread(server.cli, "PUBLISH", channel, rubbish)
-        flight.publish(block(0))
-        flight.land(None, USAGE, 0)
+        flight.publish(chunks(0))
+        flight.complete(None, USAGE, 0, END)
         return await everything(mirror.reader())
 
-    assert with_workers(server, body) == block(0)
+    assert with_workers(server, body) == chunks(0)
 
 
 @settings(deadline=None)  # a busy machine says nothing about messages
@@ -238,14 +243,35 @@ def test_no_message_is_too_strange(data: bytes) -> None:
 def test_no_message_is_too_spoilt(data: st.DataObject) -> None:
     messages = [
         flight_relay._Join("w.1", "other"),
-        flight_relay._Block("x.1", 3, b"data"),
-        flight_relay._Landed("x.1", 3, b"{}", 1, 2, False, 3),
+        flight_relay._Named("x.1", "up", "m", True),
+        flight_relay._Chunks("x.1", 0, b'{"number":1}\n{"number":2}'),
+        flight_relay._Completed("x.1", 0, b"{}", 1, 2, False, 3, b""),
+        flight_relay._Completed("x.1", 0, None, 1, 2, False, 3, b'{"usage":{}}'),
         flight_relay._Failed("x.1", 503, "code", b"{}", [(b"a", b"b")]),
     ]
     whole = flight_relay._encode(data.draw(st.sampled_from(messages)))
     place = data.draw(st.integers(0, len(whole) - 1))
     spoilt = whole[:place] + data.draw(st.binary(max_size=2)) + whole[place + 1 :]
-    Relay(open_store("memory://", 1), Flights("w")).received(spoilt)
+    mirroring("x.1").received(spoilt)
+
+
+def mirroring(flight_id: str) -> Relay:
+    """The relay of a worker that mirrors another's flight."""
+    relay = Relay(open_store("memory://", 1), Flights("w"))
+    relay._flights.begin(flight_id, DIGEST, "acme").on_change = relay._look_after
+    relay._heard[flight_id] = None
+    relay._expected[flight_id] = 0
+    return relay
+
+
+@pytest.mark.parametrize("end", [b"{", b"nonsense", b"[]", b"5", b'{"a":"\xff"}'])
+def test_an_end_that_cannot_be_read_is_no_end(end: bytes) -> None:
+    relay = mirroring("x.1")
+    mirror = relay._flights.by_id("x.1")
+    assert mirror is not None
+    message = flight_relay._Completed("x.1", 0, None, 1, 2, False, 3, end)
+    relay.received(flight_relay._encode(message))
+    assert (mirror.completed, mirror.failure) == (None, Failure(None))
 
 
 # Encrypted
@@ -258,15 +284,15 @@ def test_what_workers_say_to_each_other_can_be_encrypted(server: RedisServer) ->
         follower.lose = lambda data: said.append(data) is not None
         flight = leader.leads()
         mirror = await follower.joins(flight)
-        flight.named("up", "private-model", streamed=True)
-        flight.publish(block(0))
-        flight.land(None, USAGE, 0)
+        flight.set_origin("up", "private-model", streamed=True)
+        flight.publish([chunk(0)])
+        flight.complete(None, USAGE, 0, END)
         return await everything(mirror.reader())
 
     seals = [Seal([b"1" * 32]) for _ in range(2)]
-    assert with_workers(server, body, seals=seals) == block(0)
+    assert with_workers(server, body, seals=seals) == [chunk(0)]
     assert said
-    assert not any(word in data for data in said for word in (block(0), b"private-model"))
+    assert not any(word in data for data in said for word in (chunk(0).payload, b"private-model"))
 
 
 @pytest.mark.parametrize("strangers", [None, Seal([b"2" * 32])], ids=["in clear", "other key"])
@@ -288,12 +314,12 @@ def test_a_failure_comes_with_what_may_be_shared_of_it(
 ) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
-        flight.publish(block(0))
+        flight.publish(chunks(0))
         mirror = await follower.joins(flight)
         flight.fail(error)
         return await everything(mirror.reader()), mirror.failure
 
-    assert with_workers(server, body) == (block(0), Failure(error))
+    assert with_workers(server, body) == (chunks(0), Failure(error))
 
 
 def test_a_flight_that_nobody_knows_cannot_be_joined(server: RedisServer) -> None:
@@ -309,7 +335,7 @@ def test_a_flight_whose_beginning_is_gone_cannot_be_joined(server: RedisServer) 
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
         for _ in range(10):
-            flight.publish(b"x" * (1 << 20))
+            flight.publish([Chunk(b"x" * (1 << 20))])
         return await follower.relay.join(flight.id, DIGEST, "acme"), flight.followers
 
     assert with_workers(server, body) == (None, 0)
@@ -385,11 +411,11 @@ def test_a_loop_that_stalls_does_not_take_others_for_dead(
         flight = leader.leads()
         mirror = await follower.joins(flight)
         stall(0.9)
-        flight.publish(block(0))
-        flight.land(None, USAGE, 0)
+        flight.publish(chunks(0))
+        flight.complete(None, USAGE, 0, END)
         return await everything(mirror.reader()), mirror.failure
 
-    assert with_workers(server, body) == (block(0), None)
+    assert with_workers(server, body) == (chunks(0), None)
 
 
 def test_a_flight_is_joined_though_the_loop_stalls(server: RedisServer) -> None:
@@ -412,11 +438,11 @@ def test_a_leader_that_stalls_for_a_second_is_not_given_up(server: RedisServer) 
         began = time.monotonic()
         await until(lambda: mirror.over or time.monotonic() - began > 1.3)
         follower.lose = lambda _: False
-        flight.publish(block(0))
-        flight.land(None, USAGE, 0)
+        flight.publish(chunks(0))
+        flight.complete(None, USAGE, 0, END)
         return await everything(mirror.reader()), mirror.failure
 
-    assert with_workers(server, body) == (block(0), None)
+    assert with_workers(server, body) == (chunks(0), None)
 
 
 # Leaving
@@ -455,30 +481,30 @@ def test_who_gives_up_while_joining_leaves_too(server: RedisServer) -> None:
 def test_who_left_can_come_back_and_begins_anew(server: RedisServer) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
-        flight.publish(block(0))
+        flight.publish(chunks(0))
         mirror = await follower.joins(flight)
         await mirror.reader().next()
         mirror.leave()
         await flight.unfollowed()
-        flight.publish(block(1))
+        flight.publish(chunks(1))
         again = await follower.joins(flight)
-        flight.land(None, USAGE, 0)
+        flight.complete(None, USAGE, 0, END)
         return await everything(again.reader())
 
-    assert with_workers(server, body) == block(0) + block(1)
+    assert with_workers(server, body) == chunks(0, 1)
 
 
 def test_who_leaves_and_comes_back_at_once_begins_anew(server: RedisServer) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
-        flight.publish(block(0))
+        flight.publish(chunks(0))
         mirror = await follower.joins(flight)
         mirror.leave()
         again = await follower.joins(flight)
-        flight.land(None, USAGE, 0)
+        flight.complete(None, USAGE, 0, END)
         return await everything(again.reader()), again.failure
 
-    assert with_workers(server, body) == (block(0), None)
+    assert with_workers(server, body) == (chunks(0), None)
 
 
 # Losing messages
@@ -489,28 +515,28 @@ def test_a_lost_message_is_noticed_and_never_left_out(server: RedisServer, lost:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
         mirror = await follower.joins(flight)
-        follower.lose = lambda data: block(lost) in data
+        follower.lose = lambda data: chunk(lost).payload in data
         reading = asyncio.create_task(everything(mirror.reader()))
         for number in range(5):
-            flight.publish(block(number))
+            flight.publish(chunks(number))
             await settled(leader.store)
-        flight.land(None, USAGE, 0)
-        return await reading, mirror.landed, mirror.failure, follower.lost
+        flight.complete(None, USAGE, 0, END)
+        return await reading, mirror.completed, mirror.failure, follower.lost
 
-    got, landed, failure, count = with_workers(server, body)
+    got, completed, failure, count = with_workers(server, body)
     assert count == 1
-    assert got == b"".join(map(block, range(lost)))
-    assert (landed, failure) == (None, Failure(None))
+    assert got == chunks(*range(lost))
+    assert (completed, failure) == (None, Failure(None))
 
 
 def test_a_lost_end_is_noticed(server: RedisServer) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
         mirror = await follower.joins(flight)
-        flight.publish(block(0))
+        flight.publish(chunks(0))
         await mirror.reader().next()
         follower.lose = lambda _: True
-        flight.land(None, USAGE, 0)
+        flight.complete(None, USAGE, 0, END)
         leader.flights.end(flight)
         return await over(mirror), mirror.failure
 
@@ -525,37 +551,37 @@ def test_after_a_lost_message_the_flight_can_be_joined_from_its_beginning(
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
         mirror = await follower.joins(flight)
-        follower.lose = lambda data: block(0) in data and not follower.lost
-        flight.publish(block(0))
+        follower.lose = lambda data: chunk(0).payload in data and not follower.lost
+        flight.publish(chunks(0))
         await until(lambda: follower.lost == 1)
-        flight.publish(block(1))
+        flight.publish(chunks(1))
         await over(mirror)
         again = await follower.joins(flight)
-        flight.publish(block(2))
-        flight.land(None, USAGE, 0)
+        flight.publish(chunks(2))
+        flight.complete(None, USAGE, 0, END)
         return await everything(again.reader()), again.failure
 
-    assert with_workers(server, body) == (b"".join(map(block, range(3))), None)
+    assert with_workers(server, body) == (chunks(0, 1, 2), None)
 
 
 def test_a_mailbox_that_was_cut_off_never_gives_half_an_answer(server: RedisServer) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
         mirror = await follower.joins(flight)
-        flight.publish(block(0))
+        flight.publish(chunks(0))
         await mirror.reader().next()
         await asyncio.to_thread(server.cli, "CLIENT", "KILL", "TYPE", "pubsub")
         await until(lambda: not follower.mailbox.open)
-        flight.publish(block(1))
+        flight.publish(chunks(1))
         await settled(leader.store)
         await until(lambda: leader.mailbox.open and follower.mailbox.open)
-        flight.publish(block(2))
-        flight.land(None, USAGE, 0)
+        flight.publish(chunks(2))
+        flight.complete(None, USAGE, 0, END)
         await over(mirror)
-        return await everything(mirror.reader()), mirror.landed
+        return await everything(mirror.reader()), mirror.completed
 
-    got, landed = with_workers(server, body)
-    assert (got, landed) == (block(0), None)
+    got, completed = with_workers(server, body)
+    assert (got, completed) == (chunks(0), None)
 
 
 # Leases
@@ -565,7 +591,7 @@ def test_whoever_leads_holds_the_lease(server: RedisServer) -> None:
     async def body(leader: Worker, _: Worker) -> Any:
         flight = leader.leads()
         key = names.flight("acme", DIGEST.hex())
-        await leader.store.command("SET", key, flight.id, "PX", FLIGHT_LEASE_MS // 2)
+        await leader.store.command("SET", key, flight.id, "PX", names.FLIGHT_LEASE_MS // 2)
         leader.relay.beat()
         await settled(leader.store)
         holder = await leader.store.command("GET", key)
@@ -573,7 +599,7 @@ def test_whoever_leads_holds_the_lease(server: RedisServer) -> None:
 
     held, left = with_workers(server, body)
     assert held
-    assert FLIGHT_LEASE_MS // 2 < left <= FLIGHT_LEASE_MS
+    assert names.FLIGHT_LEASE_MS // 2 < left <= names.FLIGHT_LEASE_MS
 
 
 def test_a_lease_that_was_given_back_stays_so(server: RedisServer) -> None:
@@ -616,13 +642,13 @@ def test_a_mirror_holds_no_lease(server: RedisServer) -> None:
 # What stays
 
 
-@pytest.mark.parametrize("end", ["land", "fail", "leave"])
+@pytest.mark.parametrize("end", ["complete", "fail", "leave"])
 def test_nothing_is_remembered_of_what_is_over(server: RedisServer, end: str) -> None:
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
         mirror = await follower.joins(flight)
-        if end == "land":
-            flight.land(b"{}", USAGE, 0)
+        if end == "complete":
+            flight.complete(b"{}", USAGE, 0)
         elif end == "fail":
             flight.fail(ERROR)
         else:
@@ -645,7 +671,7 @@ def test_a_follower_who_is_heard_after_the_end_is_not_remembered(server: RedisSe
     async def body(leader: Worker, follower: Worker) -> Any:
         flight = leader.leads()
         await follower.joins(flight)
-        flight.land(b"{}", USAGE, 0)
+        flight.complete(b"{}", USAGE, 0)
         here = flight_relay._Here(flight.id, follower.flights.worker)
         leader.relay.received(flight_relay._encode(here))
         leader.flights.end(flight)

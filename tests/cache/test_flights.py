@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage
 from cache.flights import (
     AHEAD_BYTES,
     MAX_BYTES,
-    Cut,
+    Completed,
     Failure,
     Flight,
     Flights,
-    Landed,
+    Lagged,
     Reader,
     SharedError,
     worker_name,
@@ -26,7 +27,8 @@ from cache.flights import (
 DIGEST = b"d" * 32
 USAGE = Usage(1, 2)
 ERROR = SharedError(503, "upstream_overloaded", b"{}", ((b"retry-after", b"1"),))
-MEGABYTE = b"x" * (1 << 20)
+END = StreamEnd(USAGE, {"usage": USAGE.document()})
+MEGABYTE = Chunk(b"x" * (1 << 20))
 
 
 def in_loop(body: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -41,12 +43,17 @@ def a_flight() -> Flight:
     return Flight("w.1", DIGEST, "acme")
 
 
+def one(text: bytes) -> list[Chunk]:
+    """A chunk that came alone."""
+    return [Chunk(text)]
+
+
 async def everything(reader: Reader) -> bytes:
     """What a reader gets until the flight is over."""
     got = []
-    while blocks := await reader.next():
-        got += blocks
-    return b"".join(got)
+    while chunks := await reader.next():
+        got += chunks
+    return b"".join(chunk.payload for chunk in got)
 
 
 async def turns(count: int = 5) -> None:
@@ -65,48 +72,48 @@ def test_everybody_gets_everything_from_the_beginning_in_order() -> None:
         for number in range(20):
             readers.append(asyncio.create_task(everything(flight.reader())))
             await asyncio.sleep(0)
-            flight.publish(b"%d," % number)
-        flight.land(None, USAGE, 3)
+            flight.publish(one(b"%d," % number))
+        flight.complete(None, USAGE, 3, END)
         readers.append(asyncio.create_task(everything(flight.reader())))
         return set(await asyncio.gather(*readers))
 
     assert in_loop(body) == {b"".join(b"%d," % number for number in range(20))}
 
 
-def test_a_reader_gets_a_block_as_it_comes() -> None:
+def test_a_reader_gets_a_chunk_as_it_comes() -> None:
     async def body() -> Any:
         flight = a_flight()
         reader = flight.reader()
         waiting = asyncio.create_task(reader.next())
         await turns()
-        flight.publish(b"a")
+        flight.publish(one(b"a"))
         return await waiting, flight.over
 
-    assert in_loop(body) == ([b"a"], False)
+    assert in_loop(body) == (one(b"a"), False)
 
 
 def test_what_was_said_before_a_failure_is_read_before_it() -> None:
     async def body() -> Any:
         flight = a_flight()
-        flight.publish(b"a")
+        flight.publish(one(b"a"))
         flight.fail(ERROR)
         reader = flight.reader()
         return await reader.next(), await reader.next(), flight.failure
 
-    assert in_loop(body) == ([b"a"], [], Failure(ERROR))
+    assert in_loop(body) == (one(b"a"), [], Failure(ERROR))
 
 
 def test_what_happened_first_counts() -> None:
     async def body() -> Any:
-        landed, failed = a_flight(), a_flight()
-        landed.land(b"{}", USAGE, 3)
-        landed.fail(ERROR)
+        whole, failed = a_flight(), a_flight()
+        whole.complete(b"{}", USAGE, 3)
+        whole.fail(ERROR)
         failed.fail()
-        failed.land(b"{}", USAGE, 3)
-        return (landed.landed, landed.failure), (failed.landed, failed.failure)
+        failed.complete(b"{}", USAGE, 3)
+        return (whole.completed, whole.failure), (failed.completed, failed.failure)
 
     first, second = in_loop(body)
-    assert first == (Landed(b"{}", USAGE, 3), None)
+    assert first == (Completed(b"{}", USAGE, 3), None)
     assert second == (None, Failure(None))
 
 
@@ -118,18 +125,18 @@ def test_one_who_stops_waiting_harms_nobody_else() -> None:
         await turns()
         gone.cancel()
         await turns()
-        flight.publish(b"a")
+        flight.publish(one(b"a"))
         return await stays
 
-    assert in_loop(body) == [b"a"]
+    assert in_loop(body) == one(b"a")
 
 
-# Room
+# Back-pressure
 
 
 async def ran_ahead(flight: Flight) -> bool:
     """Whether the upstream may go on now."""
-    going = asyncio.create_task(flight.room())
+    going = asyncio.create_task(flight.wait_for_readers())
     await turns()
     done = going.done()
     going.cancel()
@@ -141,9 +148,9 @@ def test_a_stream_waits_for_its_fastest_reader() -> None:
         flight = a_flight()
         reader = flight.reader()
         seen = [await ran_ahead(flight)]
-        flight.publish(b"x" * (AHEAD_BYTES - 1))
+        flight.publish(one(b"x" * (AHEAD_BYTES - 1)))
         seen.append(await ran_ahead(flight))
-        flight.publish(b"x")
+        flight.publish(one(b"x"))
         seen.append(await ran_ahead(flight))
         slow = flight.reader()
         await reader.next()
@@ -152,13 +159,13 @@ def test_a_stream_waits_for_its_fastest_reader() -> None:
     assert in_loop(body) == [True, True, False, True, AHEAD_BYTES]
 
 
-@pytest.mark.parametrize("what", ["leave", "fail", "land", "remote"])
-def test_whoever_waits_for_room_goes_on_when_there_is_reason(what: str) -> None:
+@pytest.mark.parametrize("what", ["leave", "fail", "complete", "remote"])
+def test_whoever_waits_for_readers_goes_on_when_there_is_reason(what: str) -> None:
     async def body() -> None:
         flight = a_flight()
         slow, reader = flight.reader(), flight.reader()
-        flight.publish(b"x" * AHEAD_BYTES)
-        going = asyncio.create_task(flight.room())
+        flight.publish(one(b"x" * AHEAD_BYTES))
+        going = asyncio.create_task(flight.wait_for_readers())
         await turns()
         assert not going.done()
         if what == "leave":
@@ -166,12 +173,12 @@ def test_whoever_waits_for_room_goes_on_when_there_is_reason(what: str) -> None:
             reader.done()
         elif what == "fail":
             flight.fail()
-        elif what == "land":
-            flight.land(None, USAGE, 0)
+        elif what == "complete":
+            flight.complete(None, USAGE, 0, END)
         else:
             flight.remotes += 1
             flight.follow()
-            flight.wake()
+            flight.notify_all()
         await going
 
     in_loop(body)
@@ -181,8 +188,8 @@ def test_reading_alone_makes_room() -> None:
     async def body() -> None:
         flight = a_flight()
         reader = flight.reader()
-        flight.publish(b"x" * AHEAD_BYTES)
-        going = asyncio.create_task(flight.room())
+        flight.publish(one(b"x" * AHEAD_BYTES))
+        going = asyncio.create_task(flight.wait_for_readers())
         await turns()
         await reader.next()
         await going
@@ -193,37 +200,37 @@ def test_reading_alone_makes_room() -> None:
 def test_a_stream_that_nobody_reads_goes_on() -> None:
     async def body() -> bool:
         flight = a_flight()
-        flight.publish(b"x" * AHEAD_BYTES)
+        flight.publish(one(b"x" * AHEAD_BYTES))
         return await ran_ahead(flight)
 
     assert in_loop(body)
 
 
-def test_a_reader_that_is_far_behind_is_cut_and_the_fast_one_is_not() -> None:
+def test_a_reader_that_is_far_behind_lags_and_the_fast_one_does_not() -> None:
     async def body() -> Any:
         flight = a_flight()
         slow, fast = flight.reader(), flight.reader()
         got = 0
         for _ in range(12):
-            flight.publish(MEGABYTE)
+            flight.publish([MEGABYTE])
             got += sum(map(len, await fast.next()))
-        with pytest.raises(Cut):
+        with pytest.raises(Lagged):
             await slow.next()
         return got, flight.joinable
 
     assert in_loop(body) == (12 << 20, False)
 
 
-def test_a_reader_that_was_cut_holds_nobody_up_and_is_nobodys_excuse() -> None:
+def test_a_reader_that_lagged_holds_nobody_up_and_is_nobodys_excuse() -> None:
     async def body() -> bool:
         flight = a_flight()
         flight.reader()
         fast = flight.reader()
         for _ in range(9):
-            flight.publish(MEGABYTE)
+            flight.publish([MEGABYTE])
             await fast.next()
         for _ in range(AHEAD_BYTES // 1024 + 1):
-            flight.publish(b"x" * 1024)
+            flight.publish(one(b"x" * 1024))
         return await ran_ahead(flight)
 
     assert not in_loop(body)
@@ -236,20 +243,20 @@ def test_no_more_is_kept_than_may_be_whoever_reads() -> None:
         reader = flight.reader()
         flight.remotes = 1
         for _ in range(20):
-            flight.publish(MEGABYTE)
-            await flight.room()
+            flight.publish([MEGABYTE])
+            await flight.wait_for_readers()
         return reader.bytes_behind
 
     assert in_loop(body) <= MAX_BYTES
 
 
-def test_the_only_reader_of_a_mirror_is_cut_when_it_is_too_slow() -> None:
+def test_the_only_reader_of_a_mirror_lags_when_it_is_too_slow() -> None:
     async def body() -> None:
         mirror = a_flight()
         reader = mirror.reader()
         for _ in range(20):
-            mirror.publish(MEGABYTE)
-        with pytest.raises(Cut):
+            mirror.publish([MEGABYTE])
+        with pytest.raises(Lagged):
             await reader.next()
 
     in_loop(body)
@@ -259,8 +266,8 @@ def test_a_stream_that_nobody_reads_keeps_little() -> None:
     async def body() -> Any:
         flight = a_flight()
         for _ in range(20):
-            flight.publish(MEGABYTE)
-        return sum(map(len, flight.blocks(flight._first))), flight.end
+            flight.publish([MEGABYTE])
+        return sum(map(len, flight.chunks(flight._first))), flight.end
 
     kept, end = in_loop(body)
     assert kept <= MAX_BYTES
@@ -285,7 +292,7 @@ def test_a_flight_is_unfollowed_when_the_last_one_leaves() -> None:
     in_loop(body)
 
 
-@pytest.mark.parametrize("end", [lambda f: f.fail(), lambda f: f.land(None, USAGE, 0)])
+@pytest.mark.parametrize("end", [lambda f: f.fail(), lambda f: f.complete(None, USAGE, 0, END)])
 def test_nobody_waits_for_the_followers_of_what_is_over(end: Callable[[Flight], None]) -> None:
     async def body() -> None:
         flight = a_flight()
@@ -318,10 +325,10 @@ def test_a_flight_that_failed_is_not_found() -> None:
     assert flights.find(DIGEST) is None
 
 
-def test_a_flight_that_landed_is_found_until_it_ends() -> None:
+def test_a_flight_that_is_whole_is_found_until_it_ends() -> None:
     flights = Flights("w")
     flight = flights.begin("w.1", DIGEST, "acme")
-    flight.land(b"{}", USAGE, 0)
+    flight.complete(b"{}", USAGE, 0)
     assert flights.find(DIGEST) is flight
     flights.end(flight)
     assert flights.find(DIGEST) is flights.by_id("w.1") is None
@@ -331,7 +338,7 @@ def test_a_flight_whose_beginning_is_gone_is_not_found() -> None:
     flights = Flights("w")
     flight = flights.begin("w.1", DIGEST, "acme")
     for _ in range(12):
-        flight.publish(MEGABYTE)
+        flight.publish([MEGABYTE])
     assert flights.find(DIGEST) is None
 
 

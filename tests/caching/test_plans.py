@@ -8,9 +8,10 @@ import orjson
 import pytest
 
 from app.caching import plans
-from app.caching.plans import CachePlan, CachePlans, is_sampled
+from app.caching.plans import CachePlan, CachePlans
 from app.config import load
 from app.core.completions import CompletionRequest, parse
+from app.core.completions_family import COMPLETIONS
 from app.core.keys import Key
 from app.pipeline import key_ring
 
@@ -72,7 +73,7 @@ def request(**members: Any) -> CompletionRequest:
 
 
 def digest(plan_: CachePlan, namespace: str = "", **members: Any) -> bytes:
-    [only] = plan_.where(namespace).fingerprints(request(**members))
+    [only] = plan_.where(COMPLETIONS, namespace).fingerprints(request(**members))
     return only
 
 
@@ -132,28 +133,6 @@ def test_a_fraction_of_a_second_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "sampled"),
-    [
-        ({}, True),
-        ({"temperature": 1}, True),
-        ({"temperature": 0.1}, True),
-        ({"temperature": 0}, False),
-        ({"temperature": 0.0}, False),
-        ({"temperature": -0.0}, False),
-        ({"seed": 0}, False),
-        ({"seed": 1, "temperature": 1}, False),
-        ({"seed": None}, True),
-        ({"temperature": None}, True),
-        ({"n": 2, "temperature": 0}, False),
-    ],
-)
-def test_a_request_is_sampled_without_a_seed_and_with_temperature(
-    members: dict[str, Any], sampled: bool
-) -> None:
-    assert is_sampled(request(**members)) == sampled
-
-
-@pytest.mark.parametrize(
     ("coalesce", "sampled", "fixed"),
     [("deterministic", False, True), ("all", True, True), ("off", False, False)],
 )
@@ -183,13 +162,13 @@ def test_a_scope_says_who_has_answers_in_common(scope: str, web_job: bool, web_f
 
 @pytest.mark.parametrize(("scope", "tenant"), [("tenant", "acme"), ("key", "acme"), ("global", "")])
 def test_a_scope_says_whose_purge_covers_an_answer(scope: str, tenant: str) -> None:
-    assert plan(scope=scope).where("").place.tenant == tenant
+    assert plan(scope=scope).where(COMPLETIONS, "").place.tenant == tenant
 
 
 def test_namespaces_are_apart() -> None:
     made = plan()
     assert digest(made) != digest(made, "x") != digest(made, "y")
-    assert made.where("x").place != made.where("y").place
+    assert made.where(COMPLETIONS, "x").place != made.where(COMPLETIONS, "y").place
 
 
 def test_as_many_namespaces_are_remembered_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,14 +176,14 @@ def test_as_many_namespaces_are_remembered_as_may_be(monkeypatch: pytest.MonkeyP
     made = plan()
     first = digest(made, "n-0")
     for number in range(35):
-        made.where(f"n-{number}")
+        made.where(COMPLETIONS, f"n-{number}")
     assert len(made._places) <= 10
     assert digest(made, "n-0") == first
 
 
 def test_every_prompt_has_its_place() -> None:
     made = plan()
-    both = made.where("").fingerprints(request(prompt=["a", "b"]))
+    both = made.where(COMPLETIONS, "").fingerprints(request(prompt=["a", "b"]))
     assert both == [digest(made, prompt="a"), digest(made, prompt="b")]
 
 

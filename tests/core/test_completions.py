@@ -326,6 +326,60 @@ def test_nothing_but_the_model_changes_on_the_way(members: dict[str, Any], model
     assert orjson.loads(parse(body).body_for(model)) == BASE | members | {"model": model}
 
 
+@pytest.mark.parametrize(
+    ("members", "sampled"),
+    [
+        ({}, True),
+        ({"temperature": 1}, True),
+        ({"temperature": 0.1}, True),
+        ({"temperature": 0}, False),
+        ({"temperature": 0.0}, False),
+        ({"temperature": -0.0}, False),
+        ({"seed": 0}, False),
+        ({"seed": 1, "temperature": 1}, False),
+        ({"seed": None}, True),
+        ({"temperature": None}, True),
+        ({"n": 2, "temperature": 0}, False),
+    ],
+)
+def test_a_request_is_sampled_without_a_seed_and_with_temperature(
+    members: dict[str, Any], sampled: bool
+) -> None:
+    assert request(**members).sampled == sampled
+
+
+# A change is a copy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda asked: asked.bound(),
+        lambda asked: asked.of_prompts([1]),
+        lambda asked: asked.as_prompt("other"),
+    ],
+    ids=["bound", "of_prompts", "as_prompt"],
+)
+def test_a_change_leaves_the_request_as_it_was(change: Any) -> None:
+    asked = request(prompt=["a", "b"], seed=1)
+    before = asked.body_for("m"), list(asked.prompts), dict(asked.document)
+    changed = change(asked)
+    assert changed is not asked
+    assert (asked.body_for("m"), asked.prompts, asked.document) == before
+
+
+def test_a_request_that_is_bound_says_its_default_limit() -> None:
+    sent = orjson.loads(request().bound().body_for("m"))
+    assert sent["max_tokens"] == DEFAULT_MAX_TOKENS
+
+
+def test_some_prompts_of_a_batch_are_sent_as_they_were_written() -> None:
+    raw = b'{"model":"m","prompt":["a", "\\u0062","c"],"n":2}'
+    some = parse(raw).of_prompts([1, 2])
+    assert b'"prompt":["\\u0062","c"]' in some.body_for("m")
+    assert (some.prompts, some.choices) == (["b", "c"], 4)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=4),
     lambda inner: (

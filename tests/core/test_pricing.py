@@ -22,6 +22,7 @@ from app.core.pricing import (
     nano_dollars,
     output_bound,
     prompt_bound,
+    token_bound,
 )
 from app.core.usage import Usage
 
@@ -152,3 +153,20 @@ def test_no_answer_within_the_request_costs_more_than_the_bound(
 def test_an_absurd_request_has_an_absurd_bound() -> None:
     asked = request(prompt="x", max_tokens=2**62, n=128)
     assert cost_bound(Price(1, 10**9), asked) > MAX_DOLLARS * NANO
+
+
+@pytest.mark.parametrize(
+    ("members", "tokens"),
+    [
+        ({"prompt": "12345678"}, 2 + 16),
+        ({"prompt": "12345678", "max_tokens": 100}, 2 + 100),
+        ({"prompt": [1, 2, 3], "max_tokens": 5}, 3 + 5),
+        ({"prompt": ["12345678", "1234"], "n": 2, "max_tokens": 10}, 2 + 1 + 2 * 2 * 10),
+        ({"prompt": "1234", "best_of": 3, "max_tokens": 10}, 1 + 30),
+        ({"messages": [{"role": "user", "content": "1234"}], "max_tokens": 10}, 1 + 10),
+    ],
+)
+def test_the_tokens_to_reserve_are_the_prompts_and_all_that_may_be_generated(
+    members: dict[str, Any], tokens: int
+) -> None:
+    assert token_bound(request(**members)) == tokens

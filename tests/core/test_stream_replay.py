@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from app.core import sse
 from app.core.completion_stream import StreamShaper
 from app.core.completions import CompletionRequest, parse
-from app.core.stream_replay import Assembly, NotAssembled, payloads, replay
+from app.core.family import NotAssembled, Replay
+from app.core.reply import Chunk, StreamEnd
+from app.core.stream_replay import CompletionAssembly, replay
+from app.core.usage import Usage
+from tests.chain import on_the_wire
 
 NOW = 1_700_000_000
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -116,20 +120,21 @@ def part(text: str, index: int, logprobs: Any, reason: str | None = None) -> dic
     return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": reason}
 
 
-def blocks_of(chunks: list[Any], asked: CompletionRequest) -> list[bytes]:
-    """What the gateway makes of an upstream's chunks: the blocks that leave it."""
+def shaped(chunks: list[Any], asked: CompletionRequest) -> Replay:
+    """What the gateway makes of an upstream's chunks."""
     shaper = StreamShaper(asked, "asked", NOW)
-    blocks = [shaper.shape(orjson.loads(orjson.dumps(chunk))) for chunk in chunks]
-    return [*filter(None, blocks), shaper.end()]
+    made = [shaper.shape(Chunk(orjson.dumps(chunk))) for chunk in chunks]
+    return Replay([chunk for chunk in made if chunk is not None], shaper.end())
 
 
-def legal(stream: bytes, *, usage: bool = True) -> list[dict[str, Any]]:
-    """The chunks of a stream in which everything is as the contract has it."""
-    *events, rest = stream.split(b"\n\n")
+def legal(stream: Replay, *, usage: bool = True) -> list[dict[str, Any]]:
+    """The chunks that a caller gets of a stream, in which everything is as the contract has it."""
+    wire = on_the_wire(*stream, usage=usage)
+    *events, rest = wire.split(b"\n\n")
     assert rest == b""
     assert all(event.startswith(b"data: ") and b"\n" not in event for event in events)
     found = [event.removeprefix(b"data: ") for event in events]
-    assert found == sse.EventParser().feed(stream)
+    assert found == sse.EventParser().feed(wire)
     assert found.pop() == sse.DONE
     assert sse.DONE not in found
     chunks = [orjson.loads(payload) for payload in found]
@@ -148,11 +153,15 @@ def legal(stream: bytes, *, usage: bool = True) -> list[dict[str, Any]]:
     return chunks
 
 
-def assembled(stream: bytes) -> dict[str, Any]:
-    assembly = Assembly()
-    assembly.add(payloads(stream))
-    document: dict[str, Any] = orjson.loads(assembly.body())
+def assembled(stream: Replay) -> dict[str, Any]:
+    assembly = CompletionAssembly()
+    assembly.add(stream.chunks)
+    document: dict[str, Any] = orjson.loads(assembly.body(stream.end))
     return document
+
+
+def longest_line(stream: Replay) -> int:
+    return max(map(len, on_the_wire(*stream).split(b"\n")))
 
 
 # A plain answer as a stream
@@ -189,7 +198,7 @@ def test_a_long_answer_comes_back(only: Any) -> None:
 
 @pytest.mark.parametrize("only", LONG)
 def test_no_line_of_a_replay_is_longer_than_readers_bear(only: Any) -> None:
-    assert max(map(len, replay(orjson.dumps(answer(only))).split(b"\n"))) < A_LINE
+    assert longest_line(replay(orjson.dumps(answer(only)))) < A_LINE
 
 
 def test_log_probabilities_whose_tokens_are_not_the_text_come_back() -> None:
@@ -204,7 +213,7 @@ def test_log_probabilities_whose_tokens_are_not_the_text_come_back() -> None:
 def test_thousands_of_tokens_that_are_not_the_text_are_no_longer_line_either() -> None:
     said = logprobs_of(["bytes:\\xf0\\x9f", "bytes:\\x98\\x80"] * 2000)
     document = answer(choice(["😀"] * 2000) | {"logprobs": said})
-    assert max(map(len, replay(orjson.dumps(document)).split(b"\n"))) < A_LINE
+    assert longest_line(replay(orjson.dumps(document))) < A_LINE
 
 
 def test_log_probabilities_without_alternatives_come_back() -> None:
@@ -238,34 +247,34 @@ def test_a_live_stream_adds_up_to_the_plain_answer(
 ) -> None:
     document, tokens = case
     chunks = upstream(data.draw, document, tokens)
-    stream = b"".join(blocks_of(chunks, request(len(tokens))))
+    stream = shaped(chunks, request(len(tokens)))
     legal(stream)
     assert assembled(stream) == document
 
 
 @settings(deadline=None)
 @given(spoken(), st.data())
-def test_it_does_not_matter_how_many_events_come_at_once(
+def test_it_does_not_matter_how_many_chunks_come_at_once(
     case: tuple[dict[str, Any], list[list[str]]], data: st.DataObject
 ) -> None:
     document, _ = case
-    events = payloads(replay(orjson.dumps(document)))
-    assembly = Assembly()
-    while events:
-        count = data.draw(st.integers(1, len(events)))
-        assembly.add(events[:count])
-        events = events[count:]
-    assert orjson.loads(assembly.body()) == document
+    chunks, end = replay(orjson.dumps(document))
+    assembly = CompletionAssembly()
+    while chunks:
+        count = data.draw(st.integers(1, len(chunks)))
+        assembly.add(chunks[:count])
+        chunks = chunks[count:]
+    assert orjson.loads(assembly.body(end)) == document
 
 
 def test_four_times_the_tokens_take_about_four_times_the_time() -> None:
     def seconds(tokens: int) -> float:
-        events = []
+        chunks = []
         for place in range(tokens):
             one = part("ab ", 0, logprobs_of(["ab "]), "stop" if place == tokens - 1 else None)
-            events.append(orjson.dumps(answer(one, usage=None)))
+            chunks.append(Chunk.of(answer(one)))
         began = process_time()
-        Assembly().add(events)
+        CompletionAssembly().add(chunks)
         return process_time() - began
 
     seconds(100)
@@ -279,7 +288,7 @@ def test_token_ids_of_the_pieces_follow_each_other() -> None:
         answer(second | {"token_ids": [3], "prompt_token_ids": None}, usage=None),
         answer(usage=USAGE),
     ]
-    [only] = assembled(b"".join(blocks_of(chunks, request())))["choices"]
+    [only] = assembled(shaped(chunks, request()))["choices"]
     assert (only["token_ids"], only["prompt_token_ids"]) == ([1, 2, 3], [9])
 
 
@@ -288,24 +297,21 @@ def test_a_fingerprint_that_comes_late_is_kept() -> None:
         answer(part("a", 0, None, "stop"), usage=None, system_fingerprint=None),
         answer(usage=USAGE, system_fingerprint="fp"),
     ]
-    assert assembled(b"".join(blocks_of(chunks, request())))["system_fingerprint"] == "fp"
+    assert assembled(shaped(chunks, request()))["system_fingerprint"] == "fp"
 
 
-@pytest.mark.parametrize("cut", range(3))
-def test_a_stream_without_its_end_is_no_answer(cut: int) -> None:
-    events = payloads(replay(orjson.dumps(answer(choice(["a"])))))
-    assembly = Assembly()
-    assembly.add(events[:cut])
+def test_an_end_without_chunks_is_no_answer() -> None:
+    end = replay(orjson.dumps(answer(choice(["a"])))).end
     with pytest.raises(NotAssembled):
-        assembly.body()
+        CompletionAssembly().body(end)
 
 
-def test_an_end_without_usage_is_no_answer() -> None:
-    events = payloads(replay(orjson.dumps(answer(choice(["a"])))))
-    assembly = Assembly()
-    assembly.add([events[0], events[2]])
+@pytest.mark.parametrize("members", [{}, {"usage": None}])
+def test_an_end_without_usage_is_no_answer(members: dict[str, Any]) -> None:
+    assembly = CompletionAssembly()
+    assembly.add(replay(orjson.dumps(answer(choice(["a"])))).chunks)
     with pytest.raises(NotAssembled):
-        assembly.body()
+        assembly.body(StreamEnd(Usage(3, 2), members))
 
 
 @pytest.mark.parametrize(
@@ -314,13 +320,16 @@ def test_an_end_without_usage_is_no_answer() -> None:
     ids=repr,
 )
 def test_what_cannot_be_added_up_is_not_guessed(before: Any, after: Any) -> None:
-    assembly = Assembly()
-    first = answer(part("a", 0, None) | {"odd": before}, usage=None)
-    second = answer(part("b", 0, None, "stop") | {"odd": after}, usage=None)
+    assembly = CompletionAssembly()
+    first = answer(part("a", 0, None) | {"odd": before})
+    second = answer(part("b", 0, None, "stop") | {"odd": after})
     with pytest.raises(NotAssembled):
-        assembly.add([orjson.dumps(first), orjson.dumps(second)])
+        assembly.add([Chunk.of(first), Chunk.of(second)])
 
 
-def test_an_error_in_a_stream_makes_it_no_answer() -> None:
-    with pytest.raises(NotAssembled):
-        Assembly().add([b'{"error":{"message":"no"}}'])
+def test_adding_up_changes_no_chunk() -> None:
+    # Others read the same chunks.
+    said = [part("a", 0, logprobs_of(["a"])), part("b", 0, logprobs_of(["b"]), "stop")]
+    chunks = [Chunk.of(answer(one | {"token_ids": [1]})) for one in said]
+    CompletionAssembly().add(chunks)
+    assert [orjson.dumps(chunk.document) for chunk in chunks] == [c.payload for c in chunks]

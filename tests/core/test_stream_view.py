@@ -9,20 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core import sse
 from app.core.cached_parts import merge
-from app.core.stream_replay import payloads, replay
-from app.core.stream_view import Diverged, StreamView
+from app.core.family import Diverged, Replay
+from app.core.reply import Chunk
+from app.core.stream_replay import replay
+from app.core.stream_view import CompletionView
+from tests.chain import on_the_wire
 from tests.core.test_stream_replay import (
     TOKEN,
     USAGE,
     answer,
     assembled,
-    blocks_of,
     choice,
     legal,
     part,
     request,
+    shaped,
     spoken,
     upstream,
 )
@@ -30,8 +32,8 @@ from tests.core.test_stream_replay import (
 Spoken = tuple[dict[str, Any], list[list[str]]]
 
 
-def live(document: dict[str, Any], tokens: list[list[str]]) -> list[bytes]:
-    """The blocks of a stream that gives one token at a time, one choice after another."""
+def live(document: dict[str, Any], tokens: list[list[str]]) -> Replay:
+    """A stream that gives one token at a time, one choice after another."""
     chunks = []
     for plain, own in zip(document["choices"], tokens, strict=True):
         said = plain["logprobs"]
@@ -42,18 +44,18 @@ def live(document: dict[str, Any], tokens: list[list[str]]) -> list[bytes]:
         chunks.append(document | {"choices": [last]})
     for chunk in chunks:
         del chunk["usage"]
-    return blocks_of([*chunks, document | {"choices": []}], request(len(tokens)))
+    return shaped([*chunks, document | {"choices": []}], request(len(tokens)))
 
 
-def said(*choices: list[str], logprobs: bool = False, **more: Any) -> list[bytes]:
-    """The blocks of an answer whose choices have these tokens."""
+def said(*choices: list[str], logprobs: bool = False, **more: Any) -> Replay:
+    """The stream of an answer whose choices have these tokens."""
     plain = [
         choice(own, index, logprobs=logprobs and bool(own)) for index, own in enumerate(choices)
     ]
     return live(answer(*plain, **more), list(choices))
 
 
-def texts(stream: bytes, *, usage: bool = True) -> list[str]:
+def texts(stream: Replay, *, usage: bool = True) -> list[str]:
     """Each choice's text in a legal stream."""
     found: dict[int, str] = {}
     for chunk in legal(stream, usage=usage):
@@ -62,23 +64,37 @@ def texts(stream: bytes, *, usage: bool = True) -> list[str]:
     return [found[index] for index in sorted(found)]
 
 
-def together(data: st.DataObject, blocks: list[bytes]) -> list[bytes]:
-    """The same stream in fewer blocks, as a relay may carry it."""
-    joined = []
+def view_of(**batch: Any) -> CompletionView:
+    """A caller's view: of all that a stream answers, or of a part of its ``batch``."""
+    return CompletionView(**batch)
+
+
+def together(data: st.DataObject, chunks: list[Chunk]) -> list[list[Chunk]]:
+    """The same chunks, several at a time, as a relay may carry them."""
+    groups = []
     start = 0
-    while start < len(blocks):
-        end = data.draw(st.integers(start + 1, len(blocks)))
-        joined.append(b"".join(blocks[start:end]))
+    while start < len(chunks):
+        end = data.draw(st.integers(start + 1, len(chunks)))
+        groups.append(chunks[start:end])
         start = end
-    return joined
+    return groups
 
 
-def resumed(sent: list[bytes], more: list[bytes], *, usage: bool = True, **view: Any) -> bytes:
+def seen(view: CompletionView, stream: Replay, data: st.DataObject | None = None) -> Replay:
+    """What a caller gets of a stream, whose chunks come one by one or as ``data`` says."""
+    groups = together(data, stream.chunks) if data else [[chunk] for chunk in stream.chunks]
+    return Replay([own for group in groups for own in view.take(group)], view.end(stream.end))
+
+
+def resumed(
+    sent: list[Chunk], more: Replay, data: st.DataObject | None = None, **batch: Any
+) -> Replay:
     """What a caller gets of a call that broke off and of the one that took over."""
-    one = StreamView(include_usage=usage, **view)
-    got = [one.take(block) for block in sent]
-    one.taken_over(sent)
-    return b"".join([*got, *map(one.take, more)])
+    view = view_of(**batch)
+    got = [own for chunk in sent for own in view.take([chunk])]
+    view.taken_over(sent)
+    rest = seen(view, more, data)
+    return Replay([*got, *rest.chunks], rest.end)
 
 
 # With and without usage
@@ -91,12 +107,11 @@ def test_a_caller_gets_what_it_would_have_got_alone(
 ) -> None:
     document, tokens = case
     chunks = upstream(data.draw, document, tokens)
-    shared = blocks_of(chunks, request(len(tokens)))
+    shared = shaped(chunks, request(len(tokens)))
     options = {"include_usage": True} if asked else {}
-    alone = blocks_of(chunks, request(len(tokens), stream_options=options))
-    view = StreamView(include_usage=asked)
-    got = b"".join(map(view.take, together(data, shared)))
-    assert got == b"".join(alone)
+    alone = shaped(chunks, request(len(tokens), stream_options=options))
+    got = seen(view_of(), shared, data)
+    assert on_the_wire(*got, usage=asked) == on_the_wire(*alone, usage=asked)
     legal(got, usage=asked)
 
 
@@ -104,7 +119,7 @@ def test_a_caller_gets_what_it_would_have_got_alone(
 @given(spoken(), st.booleans())
 def test_a_replay_is_legal_for_every_caller(case: Spoken, asked: bool) -> None:
     document, _ = case
-    stream = StreamView(include_usage=asked).take(replay(orjson.dumps(document)))
+    stream = seen(view_of(), replay(orjson.dumps(document)))
     assert texts(stream, usage=asked) == [c["text"] for c in document["choices"]]
 
 
@@ -113,18 +128,15 @@ def test_a_replay_is_legal_for_every_caller(case: Spoken, asked: bool) -> None:
 )
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_text_that_looks_like_an_event_is_a_text(text: str, asked: bool) -> None:
-    view = StreamView(include_usage=asked)
-    stream = b"".join(map(view.take, said([text, text])))
-    assert texts(stream, usage=asked) == [text + text]
+    assert texts(seen(view_of(), said([text, text])), usage=asked) == [text + text]
 
 
 def test_a_chunk_without_choices_that_says_something_reaches_both() -> None:
     document = answer(choice(["a"]))
     extra = document | {"choices": [], "usage": None, "prompt_filter_results": [1]}
     text = document | {"choices": [part("a", 0, None, "stop")], "usage": None}
-    blocks = blocks_of([extra, text, document | {"choices": []}], request())
+    stream = seen(view_of(), shaped([extra, text, document | {"choices": []}], request()))
     for asked in (True, False):
-        stream = b"".join(map(StreamView(include_usage=asked).take, blocks))
         assert legal(stream, usage=asked)[0]["prompt_filter_results"] == [1]
 
 
@@ -146,9 +158,9 @@ def partly(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[Any], list[int],
     return documents, tokens, sorted(missing), n
 
 
-def fresh_blocks(
+def fresh_stream(
     documents: list[dict[str, Any]], tokens: list[Any], missing: list[int], n: int
-) -> list[bytes]:
+) -> Replay:
     """The stream of a call for the missing prompts."""
     choices = [
         plain | {"index": position * n + plain["index"]}
@@ -170,24 +182,19 @@ def test_a_batch_known_in_part_is_one_stream_by_the_index_rule(
     documents, tokens, missing, n = case
     bodies = {place: orjson.dumps(document) for place, document in enumerate(documents)}
     known = {place: body for place, body in bodies.items() if place not in missing}
-    view = StreamView(include_usage=asked, places=missing, known=known, n=n)
-    blocks = together(data, fresh_blocks(documents, tokens, missing, n))
-    stream = b"".join(map(view.take, blocks))
+    view = view_of(positions=missing, known=known, n=n)
+    stream = seen(view, fresh_stream(documents, tokens, missing, n), data)
     whole = orjson.loads(merge(bodies, len(documents), n, missing[0])) | {"id": "cmpl-new"}
     assert texts(stream, usage=asked) == [c["text"] for c in whole["choices"]]
-    if asked:
-        assert assembled(stream) == whole
+    assert assembled(stream) == whole
 
 
 def test_a_chunk_without_choices_that_says_something_reaches_a_batch_known_in_part() -> None:
     document = answer(choice(["a"]))
     extra = document | {"choices": [], "usage": None, "prompt_filter_results": [1]}
     text = document | {"choices": [part("a", 0, None, "stop")], "usage": None}
-    blocks = blocks_of([text, extra, document | {"choices": []}], request())
-    view = StreamView(
-        include_usage=True, places=[1], known={0: orjson.dumps(answer(choice(["k"])))}
-    )
-    stream = b"".join(map(view.take, blocks))
+    fresh = shaped([text, extra, document | {"choices": []}], request())
+    stream = seen(view_of(positions=[1], known={0: orjson.dumps(answer(choice(["k"])))}), fresh)
     assert any("prompt_filter_results" in chunk for chunk in legal(stream))
 
 
@@ -200,16 +207,15 @@ def test_taken_over_anywhere_the_whole_text_comes_once(
     case: Spoken, asked: bool, data: st.DataObject
 ) -> None:
     document, tokens = case
-    first = blocks_of(upstream(data.draw, document, tokens), request(len(tokens)))
+    first = shaped(upstream(data.draw, document, tokens), request(len(tokens))).chunks
     again = document | {"id": "cmpl-2", "created": 1_650_000_000}
-    second = blocks_of(upstream(data.draw, again, tokens), request(len(tokens)))
-    cut = data.draw(st.integers(0, len(first) - 1))
-    stream = resumed(first[:cut], together(data, second), usage=asked)
+    second = shaped(upstream(data.draw, again, tokens), request(len(tokens)))
+    cut = data.draw(st.integers(0, len(first)))
+    stream = resumed(first[:cut], second, data)
     assert texts(stream, usage=asked) == [c["text"] for c in document["choices"]]
-    if asked:
-        expected = [(c["finish_reason"], c.get("stop_reason")) for c in document["choices"]]
-        found = [(c["finish_reason"], c.get("stop_reason")) for c in assembled(stream)["choices"]]
-        assert found == expected
+    expected = [(c["finish_reason"], c.get("stop_reason")) for c in document["choices"]]
+    found = [(c["finish_reason"], c.get("stop_reason")) for c in assembled(stream)["choices"]]
+    assert found == expected
 
 
 @settings(deadline=None)
@@ -218,10 +224,10 @@ def test_taken_over_by_a_kept_answer_the_whole_text_comes_once(
     case: Spoken, data: st.DataObject
 ) -> None:
     document, tokens = case
-    first = live(document, tokens)
-    sent = first[: data.draw(st.integers(1, len(first) - 1))]
+    first = live(document, tokens).chunks
+    sent = first[: data.draw(st.integers(1, len(first)))]
     try:
-        stream = resumed(sent, [replay(orjson.dumps(document))])
+        stream = resumed(sent, replay(orjson.dumps(document)))
     except Diverged:
         # The pieces of a replay need not end where tokens do.
         assert any(c["logprobs"] for c in document["choices"])
@@ -238,7 +244,7 @@ def test_a_call_that_says_something_else_is_never_mixed_in(
     shared = data.draw(st.lists(TOKEN, max_size=3))
     both = [[shared + own for own in tokens[:count]] for _, tokens in (one, other)]
     first, second = said(*both[0]), said(*both[1])
-    sent = first[: data.draw(st.integers(0, len(first) - 1))]
+    sent = first.chunks[: data.draw(st.integers(0, len(first.chunks)))]
     wholes = [["".join(own) for own in tokens] for tokens in both]
     begun, ended = _so_far(sent, count)
     fits = all(
@@ -254,10 +260,10 @@ def test_a_call_that_says_something_else_is_never_mixed_in(
             assert text == wholes[0 if index in ended else 1][index]
 
 
-def _so_far(blocks: list[bytes], count: int) -> tuple[list[str], set[int]]:
+def _so_far(chunks: list[Chunk], count: int) -> tuple[list[str], set[int]]:
     begun, ended = [""] * count, set()
-    for payload in payloads(b"".join(blocks)):
-        for piece in orjson.loads(payload)["choices"]:
+    for chunk in chunks:
+        for piece in chunk.document["choices"]:
             begun[piece["index"]] += piece["text"]
             if piece["finish_reason"]:
                 ended.add(piece["index"])
@@ -270,19 +276,20 @@ def test_taken_over_again_and_again_the_whole_text_comes_once(
     tokens: list[str], data: st.DataObject
 ) -> None:
     document = answer(choice(tokens))
-    view = StreamView(include_usage=True)
-    got, sent = [], []
+    view = view_of()
+    got: list[Chunk] = []
+    sent: list[Chunk] = []
     for number in range(3):
-        chunks = upstream(data.draw, document | {"id": f"cmpl-{number}"}, [tokens])
-        blocks = blocks_of(chunks, request())
+        again = document | {"id": f"cmpl-{number}"}
+        chunks, end = shaped(upstream(data.draw, again, [tokens]), request())
         if number < 2:
-            blocks = blocks[: data.draw(st.integers(0, len(blocks) - 1))]
-        for block in blocks:
-            sent.append(block)
-            got.append(view.take(block))
+            chunks = chunks[: data.draw(st.integers(0, len(chunks)))]
+        for chunk in chunks:
+            sent.append(chunk)
+            got += view.take([chunk])
         if number < 2:
             view.taken_over(sent)
-    assert texts(b"".join(got)) == ["".join(tokens)]
+    assert texts(Replay(got, view.end(end))) == ["".join(tokens)]
 
 
 @settings(deadline=None)
@@ -293,9 +300,9 @@ def test_a_batch_known_in_part_is_taken_over_too(
     documents, tokens, missing, n = case
     bodies = {place: orjson.dumps(document) for place, document in enumerate(documents)}
     known = {place: body for place, body in bodies.items() if place not in missing}
-    blocks = fresh_blocks(documents, tokens, missing, n)
-    sent = blocks[: data.draw(st.integers(0, len(blocks) - 1))]
-    stream = resumed(sent, together(data, blocks), places=missing, known=known, n=n)
+    fresh = fresh_stream(documents, tokens, missing, n)
+    sent = fresh.chunks[: data.draw(st.integers(0, len(fresh.chunks)))]
+    stream = resumed(sent, fresh, data, positions=missing, known=known, n=n)
     whole = orjson.loads(merge(bodies, len(documents), n, missing[0])) | {"id": "cmpl-new"}
     assert assembled(stream) == whole
 
@@ -305,38 +312,35 @@ def test_a_batch_known_in_part_is_taken_over_too(
 def test_taken_over_between_tokens_every_log_probability_comes_once(
     tokens: list[list[str]], data: st.DataObject
 ) -> None:
-    blocks = said(*tokens, logprobs=True)
-    sent = blocks[: data.draw(st.integers(1, len(blocks) - 1))]
-    stream = resumed(sent, together(data, blocks))
-    assert assembled(stream) == assembled(b"".join(blocks))
+    whole = said(*tokens, logprobs=True)
+    sent = whole.chunks[: data.draw(st.integers(1, len(whole.chunks)))]
+    assert assembled(resumed(sent, whole, data)) == assembled(whole)
 
 
 def test_a_token_without_text_keeps_its_log_probability_after_a_take_over() -> None:
-    blocks = said(["a", "", "b"], logprobs=True)
-    [only] = assembled(resumed(blocks[:1], blocks))["choices"]
+    whole = said(["a", "", "b"], logprobs=True)
+    [only] = assembled(resumed(whole.chunks[:1], whole))["choices"]
     assert only["logprobs"]["tokens"] == ["a", "", "b"]
 
 
 def test_tokens_that_end_elsewhere_are_not_cut_in_two() -> None:
     with pytest.raises(Diverged):
-        resumed(said(["a", "b"], logprobs=True)[:1], said(["ab"], logprobs=True))
+        resumed(said(["a", "b"], logprobs=True).chunks[:1], said(["ab"], logprobs=True))
 
 
 def test_a_shorter_answer_does_not_continue_a_longer_one() -> None:
     with pytest.raises(Diverged):
-        resumed(said(["abc", "d"])[:1], said(["ab"]))
+        resumed(said(["abc", "d"]).chunks[:1], said(["ab"]))
 
 
 def test_a_stream_that_was_sent_whole_needs_nothing_more() -> None:
-    # Its call can break off after its last event: nobody has said yet that it landed.
-    blocks = said(["a", "b"])
-    stream = resumed(blocks, blocks)
-    assert stream == b"".join(blocks)
-    assert stream.count(sse.DONE_EVENT) == 1
+    # Its call can break off after its last chunk: nobody has said yet that it was whole.
+    whole = said(["a", "b"])
+    assert resumed(whole.chunks, whole) == whole
 
 
 def test_one_envelope_stands_over_both_calls() -> None:
-    stream = resumed(said(["a", "b"], id="cmpl-1")[:1], said(["a", "b"], id="cmpl-2"))
+    stream = resumed(said(["a", "b"], id="cmpl-1").chunks[:1], said(["a", "b"], id="cmpl-2"))
     assert {chunk["id"] for chunk in legal(stream)} == {"cmpl-1"}
 
 
@@ -349,6 +353,15 @@ def test_an_extra_of_a_choice_that_had_not_begun_is_not_lost() -> None:
         last = part("b", 1, None, "stop")
         return [document | {"choices": [one], "usage": None} for one in (first, second, last)]
 
-    blocks = blocks_of([*chunks([None]), answer()], request(2))
-    stream = resumed(blocks[:1], blocks)
+    whole = shaped([*chunks([None]), answer()], request(2))
+    stream = resumed(whole.chunks[:1], whole)
     assert assembled(stream)["choices"][1]["prompt_logprobs"] == [None]
+
+
+def test_a_view_changes_no_chunk() -> None:
+    # Others read the same chunks.
+    whole = said(["a", "b"], ["c"])
+    known = {0: orjson.dumps(answer(choice(["k"])))}
+    seen(view_of(positions=[1, 2], known=known), whole)
+    resumed(whole.chunks[:1], whole)
+    assert [orjson.dumps(c.document) for c in whole.chunks] == [c.payload for c in whole.chunks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -11,8 +11,9 @@ import pytest
 
 from app.core.completions import parse
 from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamOverloaded, UpstreamTimeout
+from app.core.reply import Chunk
 from app.core.usage import Usage
-from app.providers.base import Batch, Call
+from app.providers.base import ChunkSink, UpstreamCall
 from app.providers.chat_only import ChatOnly
 
 USAGE = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
@@ -33,10 +34,10 @@ class Chat:
         self.cancelled: list[str] = []
         self.began: list[str] = []
 
-    async def complete(self, call: Call) -> Any:
+    async def complete(self, call: UpstreamCall) -> Any:
         raise NotImplementedError
 
-    def stream(self, call: Call) -> Any:
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         raise NotImplementedError
 
     async def aclose(self) -> None:
@@ -55,7 +56,7 @@ class Chat:
         finally:
             self.running -= 1
 
-    async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
+    async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]:
         call.attempts += 1
         document = orjson.loads(body)
         prompt = document["messages"][0]["content"]
@@ -66,35 +67,50 @@ class Chat:
         ]
         return {"id": "chatcmpl-1", "choices": choices, "usage": USAGE}
 
-    async def stream_chat(self, call: Call, body: bytes) -> AsyncGenerator[Batch, None]:
+    async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None:
         call.attempts += 1
         document = orjson.loads(body)
         prompt = document["messages"][0]["content"]
         for i in range(document.get("n", 1)):
-            yield Batch([chunk(i, f"{prompt}-")])
+            await sink.write([chunk(i, f"{prompt}-")])
         await self._work(prompt)
         for i in range(document.get("n", 1)):
-            yield Batch([chunk(i, str(i), "stop")])
-        yield Batch([{"choices": [], "usage": USAGE}], done=True)
+            await sink.write([chunk(i, str(i), "stop")])
+        await sink.write([Chunk.of({"choices": [], "usage": USAGE})], done=True)
 
 
-def chunk(index: int, text: str, reason: str | None = None) -> dict[str, Any]:
+def chunk(index: int, text: str, reason: str | None = None) -> Chunk:
     choice = {"index": index, "delta": {"content": text}, "finish_reason": reason}
-    return {"id": "chatcmpl-1", "choices": [choice]}
+    return Chunk.of({"id": "chatcmpl-1", "choices": [choice]})
 
 
-def call(**members: Any) -> Call:
-    return Call(parse(orjson.dumps({"model": "m", "prompt": "p"} | members)), "up", [])
+class Sink:
+    """Takes what is written: the documents of all chunks, and whether each write was the last."""
+
+    def __init__(self) -> None:
+        self.chunks: list[dict[str, Any]] = []
+        self.done: list[bool] = []
+
+    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
+        self.chunks += [item.document for item in chunks]
+        self.done.append(done)
 
 
-async def complete(provider: Chat, made: Call, fan_out: int = 8) -> dict[str, Any]:
+def call(**members: Any) -> UpstreamCall:
+    return UpstreamCall(parse(orjson.dumps({"model": "m", "prompt": "p"} | members)), "up", [])
+
+
+async def complete(provider: Chat, made: UpstreamCall, fan_out: int = 8) -> dict[str, Any]:
     answer = await ChatOnly(provider, fan_out).complete(made)
     document: dict[str, Any] = orjson.loads(answer.body)
     return document
 
 
-async def stream(provider: Chat, made: Call, fan_out: int = 8) -> list[dict[str, Any]]:
-    return [item async for b in ChatOnly(provider, fan_out).stream(made) for item in b.chunks]
+async def stream(provider: Chat, made: UpstreamCall, fan_out: int = 8) -> list[dict[str, Any]]:
+    sink = Sink()
+    await ChatOnly(provider, fan_out).stream(made, sink)
+    assert sink.done == [False] * (len(sink.done) - 1) + [True]
+    return sink.chunks
 
 
 def texts(chunks: list[dict[str, Any]]) -> dict[int, str]:
@@ -179,7 +195,7 @@ def test_one_failure_cancels_the_others(streamed: bool) -> None:
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_what_finished_before_a_failure_is_metered(streamed: bool) -> None:
-    async def run() -> Call:
+    async def run() -> UpstreamCall:
         made = call(prompt=["good", "bad"], stream=streamed)
 
         async def act(prompt: str) -> None:
@@ -198,7 +214,7 @@ def test_what_finished_before_a_failure_is_metered(streamed: bool) -> None:
 @pytest.mark.parametrize("prompt", ["a", ["a", "b"]])
 def test_an_answer_that_cannot_be_used_is_metered_all_the_same(prompt: Any) -> None:
     class Short(Chat):
-        async def chat(self, call: Call, body: bytes) -> dict[str, Any]:
+        async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]:
             return await super().chat(call, body) | {"choices": []}
 
     made = call(prompt=prompt)
@@ -207,45 +223,66 @@ def test_an_answer_that_cannot_be_used_is_metered_all_the_same(prompt: Any) -> N
     assert made.usage == Usage(2 * len(prompt), 3 * len(prompt))
 
 
-def test_a_reader_that_goes_away_ends_every_call() -> None:
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_cancelled_request_cancels_its_calls(streamed: bool) -> None:
     async def act(prompt: str) -> None:
         await asyncio.Event().wait()
 
     async def run(provider: Chat) -> None:
         before = len(asyncio.all_tasks())
-        batches = ChatOnly(provider, 8).stream(call(prompt=["a", "b"], stream=True))
-        for _ in range(2):
-            await anext(batches)
-        while provider.running < 2:  # noqa: ASYNC110 - one turn of the loop at a time
-            await asyncio.sleep(0)
-        await batches.aclose()
-        assert sorted(provider.cancelled) == ["a", "b"]
-        assert len(asyncio.all_tasks()) == before
-
-    asyncio.run(asyncio.wait_for(run(Chat(act)), 10))
-
-
-def test_a_cancelled_request_cancels_its_calls() -> None:
-    async def act(prompt: str) -> None:
-        await asyncio.Event().wait()
-
-    async def run(provider: Chat) -> None:
-        task = asyncio.ensure_future(complete(provider, call(prompt=["a", "b"])))
+        made = call(prompt=["a", "b"], stream=streamed)
+        task = asyncio.ensure_future((stream if streamed else complete)(provider, made))  # type: ignore[arg-type]
         while provider.running < 2:  # noqa: ASYNC110 - one turn of the loop at a time
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert sorted(provider.cancelled) == ["a", "b"]
+        assert len(asyncio.all_tasks()) == before
 
-    asyncio.run(run(Chat(act)))
+    asyncio.run(asyncio.wait_for(run(Chat(act)), 10))
+
+
+def test_a_sink_that_cannot_use_a_chunk_ends_every_call() -> None:
+    async def act(prompt: str) -> None:
+        await asyncio.Event().wait()
+
+    class Refusing(Sink):
+        async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
+            await super().write(chunks, done=done)
+            if len(self.chunks) == 2:
+                raise UpstreamInvalid("no")
+
+    async def run(provider: Chat) -> None:
+        before = len(asyncio.all_tasks())
+        with pytest.raises(UpstreamInvalid):
+            await ChatOnly(provider, 8).stream(call(prompt=["a", "b"], stream=True), Refusing())
+        assert provider.running == 0
+        assert len(asyncio.all_tasks()) == before
+
+    asyncio.run(asyncio.wait_for(run(Chat(act)), 10))
+
+
+def test_calls_write_one_at_a_time() -> None:
+    class Slow(Sink):
+        writing = most = 0
+
+        async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
+            self.writing += 1
+            self.most = max(self.most, self.writing)
+            await asyncio.sleep(0)
+            self.writing -= 1
+
+    sink = Slow()
+    asyncio.run(ChatOnly(Chat(), 8).stream(call(prompt=["a", "b", "c"], stream=True), sink))
+    assert sink.most == 1
 
 
 @pytest.mark.parametrize("prompt", ["a", ["a", "b"]])
 def test_a_cut_call_cuts_the_stream(prompt: Any) -> None:
     class Cut(Chat):
-        async def stream_chat(self, call: Call, body: bytes) -> AsyncGenerator[Batch, None]:
-            yield Batch([chunk(0, "half")])
+        async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None:
+            await sink.write([chunk(0, "half")])
 
     with pytest.raises(UpstreamInvalid):
         asyncio.run(stream(Cut(), call(prompt=prompt, stream=True)))

@@ -23,7 +23,7 @@ from app.core.errors import (
 )
 from app.core.quantities import Secret, Size
 from app.providers import http1_errors
-from app.providers.base import Call
+from app.providers.base import UpstreamCall
 from app.providers.client import Client, translate
 from app.settings import OpenAIProvider
 
@@ -84,13 +84,13 @@ def provider(**members: Any) -> OpenAIProvider:
     return OpenAIProvider(**{"base_url": "http://up.example:8000/v1/"} | members)
 
 
-def call(headers: HeaderList | None = None) -> Call:
-    return Call(parse(b'{"model":"m","prompt":"p"}'), "up", headers or [])
+def call(headers: HeaderList | None = None) -> UpstreamCall:
+    return UpstreamCall(parse(b'{"model":"m","prompt":"p"}'), "up", headers or [])
 
 
 def exchanged(
     handler: Handler, *, callers: HeaderList | None = None, **members: Any
-) -> tuple[bytes, Call]:
+) -> tuple[bytes, UpstreamCall]:
     """What a call to an upstream with this handler reads."""
     made = call(callers)
 

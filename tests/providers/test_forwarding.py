@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from app.core.errors import HeaderList
-from app.core.exchange import Exchange
 from app.core.header_names import TRACING, HeaderName
 from app.providers.forwarding import forwarded_headers
+from tests.chain import call_of
 
 NAMES = frozenset({b"traceparent", b"x-team", b"x-hop", b"x-end", b"accept-language"})
 
 
 def forwarded(*headers: tuple[bytes, bytes], names: frozenset[bytes] = NAMES) -> HeaderList:
-    return forwarded_headers(list(headers), Exchange("id-1", dict(headers), 0.0), names)
+    return forwarded_headers(call_of(list(headers)), names)
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

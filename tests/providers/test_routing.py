@@ -49,11 +49,17 @@ def request(**members: Any) -> CompletionRequest:
 def test_an_alias_leads_to_its_target() -> None:
     found = route("native")
     assert (found.provider, found.model) == ("trial", "simulator-1")
-    assert isinstance(completions_of(found, request()), SimulatorProvider)
+    assert isinstance(completions_of(found, request())[0], SimulatorProvider)
 
 
 def test_a_chat_setting_leads_over_the_bridge() -> None:
-    assert isinstance(completions_of(route("bridged"), request()), ChatOnly)
+    assert isinstance(completions_of(route("bridged"), request())[0], ChatOnly)
+
+
+@pytest.mark.parametrize("alias", ["native", "bridged"])
+def test_a_request_that_needs_no_change_is_asked_as_it_is(alias: str) -> None:
+    asked = request()
+    assert completions_of(route(alias), asked)[1] is asked
 
 
 @pytest.mark.parametrize("alias", ["off", "missing"])
@@ -128,8 +134,8 @@ def test_a_body_that_was_not_bound_and_says_more_costs_more_than_any_budget() ->
 )
 def test_one_user_message_becomes_the_prompt_of_a_native_target(content: Any, prompt: str) -> None:
     asked = request(messages=[{"role": "user", "content": content}])
-    completions_of(route("native"), asked)
-    assert asked.prompts == [prompt]
+    assert completions_of(route("native"), asked)[1].prompts == [prompt]
+    assert asked.prompts == []  # what is passed along is frozen
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from contextlib import suppress
-from time import perf_counter
 from typing import Any
 
 import orjson
@@ -12,15 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.caching.asked import Asked
+from app.caching.lookup import CacheLookup
 from app.caching.plans import CachePlans
-from app.caching.question import Question, question_of
+from app.caching.query import SemanticQuery, query_of
 from app.config import load
 from app.core.cache_control import Wishes
-from app.core.completions import parse
 from app.core.errors import InvalidRequest
-from app.core.exchange import Exchange
 from app.pipeline import key_ring
+from tests.chain import call_of
 
 SECRETS = {name: f"hg-{name}-0123456789abcdef" for name in ("web", "job", "far")}
 ASK, AGAIN, ELSE = (
@@ -77,25 +75,22 @@ PLANS = CachePlans(SETTINGS, ENCODERS)
 KEYS = key_ring(SETTINGS)
 
 
-def question(
+def query(
     document: dict[str, Any], name: str = "web", namespace: str = "", plans: CachePlans = PLANS
-) -> Question | None:
-    body = {"model": "house", "temperature": 0} | document
-    exchange = Exchange("r", {}, perf_counter())
-    exchange.key = KEYS.find(SECRETS[name].encode())
-    exchange.request = parse(orjson.dumps(body))
-    assert exchange.key is not None
-    plan = plans.of(exchange.key, body["model"])
+) -> SemanticQuery | None:
+    key = KEYS.find(SECRETS[name].encode())
+    assert key is not None
+    call = call_of(key=key, **({"prompt": None} if "messages" in document else {}) | document)
+    plan = plans.of(key, call.request.model)
     assert plan is not None
     assert plan.meaning is not None
-    where = plan.where(namespace)
-    asked = Asked(exchange, plan, Wishes(), where)
-    asked.digests = where.fingerprints(exchange.request)
-    return question_of(asked, plan.meaning)
+    lookup = CacheLookup(call, plan, Wishes(), plan.where(call.family, namespace))
+    lookup.digests = lookup.where.fingerprints(call.request)
+    return query_of(lookup, plan.meaning)
 
 
 def identity(document: dict[str, Any], name: str = "web", namespace: str = "") -> tuple[bytes, ...]:
-    found = question(document, name, namespace)
+    found = query(document, name, namespace)
     assert found is not None
     return found.partition, found.key
 
@@ -104,7 +99,7 @@ def identity(document: dict[str, Any], name: str = "web", namespace: str = "") -
 
 
 def test_a_paraphrase_has_one_key_and_another_fingerprint() -> None:
-    one, other = question({"prompt": ASK}), question({"prompt": AGAIN})
+    one, other = query({"prompt": ASK}), query({"prompt": AGAIN})
     assert one is not None
     assert other is not None
     assert (one.partition, one.key) == (other.partition, other.key)
@@ -136,7 +131,7 @@ def test_an_encoders_identity_is_part_of_the_partition() -> None:
     newer = CachePlans(SETTINGS, ENCODERS | {"one": Static("one@2")})
     older = CachePlans(SETTINGS, ENCODERS)
     document = {"model": "one", "prompt": ASK}
-    mine, other = question(document, plans=older), question(document, plans=newer)
+    mine, other = query(document, plans=older), query(document, plans=newer)
     assert mine is not None
     assert other is not None
     assert mine.partition != other.partition
@@ -251,7 +246,7 @@ def test_every_earlier_message_must_be_equal(
     assert (mine[0] == yours[0]) == (one == other)
 
 
-# What is no question.
+# What is no query.
 
 PART = {"type": "text", "text": ASK}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
@@ -276,10 +271,10 @@ USER = {"role": "user", "content": ASK}
     ],
     ids=str,
 )  # fmt: skip
-def test_what_is_not_eligible_is_no_question(document: dict[str, Any]) -> None:
+def test_what_is_not_eligible_is_no_query(document: dict[str, Any]) -> None:
     found = None
     with suppress(InvalidRequest):  # some do not get that far at all
-        found = question(({} if "messages" in document else {"prompt": ASK}) | document)
+        found = query(({} if "messages" in document else {"prompt": ASK}) | document)
     assert found is None
 
 
@@ -292,7 +287,7 @@ def test_what_is_not_eligible_is_no_question(document: dict[str, Any]) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_what_is_eligible_is_a_question(document: dict[str, Any]) -> None:
+def test_what_is_eligible_is_a_query(document: dict[str, Any]) -> None:
     before = copy.deepcopy(document)
-    assert question(({} if "messages" in document else {"prompt": ASK}) | document) is not None
+    assert query(({} if "messages" in document else {"prompt": ASK}) | document) is not None
     assert document == before

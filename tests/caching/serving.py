@@ -1,0 +1,118 @@
+"""The serving part of the cache without a socket: its services, plans and look-ups over ``memory://``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from app.caching.coalesced import CacheServices
+from app.caching.lookup import CacheLookup
+from app.caching.plans import CachePlan, CachePlans
+from app.config import load
+from app.core.cache_control import read_wishes
+from app.core.call import Call
+from app.core.errors import HeaderList
+from app.core.keys import Key
+from app.core.stored_answer import Stored
+from app.services import _kept
+from app.settings import Caching
+from cache.flight_relay import Relay
+from cache.flights import Flights
+from tests.chain import ALIAS, KEY, ORIGIN, USAGE, FailingStore, answer_of, call_of
+
+FAR = Key("far", "other", (), frozenset(), frozenset({ALIAS}), None)  # of another tenant
+PRICE = {"input_per_million": 1, "output_per_million": 2}
+COST = 7000  # nano-dollars that ``USAGE`` costs at that price
+FRESH = 60_000  # milliseconds
+
+
+def plans_of(exact: dict[str, Any] | None = None, **cache: Any) -> CachePlans:
+    """The plans of a configuration whose only model is cached so."""
+    assert ORIGIN.target is not None
+    provider, model = ORIGIN.target
+    document = {
+        "providers": {provider: {"kind": "openai", "base_url": "http://127.0.0.1:9/v1"}},
+        "models": {
+            ALIAS: {
+                "targets": [{"provider": provider, "model": model}],
+                "price": PRICE,
+                "cache": {"exact": {"ttl": "60s"} | (exact or {})} | cache,
+            }
+        },
+        "tenants": {"acme": {}, "other": {}},
+        "keys": [
+            {"id": key.id, "tenant": key.tenant, "secret": f"hg-{key.id}-0123456789abcdef"}
+            for key in (KEY, FAR)
+        ],
+    }
+    return CachePlans(load(orjson.dumps(document).decode()).settings)  # JSON is YAML
+
+
+def plan_of(exact: dict[str, Any] | None = None, **cache: Any) -> CachePlan:
+    plan = plans_of(exact, **cache).of(KEY, ALIAS)
+    assert plan is not None
+    return plan
+
+
+def lookup_of(
+    call: Call | None = None, plan: CachePlan | None = None, headers: HeaderList | None = None
+) -> CacheLookup:
+    """A call as the cache sees it, its fingerprints taken and nothing looked up."""
+    call = call or call_of(headers)
+    plan = plan or plan_of()
+    directives = read_wishes(call.headers)
+    lookup = CacheLookup(call, plan, directives, plan.where(call.family, directives.namespace))
+    lookup.digests = lookup.where.fingerprints(call.request)
+    return lookup
+
+
+def entry_of(
+    text: str = "kept",
+    now: int = 0,
+    *,
+    age: int = 0,
+    fresh: int = FRESH,
+    revalidate: int = 0,
+    on_error: int = 0,
+) -> Stored:
+    """An entry that was stored ``age`` milliseconds before ``now``, to be fresh for ``fresh``."""
+    assert ORIGIN.target is not None
+    stored = now - age
+    until = stored + fresh
+    times = (stored, stored, until, until + revalidate, until + on_error)
+    return Stored(answer_of(text).body, ORIGIN.provider, ORIGIN.model, USAGE, COST, *times)
+
+
+class Worker:
+    """What a worker's cache works with, on a store that can be out."""
+
+    def __init__(self, store: FailingStore | None = None, name: str = "1-w") -> None:
+        self.store = store or FailingStore()
+        flights = Flights(name)
+        self.services: CacheServices = _kept(
+            self.store, Caching(), flights, Relay(self.store, flights)
+        )
+
+    async def now(self) -> int:
+        """The store's time in milliseconds."""
+        found = await self.services.responses.look_up(lookup_of().place, [])
+        return found.now
+
+    async def keep(self, lookup: CacheLookup, *texts: str, **times: int) -> list[Stored]:
+        """Keep an entry for each of the first prompts of a look-up."""
+        now = await self.now()
+        entries = [entry_of(text, now, **times) for text in texts]
+        pairs = list(zip(lookup.digests, entries, strict=False))
+        self.services.responses.keep(lookup.place, pairs)
+        return entries
+
+    async def kept(self, lookup: CacheLookup) -> list[Stored | None]:
+        """What the store has for each prompt."""
+        found = await self.services.responses.look_up(lookup.place, lookup.digests)
+        return found.entries
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self.services.flights.all()

@@ -1,0 +1,125 @@
+"""What may it cost? A request says exactly once how much is generated, before anything is held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from app.core.call import Call
+from app.core.completions import DEFAULT_MAX_TOKENS
+from app.core.errors import GatewayError
+from app.core.forwarded_members import forwardable
+from app.core.output_limits import OPENAI, Cap
+from app.core.part_tokens import DEFAULT_PART_TOKENS
+from app.policies import Allowance
+from app.providers.routing import Route
+from middleware.bounds import Bounds
+from tests.chain import KEY, Answering, RecordingWriter, call_of, in_loop
+
+ROUTE = Route(
+    provider="up",
+    model="m-1",
+    completions=object(),  # type: ignore[arg-type]
+    forward_headers=True,
+    native=True,
+    price=None,
+    repeated=False,
+    max_calls=4,
+    dialect=OPENAI,
+    members=None,
+    part_tokens=DEFAULT_PART_TOKENS,
+    unknown_usage="bound",
+)
+OVER_CHAT = ROUTE._replace(native=False)
+
+
+def through(
+    call: Call, route: Route | None = ROUTE, *, bound: bool = True, cap: Cap | None = None
+) -> Call:
+    """The call as those inside get it."""
+    inner = Answering()
+
+    async def body() -> None:
+        layer = Bounds(
+            inner,
+            route_of=lambda alias: route,
+            allowance_of=lambda key, alias: Allowance(bound, cap),
+        )
+        await layer(call, RecordingWriter())
+
+    in_loop(body)
+    [passed] = inner.calls
+    return passed
+
+
+def refused(call: Call, route: Route | None = ROUTE, **allowance: Any) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        through(call, route, **allowance)
+    return caught.value
+
+
+def sent(call: Call) -> dict[str, Any]:
+    """What the upstream will be sent."""
+    document: dict[str, Any] = orjson.loads(call.request.body_for("m"))  # type: ignore[attr-defined]
+    return document
+
+
+def test_what_is_sent_is_what_is_held_for() -> None:
+    assert sent(through(call_of()))["max_tokens"] == DEFAULT_MAX_TOKENS
+
+
+def test_where_nothing_depends_on_it_a_request_is_sent_as_it_came() -> None:
+    passed = through(call_of(n_predict=5), bound=False)
+    assert "max_tokens" not in sent(passed)
+    assert sent(passed)["n_predict"] == 5
+
+
+def test_another_name_of_the_limit_becomes_the_limit() -> None:
+    passed = sent(through(call_of(n_predict=5)))
+    assert passed["max_tokens"] == 5
+    assert "n_predict" not in passed
+
+
+def test_a_cap_is_the_most_that_may_be_asked_for() -> None:
+    error = refused(call_of(max_tokens=9), cap=Cap(8, "This key's"))
+    assert (error.status, error.param) == (400, "max_tokens")
+
+
+def test_the_call_that_came_in_is_left_as_it_was() -> None:
+    call = call_of(n_predict=5)
+    passed = through(call)
+    assert "max_tokens" not in sent(call)
+    assert passed.outcome is call.outcome
+    assert passed.reply_headers is call.reply_headers
+
+
+@pytest.mark.parametrize(
+    ("route", "calls"),
+    [(ROUTE, 1), (OVER_CHAT, 2), (OVER_CHAT._replace(repeated=True), 4)],
+    ids=["native", "over chat", "over chat without n"],
+)
+def test_a_request_counts_as_the_upstream_calls_that_it_makes(route: Route, calls: int) -> None:
+    assert through(call_of(prompt=["a", "b"], n=2), route).calls == calls
+
+
+def test_a_request_that_makes_too_many_calls_is_refused() -> None:
+    error = refused(call_of(prompt=["p"] * 5), OVER_CHAT)
+    assert (error.status, error.code, error.param) == (400, "too_many_calls", "prompt")
+
+
+def test_a_member_that_may_not_be_forwarded_is_refused() -> None:
+    error = refused(call_of(odd=1), ROUTE._replace(members=forwardable(("min_p",))))
+    assert (error.status, error.param) == (400, "odd")
+
+
+@pytest.mark.parametrize("route", [None, ROUTE._replace(completions=None)])
+def test_what_leads_nowhere_is_left_for_the_route_to_refuse(route: Route | None) -> None:
+    call = call_of()
+    assert through(call, route) is call
+
+
+def test_what_the_key_may_not_use_is_left_for_the_route_to_refuse() -> None:
+    call = call_of(key=KEY._replace(models=frozenset()))
+    assert through(call) is call
