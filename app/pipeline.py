@@ -64,7 +64,7 @@ from app.core.keys import Key, KeyRing, allowed_models
 from app.core.pricing import token_bound
 from app.encoders.making import make_encoders
 from app.logs import request_log
-from app.policies import Policies
+from app.policies import Policies, Rules
 from app.providers.routing import Router as TargetRouter
 from app.providers.upstream import Upstream
 from app.records import Recorder
@@ -241,6 +241,7 @@ def _metrics_route(settings: Settings, shared: Shared, layers: list[Layer]) -> R
 
 def key_ring(settings: Settings) -> KeyRing:
     """The callers of a configuration."""
+    rules = Rules(settings)
     return KeyRing(
         Key(
             id=key.id,
@@ -249,6 +250,10 @@ def key_ring(settings: Settings) -> KeyRing:
             capabilities=frozenset(key.capabilities),
             models=allowed_models(key.models, settings.models),
             expires=expiry(key.expires) if key.expires is not None else None,
+            limits=rules.limits(key.limits),
+            budget=rules.budget(key.budget),
+            max_output_tokens=key.max_output_tokens,
+            cache_ttl=key.cache_ttl,
         )
         for key in settings.keys
     )

@@ -43,18 +43,18 @@ class CachePlan:
         self,
         key: Key,
         alias: str,
-        ttl: float | None,
         model: Model,
         settings: Settings,
         meaning: MeaningPlan | None = None,
     ) -> None:
+        self.key = key
         self.meaning = meaning
         cache = model.cache
         assert cache is not None
         exact = cache.exact
         self.target = (model.targets[0].provider, model.targets[0].model)
         self.price: Price | None = price_of(model, settings)
-        self.ttl = _ms(exact.ttl if ttl is None else ttl)
+        self.ttl = _ms(exact.ttl if key.cache_ttl is None else key.cache_ttl)
         self.max_ttl = max(self.ttl, DAY) if exact.max_ttl is None else _ms(exact.max_ttl)
         self.revalidate = _ms(exact.stale_while_revalidate)
         self.on_error = _ms(exact.stale_if_error)
@@ -112,18 +112,16 @@ class CachePlans:
         self._meanings = {
             alias: _meaning(alias, model, encoders) for alias, model in settings.models.items()
         }
-        self._ttls = {key.id: key.cache_ttl for key in settings.keys}
         self._plans: dict[tuple[str, str], CachePlan] = {}
 
     def of(self, key: Key, alias: str) -> CachePlan | None:
         """The plan for a key's requests for a model; None where nothing of it is cached."""
         plan = self._plans.get((key.id, alias))
-        if plan is None:
+        if plan is None or plan.key is not key:
             model = self._settings.models.get(alias) if alias in key.models else None
             if model is None or model.cache is None or not model.cache.exact.enabled:
                 return None
-            ttl, meaning = self._ttls[key.id], self._meanings[alias]
-            plan = CachePlan(key, alias, ttl, model, self._settings, meaning)
+            plan = CachePlan(key, alias, model, self._settings, self._meanings[alias])
             self._plans[key.id, alias] = plan
         return plan
 

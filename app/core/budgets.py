@@ -8,6 +8,13 @@ from typing import NamedTuple
 DAY = 86400
 
 
+class BudgetRule(NamedTuple):
+    """``limit`` nano-dollars for each ``per`` (hour, day, week, month)."""
+
+    limit: int
+    per: str
+
+
 class Budget(NamedTuple):
     """``limit`` nano-dollars for each ``per`` (hour, day, week, month) of a scope."""
 

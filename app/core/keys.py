@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from app.core.budgets import BudgetRule
+from app.core.limits import LimitRule
+
 SECRET_BYTES = 24  # 192 bits
 
 # Under whose name the gateway books its own calls; no tenant of a configuration can have it.
@@ -20,7 +23,10 @@ GATEWAY = "~headgate"
 
 
 class Key(NamedTuple):
-    """One caller. ``expires`` is in unix seconds; ``models`` are the aliases it may use."""
+    """One caller, with everything that it may do.
+
+    ``expires`` is in unix seconds, ``cache_ttl`` in seconds; ``models`` are the aliases it may use.
+    """
 
     id: str
     tenant: str
@@ -28,6 +34,10 @@ class Key(NamedTuple):
     capabilities: frozenset[str]
     models: frozenset[str]
     expires: float | None
+    limits: LimitRule | None = None
+    budget: BudgetRule | None = None
+    max_output_tokens: int | None = None
+    cache_ttl: float | None = None
 
 
 class KeyRing:

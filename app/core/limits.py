@@ -16,6 +16,16 @@ from app.core.errors import HeaderList
 MINUTE = 60_000_000  # microseconds, the unit of time in this file
 
 
+class LimitRule(NamedTuple):
+    """What may be allowed to a key, a model or a tenant. A burst is a minute's worth where absent."""
+
+    requests_per_minute: int | None = None
+    request_burst: int | None = None
+    tokens_per_minute: int | None = None
+    token_burst: int | None = None
+    concurrent: int | None = None
+
+
 class Bucket(NamedTuple):
     """One bucket of a policy; ``unit`` is ``requests`` or ``tokens``."""
 
