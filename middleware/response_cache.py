@@ -9,7 +9,7 @@ from typing import NamedTuple
 from app.caching.coalesced import CacheParts, CoalescedRequest
 from app.caching.delivery import deliver_stored
 from app.caching.lookup import CacheLookup
-from app.caching.plans import CachePlan
+from app.caching.plan import CachePlan
 from app.caching.query import Match, SemanticQuery, match_headers, query_of
 from app.caching.resolution import (
     Follower,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from time import monotonic
 
-from app.caching.plans import CachePlan, Where
+from app.caching.plan import CachePlan, Where
 from app.caching.query import SemanticQuery
 from app.core.cache_control import Wishes
 from app.core.call import Call

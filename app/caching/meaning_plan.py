@@ -1,14 +1,11 @@
-"""From settings to a plan: which requests for a model may be answered by meaning, and how."""
+"""Which requests for a model may be answered by meaning, and how, as values."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 from typing import NamedTuple
 
-from app.core import canonical, guard
-from app.core.pricing import nano_dollars
 from app.encoders.base import Encoder
-from app.settings import SemanticCache
 
 
 class MeaningPlan(NamedTuple):
@@ -28,24 +25,6 @@ class MeaningPlan(NamedTuple):
     per_day: int  # nano-dollars for verification
     also: str
     model: bytes
-
-    @classmethod
-    def of(cls, alias: str, settings: SemanticCache, encoder: Encoder | None) -> MeaningPlan:
-        verify = settings.verify
-        versions = f"{canonical.VERSION}.{guard.VERSION}"
-        return cls(
-            encoder,
-            settings.threshold,
-            settings.dry_run,
-            settings.sampled == "reuse",
-            verify.tier1,
-            verify.tier2,
-            verify.control,
-            verify.max_error,
-            nano_dollars(verify.usd_per_day),
-            f"{versions}/{encoder.identity if encoder is not None else ''}",
-            model_place(alias),
-        )
 
     def share(self, tier: int) -> float:
         """The share of a tier's hits to verify."""
