@@ -57,11 +57,11 @@ from app.connections.bad_keys import BadKeys
 from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.client_address import TrustedProxies
+from app.core.completion_bounds import token_bound
 from app.core.completions_family import COMPLETIONS
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
 from app.core.keys import Key, KeyRing, allowed_models
-from app.core.pricing import token_bound
 from app.encoders.making import make_encoders
 from app.logs import request_log
 from app.policies import Policies, Rules

@@ -16,9 +16,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
+from app.core.usage import Counts
 from cache import names
 from cache.connection import Store, StoreUnavailable, script
-from cache.counters import Counters
 
 UNIT = 256  # bytes; as in cached.lua
 ROUND_SECONDS = 1.0
@@ -44,7 +44,7 @@ class Quota:
     """``most`` and ``of_tenant`` are bytes. Metrics count what was not kept, and why."""
 
     def __init__(
-        self, store: Store, counters: Counters, most: int, of_tenant: int | None = None
+        self, store: Store, counters: Counts, most: int, of_tenant: int | None = None
     ) -> None:
         self._store = store
         self._counters = counters

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from app.core.completion_bounds import output_bound
 from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
-from app.core.pricing import output_bound
 from app.core.prompt_size import prompt_bound, prompt_estimate
 from app.core.usage import Usage
 

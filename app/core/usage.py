@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 MAX_TOKENS = 1_000_000_000
 _BYTES_PER_TOKEN = 4  # OpenAI's rule of thumb for English text
+
+
+class Counts(Protocol):
+    """Counts events for metrics."""
+
+    def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None: ...
 
 
 class Usage(NamedTuple):

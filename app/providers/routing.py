@@ -6,13 +6,14 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from app.core.completion_bounds import cost_bound
 from app.core.completions import CompletionRequest
 from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
 from app.core.forwarded_members import ALL, forwardable
 from app.core.messages import single_user_text
 from app.core.output_limits import DIALECTS, Dialect, says_more
 from app.core.part_tokens import PartTokens
-from app.core.pricing import UNBOUNDED, Price, cost_bound
+from app.core.pricing import UNBOUNDED, Price
 from app.core.prompt_size import TEMPLATE_OVERHEAD
 from app.prices import price_of
 from app.providers.base import Completions, Provider

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from time import time
-from typing import Protocol, cast
+from typing import cast
 
 from app.core.call import Call
 from app.core.completion_stream import StreamShaper
@@ -13,18 +13,12 @@ from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.exchange import Outcome
 from app.core.reply import Chunk, Origin, ReplyWriter
 from app.core.unknown_usage import reason_of, unknown_usage
-from app.core.usage import Usage
+from app.core.usage import Counts, Usage
 from app.providers.base import Completions, UpstreamCall
 from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of
 
 UNKNOWN_USAGE = "headgate_unknown_usage_total"
-
-
-class Counts(Protocol):
-    """Counts events for metrics."""
-
-    def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None: ...
 
 
 class Upstream:

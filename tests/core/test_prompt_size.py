@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from app.core.completion_answer import estimate
+from app.core.completion_bounds import token_bound
 from app.core.completions import CompletionRequest, parse
 from app.core.part_tokens import DEFAULT_PART_TOKENS, PartTokens
-from app.core.pricing import token_bound
 from app.core.prompt_size import prompt_bound, prompt_estimate
 
 SET = PartTokens(image_low=3, image_high=50, image_auto=40, audio=60, video=70, file=80, other=90)

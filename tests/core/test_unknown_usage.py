@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
+from app.core.completion_bounds import cost_bound
 from app.core.completions import CompletionRequest, parse
 from app.core.errors import UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
-from app.core.pricing import Price, cost_bound
+from app.core.pricing import Price
 from app.core.unknown_usage import Rule, reason_of, unknown_usage
 from app.core.usage import Usage
 
