@@ -29,7 +29,7 @@ PAYING = {count: PLANS.caller(f"paying-{count}", budget={"usd": 1000}) for count
 BURST = {"requests_per_minute": 1, "request_burst": ADMITTED}
 BOTH = {count: PLANS.caller(f"both-{count}", BURST, {"usd": 1000}) for count in CROWDS}
 
-LATE = PLANS.caller("late", budget={"usd": 1000})
+LATE = PLANS.caller("late-loop", budget={"usd": 1000})
 
 BUSY = 3  # processes that each want a core for themselves
 BURN = "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
