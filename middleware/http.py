@@ -160,7 +160,8 @@ class HttpReply:
         if len(message.get("body", b"")) > PIECE_BYTES:
             # It goes out in pieces, each of which has this long; the outcome tells if one had not.
             await self._send(message)
-            if self._call.outcome.status == CLIENT_CLOSED_REQUEST:
+            # After the last event nothing waits, and what follows should not be cancelled for it.
+            if message["more_body"] and self._call.outcome.status == CLIENT_CLOSED_REQUEST:
                 give_up()
             return
         self._stall.begin(give_up)

@@ -17,6 +17,7 @@ import pytest
 from app.core.call import Call
 from app.core.errors import InvalidRequest
 from app.core.family import Family, NotAssembled, Part, Replay
+from app.core.fingerprint import Headers
 from app.core.reply import Answer, Chunk, ReplyWriter, StreamEnd
 from app.core.usage import Usage
 from tests.caching.serving import COST
@@ -54,14 +55,15 @@ class _Fingerprints:
     def __init__(self, **settings: Any) -> None:
         self._settings = repr(sorted(settings.items())).encode()
 
-    def of(self, request: Shouting) -> list[bytes]:
-        return [
-            blake2b(self._settings + word.encode(), digest_size=32).digest()
-            for word in request.words
-        ]
+    def of(self, request: Shouting, headers: Headers) -> list[bytes]:
+        return [self._digest(word, headers) for word in request.words]
 
-    def partition(self, request: Shouting, also: str) -> bytes:
-        return blake2b(self._settings + also.encode(), digest_size=32).digest()
+    def partition(self, request: Shouting, also: str, headers: Headers) -> bytes:
+        return self._digest(also, headers)
+
+    def _digest(self, said: str, headers: Headers) -> bytes:
+        whole = self._settings + repr(sorted(headers)).encode() + said.encode()
+        return blake2b(whole, digest_size=32).digest()
 
 
 def _body(shouts: Iterable[str], usage: Usage) -> bytes:

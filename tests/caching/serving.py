@@ -6,19 +6,19 @@ from typing import Any
 
 import orjson
 
-from app.caching.coalesced import CacheServices
+from app.caching.coalesced import CacheParts
 from app.caching.lookup import CacheLookup
 from app.caching.plans import CachePlan, CachePlans
+from app.caching.services import CacheServices
 from app.config import load
 from app.core.cache_control import read_wishes
 from app.core.call import Call
 from app.core.errors import HeaderList
 from app.core.keys import Key
 from app.core.stored_answer import Stored
-from app.services import _kept
+from app.loop_lag import LoopLag
 from app.settings import Caching
-from cache.flight_relay import Relay
-from cache.flights import Flights
+from app.settings import Store as StoreSettings
 from tests.chain import ALIAS, KEY, ORIGIN, USAGE, FailingStore, answer_of, call_of
 
 FAR = Key("far", "other", (), frozenset(), frozenset({ALIAS}), None)  # of another tenant
@@ -63,7 +63,7 @@ def lookup_of(
     plan = plan or plan_of()
     directives = read_wishes(call.headers)
     lookup = CacheLookup(call, plan, directives, plan.where(call.family, directives.namespace))
-    lookup.digests = lookup.where.fingerprints(call.request)
+    lookup.digests = lookup.where.fingerprints(call.request, lookup.headers)
     return lookup
 
 
@@ -87,12 +87,12 @@ def entry_of(
 class Worker:
     """What a worker's cache works with, on a store that can be out."""
 
-    def __init__(self, store: FailingStore | None = None, name: str = "1-w") -> None:
-        self.store = store or FailingStore()
-        flights = Flights(name)
-        self.services: CacheServices = _kept(
-            self.store, Caching(), flights, Relay(self.store, flights)
+    def __init__(self) -> None:
+        self.store = FailingStore()
+        services = CacheServices(
+            StoreSettings(), self.store, Caching(), None, LoopLag(), wants_vectors=False
         )
+        self.services: CacheParts = services.kept
 
     async def now(self) -> int:
         """The store's time in milliseconds."""

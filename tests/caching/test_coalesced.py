@@ -14,7 +14,7 @@ from app.caching.resolution import Follower, Leader, Miss, Resolution, Stale, St
 from app.core.call import Call
 from app.core.errors import InvalidRequest, UpstreamError, UpstreamOverloaded, UpstreamTimeout
 from app.core.reply import Chunk, Handler, Origin, ReplyWriter, StreamEnd
-from app.core.stored_answer import decode
+from cache import names
 from cache.flights import Flight
 from tests.caching.serving import COST, Worker, entry_of, lookup_of, plan_of
 from tests.chain import ORIGIN, Answering, RecordingWriter, call_of, chunk_of, in_loop, turns
@@ -528,9 +528,10 @@ def test_a_stale_answer_found_while_waiting_is_served_and_its_renewal_left_to_ot
 
 def test_a_large_answer_is_packed_beside_the_loop_and_a_small_one_is_not() -> None:
     large, small = entry_of("x" * (200 << 10)), entry_of("x")
-    packed = in_loop(lambda: pack_large([(b"1", large), (b"2", small)]))
+    responses, place = Worker().services.responses, lookup_of().place
+    packed = in_loop(lambda: pack_large(responses, place, [(b"1", large), (b"2", small)]))
     assert list(packed) == [b"1"]
-    assert decode(packed[b"1"]) == large
+    assert responses.decoded(names.answer(place.tenant, b"1".hex()), packed[b"1"]) == large
 
 
 def test_a_flight_ends_when_its_answer_could_not_be_delivered() -> None:

@@ -73,7 +73,7 @@ def request(**members: Any) -> CompletionRequest:
 
 
 def digest(plan_: CachePlan, namespace: str = "", **members: Any) -> bytes:
-    [only] = plan_.where(COMPLETIONS, namespace).fingerprints(request(**members))
+    [only] = plan_.where(COMPLETIONS, namespace).fingerprints(request(**members), ())
     return only
 
 
@@ -183,7 +183,7 @@ def test_as_many_namespaces_are_remembered_as_may_be(monkeypatch: pytest.MonkeyP
 
 def test_every_prompt_has_its_place() -> None:
     made = plan()
-    both = made.where(COMPLETIONS, "").fingerprints(request(prompt=["a", "b"]))
+    both = made.where(COMPLETIONS, "").fingerprints(request(prompt=["a", "b"]), ())
     assert both == [digest(made, prompt="a"), digest(made, prompt="b")]
 
 

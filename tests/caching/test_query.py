@@ -85,7 +85,7 @@ def query(
     assert plan is not None
     assert plan.meaning is not None
     lookup = CacheLookup(call, plan, Wishes(), plan.where(call.family, namespace))
-    lookup.digests = lookup.where.fingerprints(call.request)
+    lookup.digests = lookup.where.fingerprints(call.request, lookup.headers)
     return query_of(lookup, plan.meaning)
 
 

@@ -249,7 +249,7 @@ def test_a_leader_that_does_not_answer_is_waited_for_and_then_asked_past(
     monkeypatch.setattr(flight_relay, "WELCOME_SECONDS", 0.01)
 
     async def body() -> None:
-        here, gone = Worker(), Worker(name="2-w")
+        here, gone = Worker(), Worker()
         gone.services.resolver._responses._store = here.store
         assert isinstance(await resolver(gone).share(lookup_of()), Leader)
         assert isinstance(await resolver(here).share(lookup_of(), NOW), Miss)

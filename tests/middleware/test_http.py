@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core import sse
+from app.core.asgi import PIECE_BYTES
 from app.core.call import Call
 from app.core.completions_family import COMPLETIONS
 from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamTimeout
+from app.core.exchange import CLIENT_CLOSED_REQUEST
 from app.core.pricing import NANO
 from app.core.reply import Chunk, ReplyWriter, StreamEnd
 from middleware.http import Http
@@ -360,6 +362,34 @@ def test_a_caller_that_reads_nothing_of_a_stream_is_given_up() -> None:
         return await door.through(Answering(), send_timeout=0.01)
 
     assert left(in_loop(body))
+
+
+class Cut(Door):
+    """Its caller stops reading within a large event: the piecewise delivery notes it and returns."""
+
+    async def _send(self, message: Any) -> None:
+        await super()._send(message)
+        if len(message.get("body", b"")) > PIECE_BYTES:
+            self.exchange.outcome.status = CLIENT_CLOSED_REQUEST
+
+
+def test_a_caller_that_stops_within_a_large_event_ends_its_call() -> None:
+    inner = Answering("x" * PIECE_BYTES + " and more", gate=asyncio.Event())
+
+    async def body() -> Door:
+        return await Cut(stream=True).through(inner)
+
+    assert left(in_loop(body))
+    assert inner.cancelled
+
+
+def test_one_that_stops_within_the_last_large_event_leaves_nothing_to_end() -> None:
+    async def body() -> bool:
+        await Cut(stream=True).through(Answering("x" * PIECE_BYTES))
+        await asyncio.sleep(0)  # where a cancellation that is still due would arrive
+        return True
+
+    assert in_loop(body)
 
 
 def test_a_caller_that_reads_slowly_is_not_given_up() -> None:

@@ -8,22 +8,47 @@ from typing import Any
 import orjson
 import pytest
 
+from app.admission import RateLimited
+from app.core.errors import GatewayError
+from app.core.exchange import Exchange
 from app.routes.feedback import MAX_BODY, feedback_app
 from cache.counters import Counters
+from cache.feedback_ids import FeedbackIds, Served
 from cache.meanings import Meanings
 from tests.chain import FailingStore, in_loop
 from tests.routes.asking import Answered, ask
 
 ASKED, SERVED, OTHER = b"a" * 32, b"s" * 32, b"o" * 32
-ID = urlsafe_b64encode(ASKED + SERVED).rstrip(b"=").decode()
+SECRET = b"k" * 32
+
+
+def id_of(tenant: str = "acme", secret: bytes = SECRET) -> str:
+    """The id of an answer that this tenant was served."""
+    signed = FeedbackIds(FailingStore(), [secret]).sign(Served(tenant, ASKED, SERVED))
+    assert signed is not None
+    return signed.decode()
+
+
+ID = id_of()
+UNSIGNED = urlsafe_b64encode(ASKED + SERVED).rstrip(b"=").decode()
 
 
 class Route:
-    def __init__(self, shared_by_all: bool = False) -> None:
+    """``taken`` is who took a request of the limits; ``refusal`` is raised instead."""
+
+    def __init__(self, shared_by_all: bool = False, *, keys: tuple[bytes, ...] = (SECRET,)) -> None:
         self.store = FailingStore()
         self.meanings = Meanings(self.store)
         self.counters = Counters(self.store)
-        self._app = feedback_app(self.meanings, self.counters, shared_by_all)
+        self.ids = FeedbackIds(self.store, keys)
+        self.taken: list[Exchange] = []
+        self.refusal: GatewayError | None = None
+        self._app = feedback_app(self.meanings, self.counters, self.ids, self._take, shared_by_all)
+
+    async def _take(self, exchange: Exchange) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.taken.append(exchange)
 
     async def say(self, document: Any, *rest: bytes) -> Answered:
         body = document if isinstance(document, bytes) else orjson.dumps(document)
@@ -65,14 +90,61 @@ def test_an_answer_that_was_right_is_only_counted() -> None:
     in_loop(body)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_a_verdict_reaches_as_far_as_answers_are_shared(shared: bool) -> None:
+@pytest.mark.parametrize("tenant", ["acme", ""])
+def test_a_verdict_reaches_as_far_as_the_answer_was_shared(tenant: str) -> None:
     async def body() -> list[bool]:
-        route = Route(shared)
-        await route.say({"id": ID, "verdict": "bad"})
+        route = Route(shared_by_all=True)
+        assert (await route.say({"id": id_of(tenant), "verdict": "bad"})).status == 200
         return [await route.meanings.is_banned(t, ASKED, SERVED) for t in ("acme", "", "other")]
 
-    assert in_loop(body) == [True, shared, False]
+    assert in_loop(body) == [tenant == "acme", tenant == "", False]
+
+
+@pytest.mark.parametrize("verdict", ["bad", "good"])
+@pytest.mark.parametrize(
+    "named",
+    [id_of("other"), id_of(""), id_of(secret=b"o" * 32), UNSIGNED],
+    ids=["another tenant's", "shared, where nothing is", "signed by others", "unsigned"],
+)
+def test_who_was_not_served_an_answer_has_no_say_in_it(named: str, verdict: str) -> None:
+    async def body() -> None:
+        route = Route()
+        answered = await route.say({"id": named, "verdict": verdict})
+        assert (answered.status, answered.document["error"]["param"]) == (400, "id")
+        assert await route.counted() == {}
+        for tenant in ("acme", "", "other"):
+            assert not await route.meanings.is_banned(tenant, ASKED, SERVED)
+
+    in_loop(body)
+
+
+def test_before_there_is_a_secret_no_id_can_be_told() -> None:
+    async def body() -> tuple[int, str | None]:
+        answered = await Route(keys=()).say({"id": ID, "verdict": "bad"})
+        return answered.status, answered.error_code
+
+    assert in_loop(body) == (503, "store_unavailable")
+
+
+@pytest.mark.parametrize("document", [{"id": ID, "verdict": "good"}, b"nonsense"], ids=repr)
+def test_a_verdict_and_what_is_none_take_a_request_of_the_limits(document: Any) -> None:
+    async def body() -> int:
+        route = Route()
+        await route.say(document)
+        return len(route.taken)
+
+    assert in_loop(body) == 1
+
+
+def test_over_its_limit_a_key_has_no_say() -> None:
+    async def body() -> None:
+        route = Route()
+        route.refusal = RateLimited("Too many.")
+        answered = await route.say({"id": ID, "verdict": "bad"})
+        assert (answered.status, answered.error_code) == (429, "rate_limit_exceeded")
+        assert not await route.meanings.is_banned("acme", ASKED, SERVED)
+
+    in_loop(body)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +159,7 @@ def test_a_verdict_reaches_as_far_as_answers_are_shared(shared: bool) -> None:
         {"id": ID, "verdict": "bad", "more": 1},
         {"id": "short", "verdict": "bad"},
         {"id": ID + "A", "verdict": "bad"},
-        {"id": "é" * 86, "verdict": "bad"},
+        {"id": "é" * len(ID), "verdict": "bad"},
         {"id": 5, "verdict": "bad"},
     ],
     ids=repr,
