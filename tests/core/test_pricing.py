@@ -11,19 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.completion_bounds import cost_bound, output_bound, token_bound
 from app.core.completions import CompletionRequest, parse
 from app.core.pricing import (
     MAX_DOLLARS,
     MILLION,
     NANO,
     Price,
-    cost_bound,
     dollars_text,
     nano_dollars,
-    output_bound,
-    prompt_bound,
-    token_bound,
 )
+from app.core.prompt_size import prompt_bound
 from app.core.usage import Usage
 
 tokens = st.integers(0, 10**9)
