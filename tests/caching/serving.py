@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -27,12 +28,18 @@ COST = 7000  # nano-dollars that ``USAGE`` costs at that price
 FRESH = 60_000  # milliseconds
 
 
-def plans_of(exact: dict[str, Any] | None = None, **cache: Any) -> CachePlans:
-    """The plans of a configuration whose only model is cached so."""
+def plans_of(
+    exact: dict[str, Any] | None = None, forwarded: Sequence[str] = (), **cache: Any
+) -> CachePlans:
+    """The plans of a configuration whose only model is cached so.
+
+    ``forwarded`` are the callers' headers that its provider is sent.
+    """
     assert ORIGIN.target is not None
     provider, model = ORIGIN.target
+    upstream = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1"}
     document = {
-        "providers": {provider: {"kind": "openai", "base_url": "http://127.0.0.1:9/v1"}},
+        "providers": {provider: upstream | {"forward_headers": list(forwarded)}},
         "models": {
             ALIAS: {
                 "targets": [{"provider": provider, "model": model}],

@@ -270,6 +270,82 @@ def test_a_namespace_is_a_cache_of_its_own() -> None:
     in_loop(body)
 
 
+# Headers that go upstream
+
+
+@pytest.mark.parametrize("prompt", ["p", ["p", "q"]])
+def test_each_header_that_goes_upstream_has_an_answer_of_its_own(prompt: Any) -> None:
+    async def body() -> None:
+        layer = Layer(Answering(), plans_of(forwarded=["x-org"]))
+        one, other, none = (
+            {"headers": headers, "prompt": prompt}
+            for headers in ([(b"x-org", b"1")], [(b"x-org", b"2")], [])
+        )
+        assert await statuses(layer, one, other, none, one, other, none) == [
+            *["miss"] * 3,
+            *["hit"] * 3,
+        ]
+
+    in_loop(body)
+
+
+def test_a_header_that_stays_here_is_no_difference() -> None:
+    async def body() -> None:
+        layer = Layer(Answering(), plans_of(forwarded=["x-org"]))
+        others = [{"headers": [(b"x-team", team)]} for team in (b"1", b"2")]
+        assert await statuses(layer, *others) == ["miss", "hit"]
+
+    in_loop(body)
+
+
+def test_another_header_is_another_flight() -> None:
+    async def body() -> None:
+        gate = asyncio.Event()
+        inner = Answering(gate=gate)
+        layer = Layer(inner, plans_of(forwarded=["x-org"]))
+        asked = [asyncio.create_task(layer.ask([(b"x-org", org)])) for org in (b"1", b"2", b"1")]
+        await turns()
+        gate.set()
+        assert [one.status for one in await asyncio.gather(*asked)] == [
+            "miss",
+            "miss",
+            "coalesced",
+        ]
+        assert len(inner.calls) == 2
+
+    in_loop(body)
+
+
+def test_a_paraphrase_under_another_header_is_a_miss() -> None:
+    async def body() -> None:
+        layer = Layer(Answering(), plans_of(forwarded=["x-org"], **SEMANTIC))
+        first, same = ({"prompt": text, "headers": [(b"x-org", b"1")]} for text in (PROMPT, AGAIN))
+        other = same | {"headers": [(b"x-org", b"2")]}
+        assert await statuses(layer, first, other, same) == ["miss", "miss", "hit"]
+
+    in_loop(body)
+
+
+def test_a_renewal_is_kept_under_the_headers_that_caused_it() -> None:
+    async def body() -> None:
+        org = [(b"x-org", b"1")]
+        inner = counting()
+        layer = Layer(inner, plans_of(REVALIDATED, forwarded=["x-org"]))
+        lookup = lookup_of(call_of(org), plan_of(REVALIDATED, forwarded=["x-org"]))
+        lookup.headers = org
+        lookup.digests = lookup.where.fingerprints(lookup.request, org)
+        await layer.worker.keep(lookup, "old", **STALE)
+        assert (await layer.ask(org)).status == "stale"
+        await layer.settled()
+        assert inner.calls[0].header_lines == org
+        assert [(await layer.ask(headers)).texts for headers in (org, [])] == [
+            ["answer 1"],
+            ["answer 2"],
+        ]
+
+    in_loop(body)
+
+
 # What is not cached
 
 
@@ -445,6 +521,19 @@ def test_a_call_that_waited_for_the_store_once_does_not_wait_again() -> None:
     in_loop(body)
 
 
+def test_a_store_of_the_caches_own_is_asked_though_the_main_one_is_out() -> None:
+    async def body() -> list[str | None]:
+        layer = Layer(Answering())
+        layer.layer._services = layer.worker.services._replace(apart=True)
+        calls = [call_of() for _ in range(2)]
+        for call in calls:
+            call.store_out = True
+            await layer.layer(call, RecordingWriter())
+        return [call.outcome.cache for call in calls]
+
+    assert in_loop(body) == ["miss", "hit"]
+
+
 # By meaning
 
 
@@ -459,6 +548,22 @@ def test_a_paraphrase_is_answered_by_what_it_means() -> None:
         assert header_of(asked.call, b"x-headgate-cache-layer") == b"semantic"
         assert header_of(asked.call, b"x-headgate-cache-tier") == b"1"
         assert (layer.verifier.matches, layer.verifier.controls) == (1, 0)
+
+    in_loop(body)
+
+
+def test_an_answer_by_meaning_has_an_id_that_only_who_was_served_can_name() -> None:
+    async def body() -> None:
+        layer = Layer(Answering(), plans_of(**SEMANTIC))
+        ids = layer.worker.services.feedback_ids
+        await layer.ask(prompt=PROMPT)
+        assert header_of((await layer.ask(prompt=AGAIN)).call, b"x-headgate-cache-id") is None
+        await ids.agree()
+        name = header_of((await layer.ask(prompt=AGAIN)).call, b"x-headgate-cache-id")
+        assert name is not None
+        asked, served = (lookup_of(call_of(prompt=text)).digests[0] for text in (AGAIN, PROMPT))
+        assert ids.read(name.decode(), ["acme"]) == ("acme", asked, served)
+        assert ids.read(name.decode(), ["other", ""]) is None
 
     in_loop(body)
 
