@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -47,6 +47,9 @@ class KeyRing:
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._by_digest = {digest: (digest, key) for key in keys for digest in key.digests}
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter({key.id: key for _, key in self._by_digest.values()}.values())
 
     def find(self, secret: bytes) -> Key | None:
         """The key this secret opens, or None.

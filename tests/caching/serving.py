@@ -9,7 +9,8 @@ import orjson
 
 from app.caching.coalesced import CacheParts
 from app.caching.lookup import CacheLookup
-from app.caching.plans import CachePlan, CachePlans
+from app.caching.plan import CachePlan
+from app.caching.plans import CachePlans
 from app.caching.services import CacheServices
 from app.config import load
 from app.core.cache_control import read_wishes

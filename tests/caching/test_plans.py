@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from app.caching import plans
-from app.caching.plans import CachePlan, CachePlans
+from app.caching import plan as plan_module
+from app.caching.plan import CachePlan
+from app.caching.plans import CachePlans
 from app.config import load
 from app.core.completions import CompletionRequest, parse
 from app.core.completions_family import COMPLETIONS
@@ -172,7 +173,7 @@ def test_namespaces_are_apart() -> None:
 
 
 def test_as_many_namespaces_are_remembered_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "MAX_PLACES", 10)
+    monkeypatch.setattr(plan_module, "MAX_PLACES", 10)
     made = plan()
     first = digest(made, "n-0")
     for number in range(35):

@@ -9,6 +9,7 @@ import pytest
 from app.config import ConfigError, load
 from app.core.pricing import Price
 from app.core.store_url import SCHEMES
+from app.pipeline import key_ring
 from app.policies import Policies
 from app.prices import FREE, price_of
 from app.settings import Settings
@@ -218,17 +219,15 @@ def test_a_plan_holds_every_budget_that_bears_on_a_request() -> None:
     settings = settings_of(text)
     policies = Policies(settings)
 
-    class Key:
-        id, tenant, models = "a", "t", frozenset({"house", "free"})
-
-    house = policies.budgets(Key(), "house")  # type: ignore[arg-type]
-    free = policies.budgets(Key(), "free")  # type: ignore[arg-type]
+    [key] = key_ring(settings)
+    house = policies.budgets(key, "house")
+    free = policies.budgets(key, "free")
     assert house is not None
     assert free is not None
     assert [budget.scope for budget in house.budgets] == ["key:a", "model:house", "tenant"]
     assert [budget.scope for budget in free.budgets] == ["key:a", "tenant"]
     assert {budget.limit for budget in house.budgets} == {5 * 10**9}
-    limits = policies.limits(Key(), "house")  # type: ignore[arg-type]
+    limits = policies.limits(key, "house")
     assert limits is not None
     assert [(b.scope, b.unit, b.burst) for b in limits.buckets[:2]] == [
         ("key:a", "requests", 60),

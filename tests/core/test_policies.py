@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from app.config import load
+from app.core.budgets import BudgetRule
+from app.core.keys import Key
+from app.core.limits import LimitRule
 from app.core.output_limits import Cap
 from app.pipeline import key_ring
 from app.policies import Policies
@@ -27,7 +30,35 @@ def test_names_that_lead_nowhere_make_no_plans() -> None:
     for number in range(100):
         policies.limits(key, f"junk-{number}")
         policies.budgets(key, f"junk-{number}")
-    assert len(policies._limits) == len(policies._budgets) == 1
+    assert len(policies._plans) == 1
+
+
+def test_a_key_need_not_stand_in_the_file() -> None:
+    # It carries its own limits and budget; its tenant's and its model's stand on it as on any other.
+    policies = Policies(load(TEXT).settings)
+    made = Key(
+        "made-later",
+        "acme",
+        (),
+        frozenset({"completions"}),
+        frozenset({"free"}),
+        None,
+        limits=LimitRule(requests_per_minute=7),
+        budget=BudgetRule(10**9, "day"),
+    )
+    limits, budgets = policies.limits(made, "free"), policies.budgets(made, "free")
+    assert limits is not None
+    assert budgets is not None
+    assert (limits.buckets[0].scope, limits.buckets[0].per_minute) == ("key:made-later", 7)
+    assert (budgets.budgets[0].scope, budgets.budgets[0].limit) == ("key:made-later", 10**9)
+
+
+def test_a_key_that_changes_has_new_plans() -> None:
+    policies = Policies(load(TEXT).settings)
+    before = Key("k", "acme", (), frozenset(), frozenset(), None, limits=LimitRule(1))
+    after = before._replace(limits=LimitRule(2))
+    found = [policies.limits(key, "") for key in (before, after)]
+    assert [plan.buckets[0].per_minute for plan in found if plan is not None] == [1, 2]
 
 
 CAPS = """
