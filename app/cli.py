@@ -13,10 +13,17 @@ import orjson
 from msgspec.structs import replace
 
 from app import __version__
-from app.config import ConfigError, Loaded, config_file_from_environment, json_schema, load, read
+from app.config.loading import (
+    ConfigError,
+    Loaded,
+    config_file_from_environment,
+    json_schema,
+    load,
+    read,
+)
+from app.config.quantities import Duration
 from app.core.keys import GATEWAY, digest_of, new_secret
-from app.core.quantities import Duration
-from cache.connection import StoreUnavailable
+from cache.store.base import StoreUnavailable
 
 BUILT_IN = """\
 server: {{host: "{host}", port: {port}}}
@@ -130,7 +137,7 @@ def usage(
         _fail([f"--since: {error}"])
     tenants = [tenant] if tenant is not None else [*sorted(settings.tenants), GATEWAY]
 
-    from app.usage_report import collect, table  # noqa: PLC0415 - needs redis, the others do not
+    from app.commands.usage import collect, table  # noqa: PLC0415 - needs redis, the others do not
 
     try:
         rows = asyncio.run(collect(settings.store, tenants, span))
@@ -163,7 +170,7 @@ def purge_command(
         _fail([f"--tenant: no such entry in `tenants`: {tenant!r}"])
     if model is not None and model not in settings.models:
         _fail([f"--model: no such entry in `models`: {model!r}"])
-    from app.purging import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
+    from app.commands.purge import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
 
     tenants = [*sorted(settings.tenants), EVERYBODY] if tenant is None else [tenant]
     try:

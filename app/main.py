@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 import structlog
 
-from app.config import ConfigError, Loaded
+from app.config.loading import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.logs import LineWriter
+from app.observability.logs import LineWriter
 from app.pipeline import Shared, build, metrics_page
 from app.providers.routing import Router
 from app.services import Services
 from app.supervision.worker import Beat, Link
-from cache.connection import StoreUnavailable
+from cache.store.base import StoreUnavailable
 
 RELOAD_SIGNAL = signal.SIGHUP
 

@@ -47,37 +47,37 @@ from litestar.exceptions import HTTPException
 from litestar.response import Response
 from litestar.routes import ASGIRoute
 
-from app.admission import RequestTokens
-from app.caching.coalesced import CacheParts
-from app.caching.plans import CachePlans, places
-from app.caching.verifier import Verifier
-from app.config import Loaded
-from app.config_checks import expiry, key_digests
+from app.config.checks import expiry, key_digests
+from app.config.loading import Loaded
+from app.config.settings import Settings
 from app.connections.bad_keys import BadKeys
+from app.connections.client_address import TrustedProxies
 from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.core.client_address import TrustedProxies
-from app.core.completion_bounds import token_bound
-from app.core.completions_family import COMPLETIONS
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
 from app.core.keys import Key, KeyRing, allowed_models
-from app.encoders.making import make_encoders
-from app.logs import request_log
-from app.policies import Policies, Rules
+from app.observability.logs import request_log
+from app.observability.request_record import Recorder
+from app.openai.completions.bounds import token_bound
+from app.policy.caching import CachePlans, places
+from app.policy.encoders import make_encoders
+from app.policy.limits_and_budgets import Policies, Rules
 from app.providers.routing import Router as TargetRouter
 from app.providers.upstream import Upstream
-from app.records import Recorder
+from app.routes.completions import COMPLETIONS
 from app.routes.feedback import feedback_app
 from app.routes.health import Readiness, live_app, ready_app
 from app.routes.metrics import MetricsPage, metrics_app
 from app.routes.models import PREFIX, models_app
 from app.routes.usage import usage_app
-from app.settings import Settings
-from cache.connection import Store
-from cache.ledger import Ledger
-from cache.limiter import Limiter
-from cache.usage import UsageLog
+from cache.quotas.admission import RequestTokens
+from cache.quotas.ledger import Ledger
+from cache.quotas.limiter import Limiter
+from cache.quotas.usage import UsageLog
+from cache.serving.coalesced import CacheParts
+from cache.serving.verifier import Verifier
+from cache.store.base import Store
 from middleware.address_cap import AddressCap
 from middleware.auth import Auth
 from middleware.body import Body

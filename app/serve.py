@@ -18,12 +18,12 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from app import logs
-from app.config import ConfigError, Loaded, load, read
+from app.config.loading import ConfigError, Loaded, load, read
+from app.config.settings import Management as ManagementSettings
+from app.config.settings import Server
 from app.connections.tcp import SUPPORTED
 from app.main import RELOAD_SIGNAL, Gateway
-from app.settings import Management as ManagementSettings
-from app.settings import Server
+from app.observability import logs
 from app.supervision.control import Control, Serve
 from app.supervision.listening import Listening, listen
 from app.supervision.management import Management

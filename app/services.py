@@ -8,27 +8,27 @@ from typing import Any
 
 import structlog
 
-from app.caching.services import CacheServices
+from app.cache_services import CacheServices
+from app.concurrency.loop_lag import LoopLag
+from app.config.settings import CacheStore, Caching, Server, Settings
+from app.config.settings import Store as StoreSettings
 from app.connections.bad_keys import BadKeys
+from app.connections.client_address import TrustedProxies
 from app.connections.guard import Guard
 from app.connections.pending import PendingAnswers
 from app.connections.rules import Limits
 from app.connections.tcp import SUPPORTED, Sockets
-from app.core.client_address import TrustedProxies
 from app.core.keys import GATEWAY
-from app.loop_lag import LoopLag
 from app.pipeline import Shared
 from app.routes.health import Readiness
-from app.settings import CacheStore, Caching, Server, Settings
-from app.settings import Store as StoreSettings
 from app.store_watch import StoreWatch
-from cache.clock import StoreClock
-from cache.connection import open_store
-from cache.housekeeping import Housekeeping
-from cache.ledger import Ledger
-from cache.limiter import Limiter
-from cache.replicas import Heartbeat
-from cache.usage import UsageLog
+from cache.quotas.heartbeat import Heartbeat
+from cache.quotas.housekeeping import Housekeeping
+from cache.quotas.ledger import Ledger
+from cache.quotas.limiter import Limiter
+from cache.quotas.usage import UsageLog
+from cache.store.base import open_store
+from cache.store.clock import StoreClock
 
 RESTART_SECONDS = 1.0
 CONNECTIONS_ENDED = "headgate_connections_ended_total"

@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import structlog
 
-from app.loop_lag import LoopLag
-from app.outage_log import OutageLog
+from app.concurrency.loop_lag import LoopLag
+from app.observability.outage_log import OutageLog
 from app.pipeline import Shared
-from cache.connection import StoreUnavailable
-from cache.replicas import claim
-from cache.risks import Risks, risks_of
+from cache.quotas.heartbeat import claim
+from cache.quotas.risks import Risks, risks_of
+from cache.store.base import StoreUnavailable
 
 TELL_SECONDS = 0.25
 FULL_SECONDS = 60.0  # between two lines that say that the server is full

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from app.connections.client_address import TrustedProxies
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.core.client_address import TrustedProxies
 from app.core.errors import Refused
 from app.core.exchange import exchange_of
 from app.core.limits import retry_headers

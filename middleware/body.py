@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from app.concurrency.coarse_timer import Patience
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError, InvalidRequest, Refused
 from app.core.exchange import Exchange, exchange_of
 from app.core.refusal import refuse
 from app.core.request import ModelRequest
-from app.patience import Patience
 
 INLINE_BYTES = 16 << 10  # parsed in less than a trip to the store takes
 ASIDE_BYTES = 32 << 10  # parsed for longer than the event loop should stand still

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import cast
 
 from app.core.call import Call
-from app.core.completions import CompletionRequest
 from app.core.errors import InvalidRequest
-from app.core.forwarded_members import refuse_others
 from app.core.keys import Key
-from app.core.output_limits import limited
 from app.core.reply import Handler, ReplyWriter
-from app.policies import Allowance
+from app.openai.completions.forwarded_members import refuse_others
+from app.openai.completions.output_limits import limited
+from app.openai.completions.request import CompletionRequest
+from app.policy.limits_and_budgets import Allowance
 from app.providers.routing import Route
 
 

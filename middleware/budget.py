@@ -11,9 +11,9 @@ from app.core.keys import Key
 from app.core.pricing import dollars_text
 from app.core.refusal import owner_of, store_unavailable
 from app.core.reply import Handler, ReplyWriter
-from cache.charges import charge
-from cache.connection import StoreUnavailable
-from cache.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
+from cache.quotas.charges import charge
+from cache.quotas.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
+from cache.store.base import StoreUnavailable
 
 
 class BudgetExceeded(GatewayError):

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from app.core import sse
+from app.concurrency.coarse_timer import Patience
+from app.concurrency.disconnect import PATIENCE_SECONDS, CallerGone, DisconnectGuard
 from app.core.asgi import (
     PIECE_BYTES,
     STREAM_HEADERS,
@@ -26,8 +27,7 @@ from app.core.exchange import CLIENT_CLOSED_REQUEST, exchange_of
 from app.core.family import Family
 from app.core.pricing import dollars_text
 from app.core.reply import Answer, Chunk, Handler, Origin, StreamEnd
-from app.departure import PATIENCE_SECONDS, CallerGone, DisconnectGuard
-from app.patience import Patience
+from app.openai import sse
 
 
 class Http:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.exchange import exchange_of
-from app.records import Recorder
+from app.observability.request_record import Recorder
 
 
 class Metering:

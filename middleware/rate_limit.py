@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from app.admission import refusal_of
 from app.core.call import Call
 from app.core.keys import Key
 from app.core.limits import limit_headers
 from app.core.refusal import store_unavailable
 from app.core.reply import Handler, ReplyWriter
-from cache.connection import StoreUnavailable
-from cache.limiter import Limiter, LimitPlan
+from cache.quotas.admission import refusal_of
+from cache.quotas.limiter import Limiter, LimitPlan
+from cache.store.base import StoreUnavailable
 
 
 class RateLimit:

@@ -6,12 +6,20 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from app.caching.coalesced import CacheParts, CoalescedRequest
-from app.caching.delivery import deliver_stored
-from app.caching.lookup import CacheLookup
-from app.caching.plan import CachePlan
-from app.caching.query import Match, SemanticQuery, match_headers, query_of
-from app.caching.resolution import (
+from app.core.call import Call
+from app.core.errors import GatewayError
+from app.core.keys import Key
+from app.core.reply import DISCARD, Handler, ReplyWriter
+from app.providers.forwarding import forwarded_headers
+from cache.answers.directives import asks_only_cached, read_wishes
+from cache.answers.entry import Stored
+from cache.flights.flights import Flight
+from cache.semantic.query import Match, SemanticQuery, match_headers, query_of
+from cache.serving.coalesced import CacheParts, CoalescedRequest
+from cache.serving.delivery import deliver_stored
+from cache.serving.lookup import CacheLookup
+from cache.serving.plan import CachePlan
+from cache.serving.resolution import (
     Follower,
     Hit,
     Leader,
@@ -20,16 +28,8 @@ from app.caching.resolution import (
     Stale,
     StoreDown,
 )
-from app.caching.verifier import Verifier
-from app.core.cache_control import asks_only_cached, read_wishes
-from app.core.call import Call
-from app.core.errors import GatewayError
-from app.core.keys import Key
-from app.core.reply import DISCARD, Handler, ReplyWriter
-from app.core.stored_answer import Stored
-from app.providers.forwarding import forwarded_headers
-from cache.connection import StoreUnavailable
-from cache.flights import Flight
+from cache.serving.verifier import Verifier
+from cache.store.base import StoreUnavailable
 
 LARGE_BODY = 128 << 10  # a mebibyte of numbers takes 0.2 s to put into canonical form: not here
 

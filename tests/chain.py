@@ -9,16 +9,16 @@ from typing import Any
 import orjson
 
 from app.core.call import Call
-from app.core.completions import CompletionRequest
-from app.core.completions_family import COMPLETIONS
 from app.core.errors import GatewayError, HeaderList, UpstreamError
 from app.core.exchange import Exchange
 from app.core.family import Family
 from app.core.keys import Key
 from app.core.reply import Answer, Chunk, Handler, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Usage
-from cache.connection import Script, StoreUnavailable
-from cache.embedded import EmbeddedStore
+from app.openai.completions.request import CompletionRequest
+from app.routes.completions import COMPLETIONS
+from cache.store.base import Script, StoreUnavailable
+from cache.store.embedded import EmbeddedStore
 from middleware.http import Http
 
 ALIAS = "house"

@@ -18,8 +18,8 @@ from app.core.call import Call
 from app.core.errors import GatewayError, UpstreamError, UpstreamOverloaded
 from app.core.limits import Bucket
 from app.core.reply import Answer, Chunk, Handler, Origin, ReplyWriter, StreamEnd
-from cache.ledger import BudgetPlan, Ledger
-from cache.limiter import Limiter, LimitPlan
+from cache.quotas.ledger import BudgetPlan, Ledger
+from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.budget import Budget
 from middleware.rate_limit import RateLimit
 from middleware.response_cache import ResponseCache

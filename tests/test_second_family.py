@@ -17,9 +17,9 @@ import pytest
 from app.core.call import Call
 from app.core.errors import InvalidRequest
 from app.core.family import Family, NotAssembled, Part, Replay
-from app.core.fingerprint import Headers
 from app.core.reply import Answer, Chunk, ReplyWriter, StreamEnd
 from app.core.usage import Usage
+from cache.answers.fingerprint import Headers
 from tests.caching.serving import COST
 from tests.chain import ALIAS, ORIGIN, Answering, Door, in_loop, turns
 from tests.test_extensibility import Chain, status

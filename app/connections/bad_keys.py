@@ -8,7 +8,7 @@ from time import monotonic
 
 import structlog
 
-from app.core.client_address import TrustedProxies
+from app.connections.client_address import TrustedProxies
 from app.core.errors import GatewayError, Refused
 from app.core.exchange import Exchange
 from app.core.limits import retry_headers

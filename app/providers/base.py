@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from app.core.completions import CompletionRequest
 from app.core.errors import HeaderList
 from app.core.reply import Answer, Chunk
 from app.core.usage import Usage
+from app.openai.completions.request import CompletionRequest
 
 
 class Aside:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import time
 from typing import Any
 
-from app.core.chat_bridge import (
+from app.core.reply import Answer, Chunk
+from app.core.usage import read_usage
+from app.openai.chat_bridge import (
     ChatCall,
     ChatPlan,
     ChunkBridge,
@@ -15,9 +17,7 @@ from app.core.chat_bridge import (
     completion_of,
     refuse_unsupported,
 )
-from app.core.completion_answer import encode, read_answer
-from app.core.reply import Answer, Chunk
-from app.core.usage import read_usage
+from app.openai.completions.answer import encode, read_answer
 from app.providers.base import ChunkSink, Provider, UpstreamCall
 
 

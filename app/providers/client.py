@@ -13,6 +13,7 @@ from time import monotonic, perf_counter
 import httpx
 import structlog
 
+from app.config.settings import OpenAIProvider
 from app.core.errors import (
     GatewayError,
     HeaderList,
@@ -25,8 +26,7 @@ from app.core.errors import (
 )
 from app.providers.base import Aside
 from app.providers.failures import refusal
-from app.providers.http1 import Http1Transport, ResponseTooLarge
-from app.settings import OpenAIProvider
+from app.providers.http1.transport import Http1Transport, ResponseTooLarge
 
 MAX_ERROR_BODY = 64 << 10
 QUIET_SECONDS = 60.0  # between two lines about one wrong path; every request meets it

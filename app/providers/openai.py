@@ -10,14 +10,14 @@ from typing import Any
 
 import orjson
 
-from app.core import lenient_json, sse
-from app.core.completion_answer import read_answer, usage_in
-from app.core.completions import CompletionRequest
+from app.config.settings import OpenAIProvider as Settings
 from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.reply import Answer, Chunk
+from app.openai import lenient_json, sse
+from app.openai.completions.answer import read_answer, usage_in
+from app.openai.completions.request import CompletionRequest
 from app.providers.base import Aside, ChunkSink, UpstreamCall
 from app.providers.client import Client, header
-from app.settings import OpenAIProvider as Settings
 
 DRAIN_SECONDS = 0.5  # between an upstream's end mark and the end of its body
 

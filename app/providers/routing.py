@@ -6,23 +6,23 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from app.core.completion_bounds import cost_bound
-from app.core.completions import CompletionRequest
+from app.config.prices import price_of
+from app.config.settings import Model, Settings
+from app.config.settings import OpenAIProvider as OpenAISettings
+from app.config.settings import SimulatorProvider as SimulatorSettings
 from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
-from app.core.forwarded_members import ALL, forwardable
-from app.core.messages import single_user_text
-from app.core.output_limits import DIALECTS, Dialect, says_more
-from app.core.part_tokens import PartTokens
 from app.core.pricing import UNBOUNDED, Price
-from app.core.prompt_size import TEMPLATE_OVERHEAD
-from app.prices import price_of
+from app.openai.completions.bounds import cost_bound
+from app.openai.completions.forwarded_members import ALL, forwardable
+from app.openai.completions.output_limits import DIALECTS, Dialect, says_more
+from app.openai.completions.part_tokens import PartTokens
+from app.openai.completions.prompt_size import TEMPLATE_OVERHEAD
+from app.openai.completions.request import CompletionRequest
+from app.openai.messages import single_user_text
 from app.providers.base import Completions, Provider
 from app.providers.chat_only import ChatOnly
 from app.providers.openai import OpenAIProvider
 from app.providers.simulator import SimulatorProvider
-from app.settings import Model, Settings
-from app.settings import OpenAIProvider as OpenAISettings
-from app.settings import SimulatorProvider as SimulatorSettings
 
 
 class Route(NamedTuple):

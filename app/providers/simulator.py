@@ -13,13 +13,13 @@ from typing import Any
 
 import orjson
 
-from app.core.completion_answer import ID_PREFIX, OBJECT
+from app.config.settings import SimulatorProvider as Settings
 from app.core.errors import UpstreamOverloaded
 from app.core.reply import Answer, Chunk
-from app.core.simulation import Choice, Token, generate, tokens_of
 from app.core.usage import Usage
+from app.openai.completions.answer import ID_PREFIX, OBJECT
 from app.providers.base import ChunkSink, UpstreamCall
-from app.settings import SimulatorProvider as Settings
+from app.providers.simulated_text import Choice, Token, generate, tokens_of
 
 TURN = 16  # choices generated at a stretch
 

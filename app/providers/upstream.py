@@ -7,13 +7,13 @@ from time import time
 from typing import cast
 
 from app.core.call import Call
-from app.core.completion_stream import StreamShaper
-from app.core.completions import CompletionRequest
 from app.core.errors import UpstreamError, UpstreamInvalid
 from app.core.exchange import Outcome
 from app.core.reply import Chunk, Origin, ReplyWriter
-from app.core.unknown_usage import reason_of, unknown_usage
 from app.core.usage import Counts, Usage
+from app.openai.completions.request import CompletionRequest
+from app.openai.completions.stream import StreamShaper
+from app.openai.completions.unknown_usage import reason_of, unknown_usage
 from app.providers.base import Completions, UpstreamCall
 from app.providers.forwarding import forwarded_headers
 from app.providers.routing import Route, Router, completions_of

@@ -12,10 +12,10 @@ from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import GatewayError, InvalidRequest, Refused
 from app.core.exchange import Exchange, exchange_of
 from app.core.refusal import refuse, store_unavailable
-from cache.connection import StoreUnavailable
-from cache.counters import Counters
-from cache.feedback_ids import FeedbackIds, Served
-from cache.meanings import Meanings
+from cache.quotas.counters import Counters
+from cache.semantic.feedback_ids import FeedbackIds, Served
+from cache.semantic.index import Meanings
+from cache.store.base import StoreUnavailable
 
 MAX_BODY = 4096
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
+from app.concurrency.breaker import Breaker
+from app.concurrency.loop_lag import LoopLag, milliseconds
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import HeaderList
-from app.loop_lag import LoopLag, milliseconds
-from cache.breaker import Breaker
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 

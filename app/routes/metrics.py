@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from app.core.asgi import Receive, Scope, Send, body_message, start_message
-from app.core.evidence import Tally, excess
 from app.core.exchange import exchange_of
 from app.core.refusal import refuse, store_unavailable
-from cache.connection import StoreUnavailable
-from cache.counters import Counters
-from cache.meanings import Meanings
+from cache.quotas.counters import Counters
+from cache.semantic.error_bounds import Tally, excess
+from cache.semantic.index import Meanings
+from cache.store.base import StoreUnavailable
 
 _TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _ERROR = "headgate_semantic_shadow_error"

@@ -10,7 +10,7 @@ import orjson
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import NotFound
 from app.core.exchange import exchange_of
-from app.core.fields import MAX_ALIAS
+from app.openai.validators import MAX_ALIAS
 
 PREFIX = "/v1/models"
 

@@ -9,16 +9,16 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from app.config.quantities import Duration
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import InvalidRequest
 from app.core.exchange import exchange_of
 from app.core.keys import Key
 from app.core.pricing import dollars_text
-from app.core.quantities import Duration
 from app.core.refusal import store_unavailable
-from cache.connection import Store, StoreUnavailable
-from cache.ledger import Account, BudgetPlan, Ledger
-from cache.usage import UsageRow, read_usage
+from cache.quotas.ledger import Account, BudgetPlan, Ledger
+from cache.quotas.usage import UsageRow, read_usage
+from cache.store.base import Store, StoreUnavailable
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 

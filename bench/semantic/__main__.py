@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app.core.canonical import canonical
-from app.encoders.local import EncoderUnavailable, LocalEncoder
 from bench.failure import BenchFailureError
 from bench.semantic import files, report
 from bench.semantic.policies import COSINES, TIER_1, TIER_2, ineligible, play, score
 from bench.semantic.swaps import swaps
 from bench.semantic.trials import Trial
+from cache.semantic.canonical import canonical
+from cache.semantic.encoders.local import EncoderUnavailable, LocalEncoder
 
 _HELP = f"""\
 DATA is tab-separated text in UTF-8 with a header line. The header's names decide:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from app.core.canonical import Form, Ineligible
-from app.core.guard import veto
 from bench.semantic.scores import Score
 from bench.semantic.trials import Pairs, Trial
+from cache.semantic.canonical import Form, Ineligible
+from cache.semantic.near_match import veto
 
 EXACT = "exact"
 TIER_1 = "tier 1"

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.core.canonical import Form, Ineligible
-from app.core.guard import veto
 from bench.semantic.policies import Hit, Outcome
 from bench.semantic.scores import Score
 from bench.semantic.swaps import Swaps
 from bench.semantic.trials import Trial
+from cache.semantic.canonical import Form, Ineligible
+from cache.semantic.near_match import veto
 
 LEGEND = """\
 hits       lookups that a policy would answer; "rate" is their share of all lookups

@@ -5,9 +5,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from app.core.canonical import Form, canonical
-from app.core.guard import veto
-from app.encoders.local import LocalEncoder
 from bench.semantic.policies import (
     COSINES,
     EXACT,
@@ -17,6 +14,9 @@ from bench.semantic.policies import (
     spaced,
     takes_tier_2,
 )
+from cache.semantic.canonical import Form, canonical
+from cache.semantic.encoders.local import LocalEncoder
+from cache.semantic.near_match import veto
 
 _WORDS = "two three four five six seven eight nine ten eleven twelve".split()
 _NUMBER = re.compile(rf"[0-9]+|\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app.core.canonical import Form, canonical
-from app.core.guard import veto
-from app.encoders.local import EncoderUnavailable
 from bench.failure import BenchFailureError
 from bench.semantic import __main__ as simulation
 from bench.semantic import files, policies
 from bench.semantic.scores import Score, wilson
 from bench.semantic.swaps import swapped, swaps
 from bench.semantic.trials import Pairs, Stream, stream
+from cache.semantic.canonical import Form, canonical
+from cache.semantic.encoders.local import EncoderUnavailable
+from cache.semantic.near_match import veto
 
 needs_extra = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("wordllama", "tokenizers", "safetensors", "numpy")),
@@ -151,8 +151,8 @@ def test_a_stream_is_served_what_was_cached_first() -> None:
 
 @needs_extra
 def test_neighbours_are_those_of_a_search_by_hand() -> None:
-    from app.encoders.local import LocalEncoder
     from bench.semantic import nearest
+    from cache.semantic.encoders.local import LocalEncoder
 
     words = "who painted this old blue ceiling in the second hall of that castle".split()
     chance = random.Random(1)

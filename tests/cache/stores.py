@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from cache.connection import Script, Store, StoreUnavailable, open_store
-from cache.pending import Pending
-from cache.redis_store import Line, RedisStore
-from cache.redis_urls import dial_for
+from cache.store.base import Script, Store, StoreUnavailable, open_store
+from cache.store.command import Pending
+from cache.store.redis_store import Line, RedisStore
+from cache.store.redis_urls import dial_for
 from tests.redis_install import problems
 from tests.redis_server import RedisServer, servers
 

@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.core.limits import Bucket, give_back, level, take
-from cache.connection import script
+from cache.store.base import script
 from tests.cache.stores import server_of
 
 CLOCK = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cache.clock import StoreClock, time_of
-from cache.connection import Store
+from cache.store.base import Store
+from cache.store.clock import StoreClock, time_of
 from tests.cache.stores import on
 
 

@@ -12,23 +12,23 @@ import pytest
 
 from app.core.budgets import Budget
 from app.core.limits import Bucket, Slots
-from app.core.stored_answer import Stored
 from app.core.usage import Usage
-from cache.clock import time_of
-from cache.connection import Store
-from cache.counters import Counters
-from cache.feedback_ids import FeedbackIds, Served
-from cache.housekeeping import Housekeeping
-from cache.ledger import BudgetPlan, Hold, Ledger
-from cache.limiter import Limiter, LimitPlan
-from cache.mailbox import Mailbox
-from cache.meanings import Meanings
-from cache.quota import Quota
-from cache.redis_urls import finder_for
-from cache.replicas import Heartbeat
-from cache.responses import Place, Responses
-from cache.risks import Risks, risks_of
-from cache.usage import UsageLog, read_usage, settlement
+from cache.answers.entry import Stored
+from cache.answers.quota import Quota
+from cache.answers.shared_tier import Place, Responses
+from cache.quotas.counters import Counters
+from cache.quotas.heartbeat import Heartbeat
+from cache.quotas.housekeeping import Housekeeping
+from cache.quotas.ledger import BudgetPlan, Hold, Ledger
+from cache.quotas.limiter import Limiter, LimitPlan
+from cache.quotas.risks import Risks, risks_of
+from cache.quotas.usage import UsageLog, read_usage, settlement
+from cache.semantic.feedback_ids import FeedbackIds, Served
+from cache.semantic.index import Meanings
+from cache.store.base import Store
+from cache.store.clock import time_of
+from cache.store.redis_urls import finder_for
+from cache.store.subscriber import Mailbox
 from tests.cache.stores import ADD, PATIENCE, fails, on, script_of, server_of, settled, until
 from tests.redis_server import RedisServer, ReplyError, wait_for
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cache import counters as module
-from cache import names
-from cache.connection import Store, StoreUnavailable
-from cache.counters import Counters
+from cache.quotas import counters as module
+from cache.quotas.counters import Counters
+from cache.store import key_names as names
+from cache.store.base import Store, StoreUnavailable
 from tests.cache.stores import on, server_of, until
 
 

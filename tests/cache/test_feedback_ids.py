@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.connection import Store, open_store
-from cache.feedback_ids import FeedbackIds, Served
+from cache.semantic.feedback_ids import FeedbackIds, Served
+from cache.store.base import Store, open_store
 from tests.cache.stores import on, until
 
 KEY, OTHER = b"k" * 32, b"o" * 32

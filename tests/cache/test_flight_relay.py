@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage
-from cache import flight_relay, names
-from cache.connection import open_store
-from cache.flight_relay import SILENCE_SECONDS, WELCOME_SECONDS, Relay
-from cache.flights import Completed, Failure, Flight, Flights, Reader, SharedError
-from cache.mailbox import Mailbox
-from cache.redis_urls import finder_for
-from cache.sealing import Seal
+from cache.flights import relay as flight_relay
+from cache.flights.flights import Completed, Failure, Flight, Flights, Reader, SharedError
+from cache.flights.relay import SILENCE_SECONDS, WELCOME_SECONDS, Relay
+from cache.store import key_names as names
+from cache.store.base import open_store
+from cache.store.redis_urls import finder_for
+from cache.store.sealing import Seal
+from cache.store.subscriber import Mailbox
 from tests.cache.stores import settled, stall, until
 from tests.redis_server import RedisServer
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage
-from cache.flights import (
+from cache.flights.flights import (
     AHEAD_BYTES,
     MAX_BYTES,
     Completed,

@@ -10,12 +10,13 @@ import pytest
 
 from app.core.budgets import Budget
 from app.core.limits import Bucket, Slots
-from cache import housekeeping, names
-from cache.connection import Store
-from cache.housekeeping import Housekeeping
-from cache.ledger import BudgetPlan, Hold, Ledger
-from cache.limiter import Limiter, LimitPlan
-from cache.usage import UsageLog, settlement
+from cache.quotas import housekeeping
+from cache.quotas.housekeeping import Housekeeping
+from cache.quotas.ledger import BudgetPlan, Hold, Ledger
+from cache.quotas.limiter import Limiter, LimitPlan
+from cache.quotas.usage import UsageLog, settlement
+from cache.store import key_names as names
+from cache.store.base import Store
 from tests.cache.stores import on, settled, until
 
 DOLLAR = 10**9

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from app.core.budgets import Budget, Window, window
-from cache import names
-from cache.clock import StoreClock
-from cache.connection import Script, Store, StoreUnavailable
-from cache.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
-from cache.usage import COUNTED, fold_settled, read_usage, settlement
+from cache.quotas.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
+from cache.quotas.usage import COUNTED, fold_settled, read_usage, settlement
+from cache.store import key_names as names
+from cache.store.base import Script, Store, StoreUnavailable
+from cache.store.clock import StoreClock
 from tests.cache.stores import on, on_spied, settled, until
 from tests.redis_server import RedisServer
 
@@ -125,7 +125,7 @@ def test_two_replicas_share_one_budget(server: RedisServer) -> None:
             )
             return sum(isinstance(hold, Hold) for hold in asked)
 
-        from cache.connection import open_store
+        from cache.store.base import open_store
 
         other = open_store(server.url, 2.0)
         try:
@@ -294,7 +294,7 @@ def test_what_was_owed_while_the_store_was_out_is_paid_by_itself(server: RedisSe
 def test_what_is_owed_is_bounded_and_the_loss_is_counted(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.ledger.MAX_UNSETTLED", 3)
+    monkeypatch.setattr("cache.quotas.ledger.MAX_UNSETTLED", 3)
     server.kill()
 
     async def body(store: Store) -> tuple[int, int]:
@@ -398,7 +398,7 @@ def seconds_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
         start = int(now) // 2 * 2
         return Window(f"w{start}", start, start + 2)
 
-    monkeypatch.setattr("cache.ledger.window", window)
+    monkeypatch.setattr("cache.quotas.ledger.window", window)
 
 
 def test_a_new_window_is_a_new_budget(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -566,7 +566,7 @@ def test_a_reservation_that_may_have_been_made_counts_nothing(server: RedisServe
 def test_many_settlements_are_added_up_in_several_steps(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.usage.FOLDED_AT_ONCE", 10)
+    monkeypatch.setattr("cache.quotas.usage.FOLDED_AT_ONCE", 10)
 
     async def body(store: Store) -> Any:
         ledger = Ledger(store)

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from app.core.limits import Bucket, Level, Slots
-from cache import names
-from cache.connection import Store, StoreUnavailable
-from cache.limiter import Admission, Limiter, LimitPlan
+from cache.quotas.limiter import Admission, Limiter, LimitPlan
+from cache.store import key_names as names
+from cache.store.base import Store, StoreUnavailable
 from tests.cache.stores import on, settled, until
 from tests.redis_server import RedisServer
 
@@ -96,7 +96,7 @@ def test_two_replicas_share_one_limit(server: RedisServer) -> None:
             )
             return sum(counts)
 
-        from cache.connection import open_store
+        from cache.store.base import open_store
 
         other = open_store(server.url, 2.0)
         try:

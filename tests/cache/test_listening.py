@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from cache.listening import TURNS, ListeningClock, listening_timeout
+from app.concurrency.listening import TURNS, ListeningClock, listening_timeout
 from tests.cache.stores import stall, until
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.core.limits import Bucket, Decision, Slots
-from cache import local_limits
-from cache.local_limits import LocalLimits
+from cache.quotas import local_limits
+from cache.quotas.local_limits import LocalLimits
 
 KEYS = ["bucket", "slots"]
 

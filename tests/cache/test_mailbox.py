@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from cache import mailbox as mailboxes
-from cache.connection import open_store
-from cache.embedded import EmbeddedStore
-from cache.mailbox import Mailbox
-from cache.redis_urls import finder_for
-from cache.wire import Address
+from cache.store import subscriber as mailboxes
+from cache.store.base import open_store
+from cache.store.embedded import EmbeddedStore
+from cache.store.redis_connection import Address
+from cache.store.redis_urls import finder_for
+from cache.store.subscriber import Mailbox
 from tests.cache.stores import server_of, until
 from tests.redis_server import RedisServer
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from app.core.stored_answer import Stored, encode
 from app.core.usage import Usage
-from cache import meanings as module
-from cache import names
-from cache.connection import Store, StoreUnavailable
-from cache.meanings import KEEP_VERDICTS, Meanings, Near, Samples
-from cache.responses import Place, Responses
-from cache.sealing import Seal
+from cache.answers.entry import Stored, encode
+from cache.answers.shared_tier import Place, Responses
+from cache.semantic import index as module
+from cache.semantic.index import KEEP_VERDICTS, Meanings, Near, Samples
+from cache.store import key_names as names
+from cache.store.base import Store, StoreUnavailable
+from cache.store.sealing import Seal
 from tests.cache.stores import on, server_of, settled
 
 MINUTE = 60_000

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cache import redis_store
-from cache.connection import (
+from cache.store import redis_store
+from cache.store.base import (
     CommandRefused,
     Store,
     StoreFull,
@@ -19,9 +19,9 @@ from cache.connection import (
     UnknownCommand,
     open_store,
 )
-from cache.outages import REASONS, Outage, outage_of
-from cache.redis_urls import where_is
-from cache.refusals import meaning_of
+from cache.store.outages import REASONS, Outage, outage_of
+from cache.store.redis_urls import where_is
+from cache.store.refusals import meaning_of
 from tests.cache.stores import ADD, on, script_of, server_of, until
 from tests.gateway import free_port
 from tests.redis_server import RedisServer
@@ -120,7 +120,7 @@ def test_a_server_that_does_not_speak_tls_is_a_matter_of_tls() -> None:
 
 def test_a_server_that_does_not_greet_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_store, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr("cache.redis_urls.CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr("cache.store.redis_urls.CONNECT_SECONDS", 0.1)
     with server_of("7") as server:
         server.pause()
         assert why(server.url) == ("slow", f"127.0.0.1:{server.port}: no answer while connecting")

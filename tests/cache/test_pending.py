@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cache.pending import TURN_SECONDS, Pending, Waiting
+from cache.store.command import TURN_SECONDS, Pending, Waiting
 
 TIMEOUT = 0.05
 

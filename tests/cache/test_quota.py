@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.stored_answer import Stored
 from app.core.usage import Usage
-from cache import names
-from cache.connection import Store, open_store
-from cache.counters import Counters
-from cache.meanings import Meanings, Near
-from cache.quota import NOT_COUNTED, UNIT, Quota, targets
-from cache.responses import Place, Responses
+from cache.answers.entry import Stored
+from cache.answers.quota import NOT_COUNTED, UNIT, Quota, targets
+from cache.answers.shared_tier import Place, Responses
+from cache.quotas.counters import Counters
+from cache.semantic.index import Meanings, Near
+from cache.store import key_names as names
+from cache.store.base import Store, open_store
 from tests.cache.stores import fails, on, server_of, settled, until
 from tests.redis_server import RedisServer
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from cache import replicas
-from cache.clock import StoreClock
-from cache.connection import Store
-from cache.names import IDENTITY, REPLICAS
-from cache.replicas import Heartbeat, claim
+from cache.quotas import heartbeat as replicas
+from cache.quotas.heartbeat import Heartbeat, claim
+from cache.store.base import Store
+from cache.store.clock import StoreClock
+from cache.store.key_names import IDENTITY, REPLICAS
 from tests.cache.stores import fails, on, on_spied, until
 from tests.redis_server import RedisServer
 

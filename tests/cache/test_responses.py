@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from app.core.stored_answer import Stored, encode
 from app.core.usage import Usage
-from cache import names
-from cache.connection import Store
-from cache.entries import Entries
-from cache.responses import ENTRIES_AT_ONCE, FLIGHT_LEASE_MS, Place, Responses
-from cache.sealing import Seal
+from cache.answers.entry import Stored, encode
+from cache.answers.entry_bytes import Entries
+from cache.answers.shared_tier import ENTRIES_AT_ONCE, FLIGHT_LEASE_MS, Place, Responses
+from cache.store import key_names as names
+from cache.store.base import Store
+from cache.store.sealing import Seal
 from tests.cache.stores import on, server_of, settled
 
 MINUTE = 60_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cache.connection import Store
-from cache.risks import Risks, risks_of
+from cache.quotas.risks import Risks, risks_of
+from cache.store.base import Store
 from tests.cache.stores import on
 from tests.redis_server import RedisServer
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.encryption_key import derived, parse_encryption_key
-from app.core.stored_answer import Stored, Undecodable
+from app.config.encryption_key import derived, parse_encryption_key
 from app.core.usage import Usage
-from cache.entries import Entries
-from cache.sealing import Seal, Unsealed
+from cache.answers.entry import Stored, Undecodable
+from cache.answers.entry_bytes import Entries
+from cache.store.sealing import Seal, Unsealed
 
 OLD, NEW = b"o" * 32, b"n" * 32
 SEAL = Seal([OLD])

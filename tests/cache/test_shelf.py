@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from app.core.stored_answer import Stored
 from app.core.usage import Usage
-from cache import shelf as shelves
-from cache.connection import Store, StoreUnavailable
-from cache.responses import Responses
-from cache.shelf import ASK_SECONDS, KNOWN_FOR, LARGEST, OVERHEAD, Shelf
+from cache.answers import local_tier as shelves
+from cache.answers.entry import Stored
+from cache.answers.local_tier import ASK_SECONDS, KNOWN_FOR, LARGEST, OVERHEAD, Shelf
+from cache.answers.shared_tier import Responses
+from cache.store.base import Store, StoreUnavailable
 from tests.cache.stores import fails, on, until
 from tests.redis_server import RedisServer
 

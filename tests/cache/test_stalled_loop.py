@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from cache import redis_store
-from cache.connection import Store, open_store
-from cache.pending import TURN_SECONDS, Pending
-from cache.redis_store import Line, RedisStore
+from cache.store import redis_store
+from cache.store.base import Store, open_store
+from cache.store.command import TURN_SECONDS, Pending
+from cache.store.redis_store import Line, RedisStore
 from tests.cache.stores import ADD, fails, script_of, server_of, stall
 from tests.redis_server import RedisServer
 

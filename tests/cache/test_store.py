@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from cache import redis_store
-from cache.connection import ON_FULL_SERVER, Store, StoreUnavailable, open_store, script
-from cache.names import PROBE
-from cache.pending import Pending
-from cache.redis_store import Line, RedisStore
+from cache.store import redis_store
+from cache.store.base import ON_FULL_SERVER, Store, StoreUnavailable, open_store, script
+from cache.store.command import Pending
+from cache.store.key_names import PROBE
+from cache.store.redis_store import Line, RedisStore
 from tests.cache.stores import ADD, fails, on, on_spied, script_of, server_of, settled, until
 from tests.redis_server import RedisServer
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.core.store_url import parse_store_url
-from cache import redis_urls
-from cache.connection import open_store
-from cache.wire import Address
+from app.config.store_url import parse_store_url
+from cache.store import redis_urls
+from cache.store.base import open_store
+from cache.store.redis_connection import Address
 
 
 class Sentinels:

@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
-from cache import names, usage
-from cache.clock import StoreClock
-from cache.connection import Store
-from cache.usage import UsageLog, periods_between, read_usage
+from cache.quotas import usage
+from cache.quotas.usage import UsageLog, periods_between, read_usage
+from cache.store import key_names as names
+from cache.store.base import Store
+from cache.store.clock import StoreClock
 from tests.cache.stores import on, settled, until
 from tests.redis_server import RedisServer
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import orjson
 
-from app.caching.coalesced import CacheParts
-from app.caching.lookup import CacheLookup
-from app.caching.plan import CachePlan
-from app.caching.plans import CachePlans
-from app.caching.services import CacheServices
-from app.config import load
-from app.core.cache_control import read_wishes
+from app.cache_services import CacheServices
+from app.concurrency.loop_lag import LoopLag
+from app.config.loading import load
+from app.config.settings import Caching
+from app.config.settings import Store as StoreSettings
 from app.core.call import Call
 from app.core.errors import HeaderList
 from app.core.keys import Key
-from app.core.stored_answer import Stored
-from app.loop_lag import LoopLag
-from app.settings import Caching
-from app.settings import Store as StoreSettings
+from app.policy.caching import CachePlans
+from cache.answers.directives import read_wishes
+from cache.answers.entry import Stored
+from cache.serving.coalesced import CacheParts
+from cache.serving.lookup import CacheLookup
+from cache.serving.plan import CachePlan
 from tests.chain import ALIAS, KEY, ORIGIN, USAGE, FailingStore, answer_of, call_of
 
 FAR = Key("far", "other", (), frozenset(), frozenset({ALIAS}), None)  # of another tenant

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from app.caching.capture import ReplyCapture, shared_error
-from app.caching.lookup import CacheLookup
 from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamTimeout
 from app.core.reply import Handler, Origin
-from app.core.stored_answer import Stored
 from app.core.usage import Usage
-from cache.flights import AHEAD_BYTES, Completed, Failure, Flight
+from cache.answers.entry import Stored
+from cache.flights.flights import AHEAD_BYTES, Completed, Failure, Flight
+from cache.serving.capture import ReplyCapture, shared_error
+from cache.serving.lookup import CacheLookup
 from tests.caching.serving import COST, entry_of, lookup_of, plan_of
 from tests.chain import (
     ORIGIN,
@@ -210,7 +210,7 @@ def test_an_entry_that_is_too_large_is_not_kept_beside_one_that_is_not() -> None
 def test_a_stream_that_is_too_large_passes_and_is_not_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.caching.capture.MAX_BYTES", 300)
+    monkeypatch.setattr("cache.serving.capture.MAX_BYTES", 300)
     capture, reply, entries = passed(streamed(), Answering("a b c d"))
     assert (reply.texts, entries) == (["a b c d"], [])
     assert capture._chunks is None

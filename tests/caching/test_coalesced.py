@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from app.caching.coalesced import CoalescedRequest, pack_large
-from app.caching.lookup import CacheLookup
-from app.caching.resolution import Follower, Leader, Miss, Resolution, Stale, StoreDown
 from app.core.call import Call
 from app.core.errors import InvalidRequest, UpstreamError, UpstreamOverloaded, UpstreamTimeout
 from app.core.reply import Chunk, Handler, Origin, ReplyWriter, StreamEnd
-from cache import names
-from cache.flights import Flight
+from cache.flights.flights import Flight
+from cache.serving.coalesced import CoalescedRequest, pack_large
+from cache.serving.lookup import CacheLookup
+from cache.serving.resolution import Follower, Leader, Miss, Resolution, Stale, StoreDown
+from cache.store import key_names as names
 from tests.caching.serving import COST, Worker, entry_of, lookup_of, plan_of
 from tests.chain import ORIGIN, Answering, RecordingWriter, call_of, chunk_of, in_loop, turns
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from app.caching.delivery import CannotFollow, Delivery, RelayedError, deliver_stored
-from app.caching.lookup import CacheLookup
 from app.core.errors import UpstreamInvalid
 from app.core.reply import Chunk, Origin, StreamEnd
 from app.core.usage import Usage
-from cache.flights import Flight, SharedError
+from cache.flights.flights import Flight, SharedError
+from cache.serving.delivery import CannotFollow, Delivery, RelayedError, deliver_stored
+from cache.serving.lookup import CacheLookup
 from tests.caching.serving import COST, entry_of, lookup_of
 from tests.chain import (
     ORIGIN,
@@ -282,7 +282,7 @@ def test_another_text_is_never_mixed_in(then: Any) -> None:
 
 
 def test_more_than_can_be_remembered_cannot_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.caching.delivery.MAX_BYTES", 100)
+    monkeypatch.setattr("cache.serving.delivery.MAX_BYTES", 100)
     with pytest.raises(CannotFollow):
         two(said("a ", "b", end=False), said("a b c"))
 

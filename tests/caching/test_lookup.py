@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 import pytest
 
-from app.core.completions import DEFAULT_MAX_TOKENS
 from app.core.errors import (
     GatewayError,
     InvalidRequest,
@@ -16,6 +15,7 @@ from app.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
+from app.openai.completions.request import DEFAULT_MAX_TOKENS
 from tests.caching.serving import entry_of, lookup_of, plan_of
 from tests.chain import call_of, header_of
 

@@ -7,14 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from app.caching import plan as plan_module
-from app.caching.plan import CachePlan
-from app.caching.plans import CachePlans
-from app.config import load
-from app.core.completions import CompletionRequest, parse
-from app.core.completions_family import COMPLETIONS
+from app.config.loading import load
 from app.core.keys import Key
+from app.openai.completions.request import CompletionRequest, parse
 from app.pipeline import key_ring
+from app.policy.caching import CachePlans
+from app.routes.completions import COMPLETIONS
+from cache.serving import plan as plan_module
+from cache.serving.plan import CachePlan
 
 NOW = 1_700_000_000_000
 SECRETS = {name: f"hg-{name}-0123456789abcdef" for name in ("web", "job", "far", "own")}

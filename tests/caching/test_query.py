@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.caching.lookup import CacheLookup
-from app.caching.plans import CachePlans
-from app.caching.query import SemanticQuery, query_of
-from app.config import load
-from app.core.cache_control import Wishes
+from app.config.loading import load
 from app.core.errors import InvalidRequest
 from app.pipeline import key_ring
+from app.policy.caching import CachePlans
+from cache.answers.directives import Wishes
+from cache.semantic.query import SemanticQuery, query_of
+from cache.serving.lookup import CacheLookup
 from tests.chain import call_of
 
 SECRETS = {name: f"hg-{name}-0123456789abcdef" for name in ("web", "job", "far")}

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from app.caching.lookup import CacheLookup
-from app.caching.resolution import (
+from cache.answers.shared_tier import Found
+from cache.flights import relay as flight_relay
+from cache.serving.lookup import CacheLookup
+from cache.serving.resolution import (
     Follower,
     Hit,
     Leader,
@@ -18,8 +20,7 @@ from app.caching.resolution import (
     Stale,
     StoreDown,
 )
-from cache import flight_relay, names
-from cache.responses import Found
+from cache.store import key_names as names
 from tests.caching.serving import FRESH, Worker, lookup_of, plan_of
 from tests.chain import call_of, in_loop
 
@@ -259,7 +260,7 @@ def test_a_leader_that_does_not_answer_is_waited_for_and_then_asked_past(
 
 
 def test_a_leader_that_gave_up_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.caching.resolution.AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr("cache.serving.resolution.AGAIN_SECONDS", 0.001)
 
     async def body() -> None:
         worker = Worker()

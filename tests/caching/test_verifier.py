@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from app.caching.lookup import CacheLookup
-from app.caching.query import Match, SemanticQuery, query_of
-from app.caching.verifier import Verifier
 from app.core.call import Call
 from app.core.errors import UpstreamTimeout
 from app.core.keys import GATEWAY
-from cache.ledger import Ledger
+from cache.quotas.ledger import Ledger
+from cache.semantic.query import Match, SemanticQuery, query_of
+from cache.serving.lookup import CacheLookup
+from cache.serving.verifier import Verifier
 from tests.caching.serving import COST, Worker, entry_of, lookup_of, plan_of
 from tests.chain import ALIAS, Answering, call_of, in_loop
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
-from app.config import load
+from app.config.loading import load
 from app.core.keys import digest_of
 
 MODULE = [sys.executable, "-m", "app.cli"]

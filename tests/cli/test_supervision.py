@@ -26,7 +26,7 @@ app.services.Services.start = start
 
 BLOCKING = """\
 import time
-import app.core.simulation as simulation
+import app.providers.simulated_text as simulation
 generate = simulation.generate
 def block(document, prompt, choice):
     if prompt == "block":

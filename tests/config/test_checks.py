@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from app.config import ConfigError, load
-from app.config_checks import expiry, key_digests
+from app.config.checks import expiry, key_digests
+from app.config.loading import ConfigError, load
+from app.config.quantities import Secret
+from app.config.settings import CallerKey
 from app.core.keys import digest_of
-from app.core.quantities import Secret
-from app.settings import CallerKey
 
 GOOD_SECRET = "0123456789abcdef"
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -269,6 +269,6 @@ def test_a_safe_cache_is_not_warned_about(cache: str) -> None:
 def test_encryption_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"store: {{encryption_keys: '{'ab' * 32}'}}"
     assert problems(text) == []
-    monkeypatch.setattr("app.config_checks.find_spec", lambda name: None)
+    monkeypatch.setattr("app.config.checks.find_spec", lambda name: None)
     [problem] = problems(text)
     assert "pip install 'headgate[encryption]'" in problem

@@ -9,8 +9,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
-from app.config import load
-from app.settings import Settings
+from app.config.loading import load
+from app.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text()

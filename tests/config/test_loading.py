@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.config import MAX_FILE_BYTES, ConfigError, Loaded, json_schema, load, read
-from app.core.quantities import Secret
-from app.settings import OpenAIProvider, Settings, SimulatorProvider
+from app.config.loading import MAX_FILE_BYTES, ConfigError, Loaded, json_schema, load, read
+from app.config.quantities import Secret
+from app.config.settings import OpenAIProvider, Settings, SimulatorProvider
 
 SECRET = "hunter2-hunter2-hunter2"
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from app.config import ConfigError, load
+from app.config.loading import ConfigError, load
+from app.config.prices import FREE, price_of
+from app.config.settings import Settings
+from app.config.store_url import SCHEMES
 from app.core.pricing import Price
-from app.core.store_url import SCHEMES
 from app.pipeline import key_ring
-from app.policies import Policies
-from app.prices import FREE, price_of
-from app.settings import Settings
+from app.policy.limits_and_budgets import Policies
 
 SECRET = "0123456789abcdef"
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from app.connections import bad_keys as module
 from app.connections.bad_keys import MAX_ADDRESSES, BadKeys
-from app.core.client_address import TrustedProxies
+from app.connections.client_address import TrustedProxies
 from app.core.exchange import Exchange
 
 NOBODY = TrustedProxies(())

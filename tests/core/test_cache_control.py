@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.cache_control import DEFAULT, Wishes, asks_only_cached, read_wishes
 from app.core.errors import InvalidRequest
+from cache.answers.directives import DEFAULT, Wishes, asks_only_cached, read_wishes
 
 TTL = b"x-headgate-cache-ttl"
 NAMESPACE = b"x-headgate-cache-namespace"

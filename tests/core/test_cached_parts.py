@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.cached_parts import apportion, is_clean, merge, share_out, split
 from app.core.usage import Usage
+from app.openai.completions.parts import apportion, is_clean, merge, share_out, split
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 IDS = st.lists(st.integers(0, 99_999), min_size=1, max_size=12)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.canonical import MAX_CHARACTERS, MAX_WORDS, Form, Ineligible, canonical
-from app.core.canonical_words import FUNCTION_WORDS
+from cache.semantic.canonical import MAX_CHARACTERS, MAX_WORDS, Form, Ineligible, canonical
+from cache.semantic.canonical.words import FUNCTION_WORDS
 
 
 def key(text: str) -> str:

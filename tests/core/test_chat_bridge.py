@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.chat_bridge import (
+from app.core.errors import InvalidRequest, UpstreamInvalid
+from app.openai.chat_bridge import (
     ChatCall,
     ChatPlan,
     ChunkBridge,
@@ -19,8 +20,7 @@ from app.core.chat_bridge import (
     legacy_logprobs,
     refuse_unsupported,
 )
-from app.core.completions import CompletionRequest, parse
-from app.core.errors import InvalidRequest, UpstreamInvalid
+from app.openai.completions.request import CompletionRequest, parse
 
 NOW = 1_700_000_000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.choice_index import ChoiceIndex
 from app.core.errors import UpstreamInvalid
+from app.openai.completions.choice_index import ChoiceIndex
 
 
 def read(choices: int, given: list[int]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.client_address import TrustedProxies
+from app.connections.client_address import TrustedProxies
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "::1"])
 

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.core.completion_answer import Answer, read_answer
-from app.core.completions import parse
 from app.core.errors import UpstreamInvalid
 from app.core.usage import Usage
+from app.openai.completions.answer import Answer, read_answer
+from app.openai.completions.request import parse
 
 NOW = 1_700_000_000
 REMOVED = object()

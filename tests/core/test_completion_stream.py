@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core import sse
-from app.core.completion_answer import read_answer
-from app.core.completion_stream import StreamShaper
-from app.core.completions import CompletionRequest, parse
 from app.core.errors import UpstreamInvalid
 from app.core.reply import Chunk, StreamEnd
 from app.core.usage import Usage
+from app.openai import sse
+from app.openai.completions.answer import read_answer
+from app.openai.completions.request import CompletionRequest, parse
+from app.openai.completions.stream import StreamShaper
 from tests.chain import on_the_wire
 
 NOW = 1_700_000_000

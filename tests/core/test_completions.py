@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.completions import DEFAULT_MAX_TOKENS, FIELDS, CompletionRequest, parse
 from app.core.errors import InvalidRequest
-from app.core.fields import MAX_PROMPTS, MAX_STOPS
+from app.openai.completions.request import DEFAULT_MAX_TOKENS, FIELDS, CompletionRequest, parse
+from app.openai.validators import MAX_PROMPTS, MAX_STOPS
 
 BASE = {"model": "m", "prompt": "p"}
 

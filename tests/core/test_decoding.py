@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from app.core.decoding import Decoder, Fault, path_text
-from app.core.quantities import Duration, Secret, Size
+from app.config.decoding import Decoder, Fault, path_text
+from app.config.quantities import Duration, Secret, Size
 
 
 class Inner(Struct, frozen=True, kw_only=True):

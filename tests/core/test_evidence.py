@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.evidence import (
+from cache.semantic.error_bounds import (
     ALPHA,
     MAX_CHARACTERS,
     QUIET,

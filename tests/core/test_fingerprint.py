@@ -19,9 +19,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.core.completions import FIELDS, parse
 from app.core.errors import InvalidRequest
-from app.core.fingerprint import VERSION, Fingerprinter, Scope, normalized
+from app.openai.completions.request import FIELDS, parse
+from cache.answers.fingerprint import VERSION, Fingerprinter, Scope, normalized
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "fingerprint_vectors.json").read_text())

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.core.completions import FIELDS
 from app.core.errors import InvalidRequest
-from app.core.forwarded_members import forwardable, refuse_others
+from app.openai.completions.forwarded_members import forwardable, refuse_others
+from app.openai.completions.request import FIELDS
 
 BODY: dict[str, Any] = {"model": "m", "prompt": "x", "min_p": 0.1, "guided_json": {}}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.canonical import Form, canonical
-from app.core.guard import OFTEN_MISTYPED, VETOES, veto
+from cache.semantic.canonical import Form, canonical
+from cache.semantic.near_match import OFTEN_MISTYPED, VETOES, veto
 
 
 def judged(a: str, b: str) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.json_body import MAX_DEPTH, MAX_PARTS, NotStrictJson, decode_object, raw_members
+from app.openai.json_body import MAX_DEPTH, MAX_PARTS, NotStrictJson, decode_object, raw_members
 
 NAMES = st.sampled_from(["a", "b", ":", "a:b", '"', "\\", "é", "\u2028", "", "\\u003a", "{", "a\n"])
 SCALARS = st.one_of(

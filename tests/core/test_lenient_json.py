@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core import lenient_json
-from app.core.lenient_json import NotJson, decode
+from app.openai import lenient_json
+from app.openai.lenient_json import NotJson, decode
 
 
 @pytest.mark.parametrize("bare", [b"NaN", b"Infinity", b"-Infinity"])

@@ -10,9 +10,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.loop_lag import QUIET_SECONDS, REMEMBERED_SECONDS, TURN_SECONDS, WARN_SECONDS, LoopLag
-from app.outage_log import OutageLog
-from cache.breaker import Breaker
+from app.concurrency.breaker import Breaker
+from app.concurrency.loop_lag import (
+    QUIET_SECONDS,
+    REMEMBERED_SECONDS,
+    TURN_SECONDS,
+    WARN_SECONDS,
+    LoopLag,
+)
+from app.observability.outage_log import OutageLog
 from tests.cache.stores import until
 
 Lines = list[Any]

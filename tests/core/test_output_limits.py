@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.chat_bridge import ChatPlan
-from app.core.completion_bounds import output_bound
-from app.core.completions import FIELDS, CompletionRequest, parse
 from app.core.errors import InvalidRequest
-from app.core.fingerprint import Fingerprinter, Scope
-from app.core.output_limits import OPENAI, Cap, folded, limited, says_more
+from app.openai.chat_bridge import ChatPlan
+from app.openai.completions.bounds import output_bound
+from app.openai.completions.output_limits import OPENAI, Cap, folded, limited, says_more
+from app.openai.completions.request import FIELDS, CompletionRequest, parse
+from cache.answers.fingerprint import Fingerprinter, Scope
 
 # As they are written by those who know them.
 LIMITS = (

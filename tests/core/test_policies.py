@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from app.config import load
+from app.config.loading import load
 from app.core.budgets import BudgetRule
 from app.core.keys import Key
 from app.core.limits import LimitRule
-from app.core.output_limits import Cap
+from app.openai.completions.output_limits import Cap
 from app.pipeline import key_ring
-from app.policies import Policies
+from app.policy.limits_and_budgets import Policies
 
 TEXT = """
 providers: {trial: {kind: simulator}}

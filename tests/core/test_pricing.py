@@ -11,8 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.completion_bounds import cost_bound, output_bound, token_bound
-from app.core.completions import CompletionRequest, parse
 from app.core.pricing import (
     MAX_DOLLARS,
     MILLION,
@@ -21,8 +19,10 @@ from app.core.pricing import (
     dollars_text,
     nano_dollars,
 )
-from app.core.prompt_size import prompt_bound
 from app.core.usage import Usage
+from app.openai.completions.bounds import cost_bound, output_bound, token_bound
+from app.openai.completions.prompt_size import prompt_bound
+from app.openai.completions.request import CompletionRequest, parse
 
 tokens = st.integers(0, 10**9)
 prices = st.builds(Price, st.integers(0, 10**13), st.integers(0, 10**13))

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from app.core.completion_answer import estimate
-from app.core.completion_bounds import token_bound
-from app.core.completions import CompletionRequest, parse
-from app.core.part_tokens import DEFAULT_PART_TOKENS, PartTokens
-from app.core.prompt_size import prompt_bound, prompt_estimate
+from app.openai.completions.answer import estimate
+from app.openai.completions.bounds import token_bound
+from app.openai.completions.part_tokens import DEFAULT_PART_TOKENS, PartTokens
+from app.openai.completions.prompt_size import prompt_bound, prompt_estimate
+from app.openai.completions.request import CompletionRequest, parse
 
 SET = PartTokens(image_low=3, image_high=50, image_auto=40, audio=60, video=70, file=80, other=90)
 PICTURE = "data:image/jpeg;base64," + base64.b64encode(bytes(900_000)).decode()

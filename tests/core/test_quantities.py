@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.quantities import Duration, Secret, Size
+from app.config.quantities import Duration, Secret, Size
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.simulation import Choice, Token, generate, tokens_of
+from app.providers.simulated_text import Choice, Token, generate, tokens_of
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 PROMPTS = TEXTS | st.lists(st.integers(0, 2**31), min_size=1, max_size=20)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.sse import DONE, DONE_EVENT, EventParser, EventTooLarge, event
+from app.openai.sse import DONE, DONE_EVENT, EventParser, EventTooLarge, event
 
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 WORDS = st.sampled_from(

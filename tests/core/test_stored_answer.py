@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.core.stored_answer import COMPRESSED_FROM, Stored, Undecodable, decode, encode
 from app.core.usage import Usage
+from cache.answers.entry import COMPRESSED_FROM, Stored, Undecodable, decode, encode
 
 NOW = 1_700_000_000_000
 NAME = "hg1:{acme}:answer:2:00ff"

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core import sse
-from app.core.completion_stream import StreamShaper
-from app.core.completions import CompletionRequest, parse
 from app.core.family import NotAssembled, Replay
 from app.core.reply import Chunk, StreamEnd
-from app.core.stream_replay import CompletionAssembly, replay
 from app.core.usage import Usage
+from app.openai import sse
+from app.openai.completions.replay import CompletionAssembly, replay
+from app.openai.completions.request import CompletionRequest, parse
+from app.openai.completions.stream import StreamShaper
 from tests.chain import on_the_wire
 
 NOW = 1_700_000_000

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.cached_parts import merge
 from app.core.family import Diverged, Replay
 from app.core.reply import Chunk
-from app.core.stream_replay import replay
-from app.core.stream_view import CompletionView
+from app.openai.completions.parts import merge
+from app.openai.completions.replay import replay
+from app.openai.completions.view import CompletionView
 from tests.chain import on_the_wire
 from tests.core.test_stream_replay import (
     TOKEN,

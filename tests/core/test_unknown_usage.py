@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
-from app.core.completion_bounds import cost_bound
-from app.core.completions import CompletionRequest, parse
 from app.core.errors import UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
 from app.core.pricing import Price
-from app.core.unknown_usage import Rule, reason_of, unknown_usage
 from app.core.usage import Usage
+from app.openai.completions.bounds import cost_bound
+from app.openai.completions.request import CompletionRequest, parse
+from app.openai.completions.unknown_usage import Rule, reason_of, unknown_usage
 
 
 def request(**members: Any) -> CompletionRequest:

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from app.encoders import local
-from app.encoders.local import MAX_BYTES, EncoderUnavailable, LocalEncoder
+from cache.semantic.encoders import local
+from cache.semantic.encoders.local import MAX_BYTES, EncoderUnavailable, LocalEncoder
 
 needs_extra = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("wordllama", "tokenizers", "safetensors", "numpy")),
@@ -71,7 +71,7 @@ def test_alike_is_nearer_than_unlike(encoder: LocalEncoder) -> None:
 @needs_extra
 def test_the_same_text_has_the_same_bytes_in_every_process(encoder: LocalEncoder) -> None:
     program = (
-        "from app.encoders.local import LocalEncoder as E; e = E();"
+        "from cache.semantic.encoders.local import LocalEncoder as E; e = E();"
         "print(e.identity, e.encode('How do I cook rice?').hex())"
     )
     said = subprocess.run(
@@ -126,7 +126,7 @@ def test_no_text_holds_the_event_loop_for_five_milliseconds(
 @needs_extra
 def test_wordllama_itself_is_never_imported() -> None:
     program = (
-        "import sys; from app.encoders.local import LocalEncoder as E; E().encode('a text');"
+        "import sys; from cache.semantic.encoders.local import LocalEncoder as E; E().encode('a text');"
         "print(*{'wordllama', 'huggingface_hub', 'requests', 'pydantic'} & set(sys.modules))"
     )
     said = subprocess.run(
@@ -137,7 +137,7 @@ def test_wordllama_itself_is_never_imported() -> None:
 
 def test_nothing_heavy_is_imported_before_an_encoder_is_made() -> None:
     program = (
-        "import sys, app.encoders.local;"
+        "import sys, cache.semantic.encoders.local;"
         "print(*{'numpy', 'tokenizers', 'safetensors', 'wordllama'} & set(sys.modules))"
     )
     said = subprocess.run(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from app.admission import RequestTokens
 from app.core.call import Call
 from app.core.errors import GatewayError
 from app.core.exchange import Exchange
 from app.core.limits import Bucket
 from app.core.reply import ReplyWriter
-from cache.limiter import Limiter, LimitPlan
+from cache.quotas.admission import RequestTokens
+from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.rate_limit import RateLimit
 from tests.chain import Answering, Door, FailingStore, in_loop
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.connections.bad_keys import BadKeys
-from app.core.client_address import TrustedProxies
+from app.connections.client_address import TrustedProxies
 from app.core.keys import Key, KeyRing, digest_of
 from middleware.auth import MAX_SECRET_BYTES, Auth, presented_secret
 

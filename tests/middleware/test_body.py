@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.core.completions import parse
 from app.core.exchange import Exchange
+from app.openai.completions.request import parse
 from middleware.body import Body
 
 BODY = b'{"model":"m","prompt":"p"}'

@@ -8,12 +8,12 @@ import orjson
 import pytest
 
 from app.core.call import Call
-from app.core.completions import DEFAULT_MAX_TOKENS
 from app.core.errors import GatewayError
-from app.core.forwarded_members import forwardable
-from app.core.output_limits import OPENAI, Cap
-from app.core.part_tokens import DEFAULT_PART_TOKENS
-from app.policies import Allowance
+from app.openai.completions.forwarded_members import forwardable
+from app.openai.completions.output_limits import OPENAI, Cap
+from app.openai.completions.part_tokens import DEFAULT_PART_TOKENS
+from app.openai.completions.request import DEFAULT_MAX_TOKENS
+from app.policy.limits_and_budgets import Allowance
 from app.providers.routing import Route
 from middleware.bounds import Bounds
 from tests.chain import KEY, Answering, RecordingWriter, call_of, in_loop

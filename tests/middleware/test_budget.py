@@ -10,7 +10,7 @@ import pytest
 from app.core.budgets import Budget as Amount
 from app.core.call import Call
 from app.core.errors import GatewayError, UpstreamTimeout
-from cache.ledger import Account, BudgetPlan, Ledger
+from cache.quotas.ledger import Account, BudgetPlan, Ledger
 from middleware.budget import Budget
 from tests.chain import Answering, FailingStore, RecordingWriter, call_of, in_loop, turns
 

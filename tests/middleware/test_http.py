@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core import sse
 from app.core.asgi import PIECE_BYTES
 from app.core.call import Call
-from app.core.completions_family import COMPLETIONS
 from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamTimeout
 from app.core.exchange import CLIENT_CLOSED_REQUEST
 from app.core.pricing import NANO
 from app.core.reply import Chunk, ReplyWriter, StreamEnd
+from app.openai import sse
+from app.routes.completions import COMPLETIONS
 from middleware.http import Http
 from tests.chain import (
     ORIGIN,

@@ -12,7 +12,7 @@ import pytest
 from app.core.asgi import start_message
 from app.core.keys import Key
 from app.core.usage import Usage
-from app.records import Recorder
+from app.observability.request_record import Recorder
 from middleware.metering import Metering
 
 KEY = Key("web", "acme", (), frozenset(), frozenset({"demo"}), None)

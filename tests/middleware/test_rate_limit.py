@@ -10,7 +10,7 @@ from app.core.call import Call
 from app.core.errors import GatewayError, UpstreamTimeout
 from app.core.limits import Bucket, Slots
 from app.core.reply import Handler
-from cache.limiter import Limiter, LimitPlan
+from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.rate_limit import RateLimit
 from tests.chain import (
     USAGE,

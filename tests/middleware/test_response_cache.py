@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from app.caching.background import MOST
-from app.caching.plans import CachePlans
+from app.concurrency.background import MOST
 from app.core.call import Call
 from app.core.errors import GatewayError, HeaderList, InvalidRequest, UpstreamTimeout
 from app.core.keys import Key
 from app.core.reply import Handler
+from app.policy.caching import CachePlans
 from middleware.response_cache import ResponseCache
 from tests.caching.serving import COST, FAR, Worker, lookup_of, plan_of, plans_of
 from tests.chain import KEY, Answering, RecordingWriter, call_of, header_of, in_loop, turns

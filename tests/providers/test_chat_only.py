@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.core.completions import parse
 from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamOverloaded, UpstreamTimeout
 from app.core.reply import Chunk
 from app.core.usage import Usage
+from app.openai.completions.request import parse
 from app.providers.base import ChunkSink, UpstreamCall
 from app.providers.chat_only import ChatOnly
 

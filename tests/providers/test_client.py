@@ -11,7 +11,8 @@ import httpx
 import pytest
 import structlog
 
-from app.core.completions import parse
+from app.config.quantities import Secret, Size
+from app.config.settings import OpenAIProvider
 from app.core.errors import (
     HeaderList,
     UpstreamError,
@@ -21,11 +22,10 @@ from app.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from app.core.quantities import Secret, Size
-from app.providers import http1_errors
+from app.openai.completions.request import parse
 from app.providers.base import UpstreamCall
 from app.providers.client import Client, translate
-from app.settings import OpenAIProvider
+from app.providers.http1 import errors as http1_errors
 
 Handler = Callable[[httpx.Request], httpx.Response]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.config.header_names import TRACING, HeaderName
 from app.core.errors import HeaderList
-from app.core.header_names import TRACING, HeaderName
 from app.providers.forwarding import forwarded_headers
 from tests.chain import call_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.providers.http1 import (
+from app.providers.http1.transport import (
     FirstByteTimeout,
     Http1Transport,
     IdleTimeout,

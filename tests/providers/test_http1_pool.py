@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from app.providers.http1 import (
+from app.providers.http1.transport import (
     Http1Transport,
     OriginStats,
 )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from app.providers.http1_request import encode_request
+from app.providers.http1.request import encode_request
 
 URL = "http://host.example:8000/v1/completions?a=b"
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.providers import http1_resolve
-from app.providers.http1_resolve import Resolver, allow_address
+from app.providers.http1 import resolver as http1_resolve
+from app.providers.http1.resolver import Resolver, allow_address
 
 
 @pytest.mark.parametrize(

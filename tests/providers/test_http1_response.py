@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.providers.http1_errors import ResponseTooLarge
-from app.providers.http1_response import ResponseReader
+from app.providers.http1.errors import ResponseTooLarge
+from app.providers.http1.response import ResponseReader
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from app.providers.http1 import (
+from app.providers.http1.transport import (
     AddressRefused,
     CertificateError,
     Http1Transport,
@@ -133,7 +133,7 @@ def test_a_host_with_a_dead_address_is_reached_by_the_next(
         return ("127.0.0.2", "169.254.1.1", "127.0.0.1")
 
     async def main() -> None:
-        monkeypatch.setattr("app.providers.http1_resolve.Resolver.resolve", resolve)
+        monkeypatch.setattr("app.providers.http1.resolver.Resolver.resolve", resolve)
         async with Peer(answering(reply(b"ok"))) as peer, Http1Transport() as transport:
             url = f"http://several.example:{peer.port}"
             assert (await fetch(transport, call(url, connect=5))).content == b"ok"

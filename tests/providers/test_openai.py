@@ -10,13 +10,13 @@ import httpx
 import orjson
 import pytest
 
-from app.core.completions import parse
+from app.config.settings import OpenAIProvider as Settings
 from app.core.errors import UpstreamInvalid
 from app.core.reply import Chunk
+from app.openai.completions.request import parse
 from app.providers.base import UpstreamCall
 from app.providers.client import Client
 from app.providers.openai import OpenAIProvider
-from app.settings import OpenAIProvider as Settings
 from tests.chain import in_loop, turns
 
 EVENTS = {"content-type": "text/event-stream"}

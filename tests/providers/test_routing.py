@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.config import load
-from app.core.completions import CompletionRequest, parse
+from app.config.loading import load
 from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
 from app.core.pricing import UNBOUNDED
+from app.openai.completions.request import CompletionRequest, parse
 from app.providers.chat_only import ChatOnly
 from app.providers.routing import Route, Router, completions_of
 from app.providers.simulator import SimulatorProvider

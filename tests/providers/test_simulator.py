@@ -10,16 +10,16 @@ from typing import Any
 import orjson
 import pytest
 
-from app.core.completion_stream import StreamShaper
-from app.core.completions import parse
+from app.config.quantities import Duration
+from app.config.settings import SimulatorProvider as Settings
 from app.core.errors import UpstreamOverloaded
-from app.core.quantities import Duration
 from app.core.reply import Chunk
-from app.core.simulation import tokens_of
+from app.openai.completions.request import parse
+from app.openai.completions.stream import StreamShaper
 from app.providers.base import UpstreamCall
 from app.providers.chat_only import ChatOnly
+from app.providers.simulated_text import tokens_of
 from app.providers.simulator import SimulatorProvider
-from app.settings import SimulatorProvider as Settings
 
 
 def provider(**settings: Any) -> SimulatorProvider:

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.providers.http1 import Http1Transport, ResponseBody, ResponseTooLarge
-from app.providers.http1_body import MAX_BUFFERED
+from app.providers.http1.body import MAX_BUFFERED
+from app.providers.http1.transport import Http1Transport, ResponseBody, ResponseTooLarge
 from tests.providers.transport_peer import (
     OK,
     Peer,

@@ -10,11 +10,11 @@ import pytest
 
 from app.core.call import Call
 from app.core.errors import GatewayError, HeaderList, NotFound, UpstreamInvalid, UpstreamTimeout
-from app.core.output_limits import OPENAI
-from app.core.part_tokens import DEFAULT_PART_TOKENS
 from app.core.pricing import Price
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Usage
+from app.openai.completions.output_limits import OPENAI
+from app.openai.completions.part_tokens import DEFAULT_PART_TOKENS
 from app.providers.base import ChunkSink, UpstreamCall
 from app.providers.routing import Route
 from app.providers.upstream import Upstream

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from app.admission import RateLimited
 from app.core.errors import GatewayError
 from app.core.exchange import Exchange
 from app.routes.feedback import MAX_BODY, feedback_app
-from cache.counters import Counters
-from cache.feedback_ids import FeedbackIds, Served
-from cache.meanings import Meanings
+from cache.quotas.admission import RateLimited
+from cache.quotas.counters import Counters
+from cache.semantic.feedback_ids import FeedbackIds, Served
+from cache.semantic.index import Meanings
 from tests.chain import FailingStore, in_loop
 from tests.routes.asking import Answered, ask
 

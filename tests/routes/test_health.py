@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.loop_lag import LoopLag
+from app.concurrency.breaker import Breaker
+from app.concurrency.loop_lag import LoopLag
 from app.routes.health import Readiness, live_app, ready_app
-from cache.breaker import Breaker
 from tests.chain import in_loop
 from tests.routes.asking import Answered, ask
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.caching.meaning_plan import model_place
 from app.routes.metrics import MetricsPage, metrics_app
-from cache.counters import Counters
-from cache.meanings import Meanings
+from cache.quotas.counters import Counters
+from cache.semantic.index import Meanings
+from cache.semantic.plan import model_place
 from tests.chain import FailingStore, in_loop
 from tests.routes.asking import Answered, ask
 

@@ -12,8 +12,8 @@ from app.core.errors import GatewayError, InvalidRequest
 from app.core.keys import Key
 from app.core.pricing import NANO
 from app.routes.usage import usage_app
-from cache.ledger import BudgetPlan, Hold, Ledger
-from cache.usage import UsageLog
+from cache.quotas.ledger import BudgetPlan, Hold, Ledger
+from cache.quotas.usage import UsageLog
 from tests.chain import ALIAS, KEY, FailingStore, in_loop
 from tests.routes.asking import Answered, ask
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.core.canonical import Form, canonical
-from app.core.guard import VETOES, veto
+from cache.semantic.canonical import Form, canonical
+from cache.semantic.near_match import VETOES, veto
 
 HERE = Path(__file__).parent
 

@@ -1,1 +1,0 @@
-"""How an answer is taken from a call, kept, shared and given out again."""

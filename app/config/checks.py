@@ -1,0 +1,416 @@
+"""What the types of a configuration cannot say: references, uniqueness, combinations."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.config.decoding import Fault, Path
+from app.config.encryption_key import parse_encryption_key
+from app.config.prices import price_of
+from app.config.quantities import Secret
+from app.config.settings import (
+    Cache,
+    CallerKey,
+    Model,
+    OpenAIProvider,
+    RemoteEncoder,
+    Settings,
+    Store,
+)
+from app.config.store_url import parse_store_url
+from app.core.keys import allowed_models, digest_of
+from app.core.pricing import MAX_DOLLARS
+
+MAX_SECRETS = 2
+MIN_CACHE_BYTES = 1 << 20
+MIN_SECRET_LENGTH = 16
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NAME_RULE = "must be 1 to 64 letters, digits, dots, dashes or underscores"
+
+Say = Callable[[Path, str], None]
+
+
+def check_references(
+    settings: Settings, declared: Mapping[str, Any] | None = None
+) -> tuple[list[Fault], list[Fault]]:
+    """Faults and warnings. ``declared`` is the raw file, where only parts of it could be decoded:
+    a name that stands there counts as known, however wrong its content is."""
+    check = _Check(settings, declared or {})
+    check.server()
+    check.cache()
+    check.providers()
+    check.encoders()
+    check.models()
+    check.tenants()
+    check.keys()
+    check.money()
+    return check.faults, check.warnings
+
+
+def expiry(text: str) -> float:
+    """A date or a time as unix seconds; UTC where it names no zone.
+
+    Raises ValueError.
+    """
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class _Check:
+    def __init__(self, settings: Settings, declared: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._declared = declared
+        self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
+
+    def _fault(self, path: Path, message: str) -> None:
+        self.faults.append(Fault(path, message))
+
+    def _warn(self, path: Path, message: str) -> None:
+        self.warnings.append(Fault(path, message))
+
+    def _known(self, section: str) -> set[str]:
+        raw = self._declared.get(section)
+        names = set(map(str, raw)) if isinstance(raw, Mapping) else set()
+        return names | set(getattr(self._settings, section))
+
+    def _reference(self, path: Path, section: str, name: str | None) -> None:
+        known = self._known(section)
+        if name is not None and name not in known:
+            self._fault(path, f"no such entry in `{section}`: {name!r}; {_choices(known)}")
+
+    def _name(self, path: Path, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            self._fault(path, _NAME_RULE)
+
+    def server(self) -> None:
+        server, store = self._settings.server, self._settings.store
+        url = store.url.reveal()
+        if server.workers > 1 and url.startswith("memory:"):
+            self._fault(
+                ("server", "workers"),
+                "more than one worker needs a shared store; set `store.url` to redis://…, "
+                "because memory:// lives inside one process",
+            )
+        if store.lease < 1:
+            self._fault(("store", "lease"), "must be at least 1s")
+        self._store(("store",), url, store.timeout)
+        self._encryption(store)
+        if server.max_body_bytes < 1024:
+            self._fault(("server", "max_body_bytes"), "must be at least 1KiB")
+        if server.worker_timeout < 1:
+            self._fault(("server", "worker_timeout"), "must be at least 1s")
+        if server.management is not None and server.management.port == server.port:
+            self._fault(
+                ("server", "management", "port"),
+                "must differ from `server.port`, on which callers are served",
+            )
+
+    def cache(self) -> None:
+        own, caching = self._settings.cache_store, self._settings.cache
+        if own is not None:
+            url = own.url.reveal()
+            self._store(("cache_store",), url, own.timeout)
+            if url.startswith("memory:"):
+                self._fault(
+                    ("cache_store", "url"),
+                    "memory:// lives inside one process, where no purge reaches it; "
+                    "name a Redis, or leave `cache_store` out",
+                )
+        if caching.max_bytes < MIN_CACHE_BYTES:
+            self._fault(("cache", "max_bytes"), "must be at least 1MiB")
+        of_tenant = caching.max_bytes_per_tenant
+        if of_tenant is not None and not MIN_CACHE_BYTES <= of_tenant <= caching.max_bytes:
+            self._fault(
+                ("cache", "max_bytes_per_tenant"), "must be from 1MiB to as much as `max_bytes`"
+            )
+
+    def _store(self, path: Path, url: str, timeout: float) -> None:
+        if timeout <= 0:
+            self._fault((*path, "timeout"), "must be more than 0")
+        try:
+            ca_file = parse_store_url(url).ca_file
+        except ValueError as error:
+            self._fault((*path, "url"), str(error))
+        else:
+            if ca_file:
+                self._certificates((*path, "url"), ca_file)
+
+    def _encryption(self, store: Store) -> None:
+        path: Path = ("store", "encryption_keys")
+        for index, key in enumerate(store.encryption_keys):
+            try:
+                if key is not None:
+                    parse_encryption_key(key.reveal())
+            except ValueError as error:
+                self._fault((*path, index), str(error))
+        if len(set(store.encryption_keys)) < len(store.encryption_keys):
+            self._fault(path, "names a key twice")
+        if store.encryption_keys and find_spec("cryptography") is None:
+            self._fault(path, "needs an extra: pip install 'headgate[encryption]'")
+
+    def _connections(self) -> None:
+        server = self._settings.server
+        for name in ("head_timeout", "keepalive_timeout", "send_timeout"):
+            if getattr(server, name) <= 0:
+                self._fault(("server", name), "must be more than 0")
+        for index, network in enumerate(server.trusted_proxies):
+            try:
+                ip_network(network)
+            except ValueError:
+                self._fault(
+                    ("server", "trusted_proxies", index),
+                    "expected an address or a network such as 10.0.0.0/8",
+                )
+
+    def providers(self) -> None:
+        for name, provider in self._settings.providers.items():
+            path: Path = ("providers", name)
+            self._name(path, name)
+            if isinstance(provider, OpenAIProvider):
+                self._openai(path, provider)
+
+    def _openai(self, path: Path, provider: OpenAIProvider) -> None:
+        problem = _url_problem(provider.base_url, ("http", "https"))
+        if problem:
+            self._fault((*path, "base_url"), problem)
+        proxy = provider.proxy.reveal()
+        if proxy and (problem := _url_problem(proxy, ("http", "https"), credentials=True)):
+            self._fault((*path, "proxy"), problem)
+        if provider.ca_file:
+            self._certificates((*path, "ca_file"), provider.ca_file)
+        names = provider.forward_members
+        if len(names) > 1 and {"all", "known"} & set(names):
+            self._fault((*path, "forward_members"), "all and known stand alone, without names")
+        if provider.max_event_bytes < 1024:
+            self._fault((*path, "max_event_bytes"), "must be at least 1KiB")
+        if not provider.endpoints:
+            self._fault((*path, "endpoints"), "must name completions, chat or both")
+        self._headers(path, provider)
+
+    def _headers(self, path: Path, provider: OpenAIProvider) -> None:
+        forwarded = set(provider.forward_headers)
+        for index, name in enumerate(provider.neutral_headers or ()):
+            if name is not None and name not in forwarded:
+                self._fault(
+                    (*path, "neutral_headers", index),
+                    f"{name!r} is not in `forward_headers`: it does not go upstream at all",
+                )
+        sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}
+        for header, value in provider.headers.items():
+            if not _HEADER_NAME.fullmatch(header):
+                self._fault((*path, "headers", header), "is not a header name")
+            if value is not None:
+                sent[*path, "headers", header] = value
+        for place, value in sent.items():
+            if not value.reveal().isprintable() or not value.reveal().isascii():
+                self._fault(place, "must be printable ASCII: it is sent as a header")
+
+    def _certificates(self, path: Path, file: str) -> None:
+        try:
+            ssl.create_default_context(cafile=file)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "holds no certificates"
+            self._fault(path, f"certificates cannot be read from {file!r}: {reason}")
+
+    def models(self) -> None:
+        for alias, model in self._settings.models.items():
+            path: Path = ("models", alias)
+            if not alias.isprintable() or not 0 < len(alias) <= 256:
+                self._fault(path, "an alias must be 1 to 256 printable characters")
+            self._targets(path, model)
+            if model.cache is not None:
+                self._cache((*path, "cache"), model.cache)
+            if len(model.targets) > 1:
+                self._warn((*path, "targets"), "only the first target answers in this release")
+
+    def _cache(self, path: Path, cache: Cache) -> None:
+        if cache.scope == "global":
+            self._warn(
+                (*path, "scope"),
+                "global: answers to one tenant's requests are given to every other tenant too",
+            )
+        if cache.exact.max_ttl is not None and cache.exact.ttl > cache.exact.max_ttl:
+            self._fault((*path, "exact", "ttl"), "must be at most `max_ttl`")
+        if cache.semantic is not None:
+            encoder = cache.semantic.encoder
+            self._reference((*path, "semantic", "encoder"), "encoders", encoder)
+            if cache.semantic.enabled and not cache.exact.enabled:
+                self._fault(
+                    (*path, "semantic", "enabled"),
+                    "needs `exact.enabled`: it points to its answers",
+                )
+
+    def encoders(self) -> None:
+        settings = self._settings
+        for name, encoder in settings.encoders.items():
+            path: Path = ("encoders", name)
+            self._name(path, name)
+            if isinstance(encoder, RemoteEncoder):
+                self._reference((*path, "provider"), "providers", encoder.provider)
+                provider = settings.providers.get(encoder.provider)
+                if provider is not None and not isinstance(provider, OpenAIProvider):
+                    self._fault((*path, "provider"), "must be of the kind openai")
+            elif find_spec("wordllama") is None:
+                self._fault(
+                    (*path, "kind"), "local needs an extra: pip install 'headgate[semantic]'"
+                )
+
+    def _targets(self, path: Path, model: Model) -> None:
+        if not model.targets:
+            self._fault((*path, "targets"), "must name at least one target")
+        for index, target in enumerate(model.targets):
+            if target is None:
+                continue
+            place = (*path, "targets", index)
+            self._reference((*place, "provider"), "providers", target.provider)
+            provider = self._settings.providers.get(target.provider)
+            if (
+                isinstance(provider, OpenAIProvider)
+                and model.completions == "chat"
+                and "chat" not in provider.endpoints
+            ):
+                self._fault(
+                    (*path, "completions"),
+                    f"chat needs a provider with the chat endpoint; `{target.provider}` has none",
+                )
+
+    def tenants(self) -> None:
+        for name, tenant in self._settings.tenants.items():
+            path: Path = ("tenants", name)
+            self._name(path, name)
+            self._policies(path, tenant.limits, tenant.budget)
+            for alias, policy in tenant.models.items():
+                place = (*path, "models", alias)
+                self._reference(place, "models", alias)
+                if policy is not None:
+                    self._policies(place, policy.limits, policy.budget)
+
+    def _policies(self, path: Path, limits: str | None, budget: str | None) -> None:
+        self._reference((*path, "limits"), "limits", limits)
+        self._reference((*path, "budget"), "budgets", budget)
+
+    def keys(self) -> None:
+        ids: dict[str, int] = {}
+        digests: dict[bytes, int] = {}
+        for index, key in enumerate(self._settings.keys):
+            if key is None:
+                continue
+            path: Path = ("keys", index)
+            self._name((*path, "id"), key.id)
+            first = ids.setdefault(key.id, index)
+            if first != index:
+                self._fault((*path, "id"), f"{key.id!r} is already the id of keys[{first}]")
+            self._reference((*path, "tenant"), "tenants", key.tenant)
+            self._policies(path, key.limits, key.budget)
+            self._secrets(path, key)
+            for digest in key_digests(key):
+                first = digests.setdefault(digest, index)
+                if first != index:
+                    self._fault(path, f"has the same secret as keys[{first}]")
+            self._patterns(path, key.models)
+            if key.expires is not None:
+                self._expiry((*path, "expires"), key.expires)
+
+    def money(self) -> None:
+        """Budgets need amounts that stay exact, and a price for whatever they pay for."""
+        settings = self._settings
+        for name, budget in settings.budgets.items():
+            if budget is not None and budget.usd > MAX_DOLLARS:
+                self._fault(("budgets", name, "usd"), f"must be at most {MAX_DOLLARS}")
+        payers: dict[str, str] = {}
+        for key in settings.keys:
+            if key is not None:
+                for alias in self._budgeted(key):
+                    payers.setdefault(alias, key.id)
+        for alias, payer in payers.items():
+            model = settings.models.get(alias)
+            known = model is not None and model.targets and model.targets[0] is not None
+            if model is not None and known and price_of(model, settings) is None:
+                self._fault(
+                    ("models", alias, "price"),
+                    f"is needed, because the key {payer!r} has a budget and nobody publishes one; "
+                    "set {input_per_million: …, output_per_million: …} in US dollars",
+                )
+
+    def _budgeted(self, key: CallerKey) -> Iterable[str]:
+        """The aliases on which a key spends from a budget."""
+        settings = self._settings
+        tenant = settings.tenants.get(key.tenant)
+        everywhere = key.budget or (tenant is not None and tenant.budget)
+        patterns = [pattern for pattern in key.models if pattern is not None]
+        for alias in allowed_models(patterns, settings.models):
+            own = tenant.models.get(alias) if tenant is not None else None
+            if everywhere or (own is not None and own.budget):
+                yield alias
+
+    def _secrets(self, path: Path, key: CallerKey) -> None:
+        count = len(key.secret) + len(key.secret_sha256)
+        if not count:
+            self._fault(
+                path, "needs a `secret` or a `secret_sha256`; `headgate keys new` makes one"
+            )
+        if count > MAX_SECRETS:
+            self._fault(
+                path, f"has {count} secrets; at most two, the old and the new, may be valid"
+            )
+        for secret in key.secret:
+            if secret is not None and len(secret.reveal()) < MIN_SECRET_LENGTH:
+                self._fault(
+                    (*path, "secret"),
+                    f"must have at least {MIN_SECRET_LENGTH} characters; "
+                    "`headgate keys new` makes one",
+                )
+        for digest in key.secret_sha256:
+            if digest is not None and not _SHA256.fullmatch(digest):
+                self._fault((*path, "secret_sha256"), "must be 64 hexadecimal digits")
+
+    def _patterns(self, path: Path, patterns: Iterable[str]) -> None:
+        for pattern in patterns:
+            if pattern is not None and not allowed_models([pattern], self._known("models")):
+                self._warn((*path, "models"), f"{pattern!r} matches no model of this file")
+
+    def _expiry(self, path: Path, text: str) -> None:
+        try:
+            expiry(text)
+        except ValueError:
+            self._fault(path, "expected a date such as 2027-01-01 or a time in ISO 8601")
+
+
+def key_digests(key: CallerKey) -> tuple[bytes, ...]:
+    """The SHA-256 digests of a key's secrets."""
+    plain = [digest_of(secret.reveal()) for secret in key.secret if secret]
+    hashed = [bytes.fromhex(d) for d in key.secret_sha256 if d and _SHA256.fullmatch(d)]
+    return (*plain, *hashed)
+
+
+def _choices(known: set[str]) -> str:
+    return f"expected one of {', '.join(sorted(known))}" if known else "there is none"
+
+
+def _url_problem(url: str, schemes: tuple[str, ...], credentials: bool = False) -> str | None:
+    example = f"{schemes[-1]}://host:port/v1"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return f"is not a valid address; expected something like {example}"
+    if parts.scheme not in schemes or not parts.hostname:
+        return f"expected an address like {example}"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "must be plain ASCII without spaces"
+    if (parts.username or parts.password) and not credentials:
+        return "must not hold credentials; use `api_key` or `headers`"
+    if parts.query or parts.fragment:
+        return "must not have a query or a fragment"
+    return None

@@ -1,0 +1,54 @@
+"""What a target's tokens cost: the configuration's word, else genai-prices' data."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from app.config.settings import Model, OpenAIProvider, Settings
+from app.core.pricing import Price, nano_dollars
+
+FREE = Price(0, 0)
+
+
+def price_of(model: Model, settings: Settings) -> Price | None:
+    """The price of a model's target; None where nobody knows one. The simulator is free."""
+    if model.price is not None:
+        return Price(
+            nano_dollars(model.price.input_per_million),
+            nano_dollars(model.price.output_per_million),
+        )
+    target = model.targets[0]
+    provider = settings.providers.get(target.provider)
+    if not isinstance(provider, OpenAIProvider):
+        return FREE
+    return _published(target.model, provider.base_url)
+
+
+@lru_cache(maxsize=4096)
+def _published(model: str, base_url: str) -> Price | None:
+    """What a provider, known by its address, publishes for a model."""
+    if not base_url.startswith("https://"):
+        return None  # nobody's public API; a server of one's own may use any model's name
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - 20 ms, rarely needed
+
+    try:
+        _, found = get_snapshot().find_provider_model(model, None, None, base_url)
+    except LookupError:
+        return None
+    prices = found.get_prices(datetime.now(UTC))
+    if prices.input_mtok is None or prices.output_mtok is None:
+        return None
+    return Price(
+        nano_dollars(_highest(prices.input_mtok)), nano_dollars(_highest(prices.output_mtok))
+    )
+
+
+def _highest(price: Any) -> Decimal:
+    """A price, or the highest of its tiers: a bound must hold for long prompts too."""
+    if isinstance(price, Decimal | int | float):
+        return Decimal(str(price))
+    tiers = [Decimal(str(tier.price)) for tier in price.tiers]
+    return max([Decimal(str(price.base)), *tiers])

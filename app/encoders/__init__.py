@@ -1,1 +1,0 @@
-"""How a text becomes a vector: in this process, or by asking a provider."""

@@ -1,0 +1,1 @@
+"""What configuration and key mean for one key and one model."""

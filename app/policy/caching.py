@@ -1,0 +1,140 @@
+"""From settings and keys to plans: how the answers to a key's requests for a model are cached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import orjson
+
+from app.config.header_names import TRACING
+from app.config.prices import price_of
+from app.config.settings import Cache, Model, OpenAIProvider, Settings, Target
+from app.core.keys import Key, digest_of
+from app.core.pricing import nano_dollars
+from cache.answers.fingerprint import Scope
+from cache.semantic import canonical
+from cache.semantic import near_match as guard
+from cache.semantic.encoders.base import Encoder
+from cache.semantic.plan import MeaningPlan, model_place
+from cache.serving.plan import CachePlan
+
+DAY = 86_400_000  # milliseconds
+
+
+class CachePlans:
+    """Plans by key and alias; there are at most keys x aliases of them."""
+
+    def __init__(
+        self, settings: Settings, encoders: Mapping[str, Encoder] = MappingProxyType({})
+    ) -> None:
+        self._settings = settings
+        self._meanings = {
+            alias: _meaning(alias, model, encoders) for alias, model in settings.models.items()
+        }
+        self._plans: dict[tuple[str, str], tuple[Key, CachePlan]] = {}
+
+    def of(self, key: Key, alias: str) -> CachePlan | None:
+        """The plan for a key's requests for a model; None where nothing of it is cached."""
+        known, plan = self._plans.get((key.id, alias), (None, None))
+        if plan is None or known is not key:
+            model = self._settings.models.get(alias) if alias in key.models else None
+            if model is None or model.cache is None or not model.cache.exact.enabled:
+                return None
+            plan = _plan(key, alias, model, self._settings, self._meanings[alias])
+            self._plans[key.id, alias] = key, plan
+        return plan
+
+
+def _plan(
+    key: Key, alias: str, model: Model, settings: Settings, meaning: MeaningPlan | None
+) -> CachePlan:
+    cache = model.cache
+    assert cache is not None
+    exact = cache.exact
+    ttl = _ms(exact.ttl if key.cache_ttl is None else key.cache_ttl)
+    first = model.targets[0]
+    return CachePlan(
+        alias,
+        scope=_scope(cache, key),
+        targets=[_identity(target, model, settings) for target in model.targets],
+        target=(first.provider, first.model),
+        price=price_of(model, settings),
+        ttl=ttl,
+        max_ttl=max(ttl, DAY) if exact.max_ttl is None else _ms(exact.max_ttl),
+        revalidate=_ms(exact.stale_while_revalidate),
+        on_error=_ms(exact.stale_if_error),
+        max_entry=int(exact.max_entry),
+        normalize=cache.normalize,
+        reuse_sampled=cache.sampled == "reuse",
+        coalesce=cache.coalesce,
+        varies=_varies(model, settings),
+        meaning=meaning,
+    )
+
+
+def places(settings: Settings) -> list[tuple[str, str, bytes]]:
+    """Tenant, alias and place of the counts of every model with answers by meaning."""
+    found = []
+    for alias, model in settings.models.items():
+        cache = model.cache
+        if cache is None or cache.semantic is None or not cache.semantic.enabled:
+            continue
+        tenants = [""] if cache.scope == "global" else settings.tenants
+        found += [(tenant, alias, model_place(alias)) for tenant in tenants]
+    return found
+
+
+def _meaning(alias: str, model: Model, encoders: Mapping[str, Encoder]) -> MeaningPlan | None:
+    semantic = model.cache.semantic if model.cache is not None else None
+    if semantic is None or not semantic.enabled:
+        return None
+    encoder = encoders[semantic.encoder] if semantic.encoder is not None else None
+    verify = semantic.verify
+    versions = f"{canonical.VERSION}.{guard.VERSION}"
+    return MeaningPlan(
+        encoder,
+        semantic.threshold,
+        semantic.dry_run,
+        semantic.sampled == "reuse",
+        verify.tier1,
+        verify.tier2,
+        verify.control,
+        verify.max_error,
+        nano_dollars(verify.usd_per_day),
+        f"{versions}/{encoder.identity if encoder is not None else ''}",
+        model_place(alias),
+    )
+
+
+def _scope(cache: Cache, key: Key) -> Scope:
+    if cache.scope == "global":
+        return Scope("global", "", "")
+    return Scope(cache.scope, key.tenant, key.id if cache.scope == "key" else "")
+
+
+def _identity(target: Target, model: Model, settings: Settings) -> list[str]:
+    """What makes a target another one: where it is, what it is asked for, and how."""
+    slug, name = target.provider, target.model
+    provider = settings.providers[slug]
+    if not isinstance(provider, OpenAIProvider):
+        return [slug, "simulator", "", name, model.completions, ""]
+    headers = {header: value.reveal() for header, value in provider.headers.items()}
+    # Headers can choose a deployment; as a hash, because they can also be secrets.
+    said = digest_of(orjson.dumps(headers, option=orjson.OPT_SORT_KEYS).decode()).hex()
+    return [slug, "openai", provider.base_url, name, model.completions, said if headers else ""]
+
+
+def _varies(model: Model, settings: Settings) -> frozenset[bytes]:
+    """The headers that some target is sent, but for those that it declares neutral."""
+    names: set[str] = set()
+    for target in model.targets:
+        provider = settings.providers[target.provider]
+        if isinstance(provider, OpenAIProvider):
+            neutral = TRACING if provider.neutral_headers is None else provider.neutral_headers
+            names |= set(provider.forward_headers) - set(neutral)
+    return frozenset(name.encode() for name in names)
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -1,0 +1,54 @@
+"""Every encoder of a configuration, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from app.config.settings import LocalEncoder as LocalSettings
+from app.config.settings import Settings
+from app.providers.openai import OpenAIProvider
+from cache.semantic.encoders.base import Encoder
+from cache.semantic.encoders.local import LocalEncoder
+from cache.semantic.encoders.remote import RemoteEncoder
+
+
+class OnTheLoop:
+    """The local encoder as every encoder is spoken to. It takes microseconds: no thread is worth it."""
+
+    def __init__(self, local: LocalEncoder) -> None:
+        self._local = local
+        self.identity = local.identity
+
+    async def vector(self, text: str) -> bytes | None:
+        return self._local.encode(text)
+
+
+@cache
+def _local() -> OnTheLoop:
+    """One for the process: a reload must not hold the weights twice."""
+    return OnTheLoop(LocalEncoder())
+
+
+def make_encoders(
+    settings: Settings, provider_of: Callable[[str], object]
+) -> Mapping[str, Encoder]:
+    """The encoders that some model uses, by name. Raises EncoderUnavailable."""
+    used = {
+        model.cache.semantic.encoder
+        for model in settings.models.values()
+        if model.cache is not None
+        and model.cache.semantic is not None
+        and model.cache.semantic.enabled
+    }
+    made: dict[str, Encoder] = {}
+    for name, section in settings.encoders.items():
+        if name not in used:
+            continue
+        if isinstance(section, LocalSettings):
+            made[name] = _local()
+        else:
+            provider = provider_of(section.provider)
+            assert isinstance(provider, OpenAIProvider)
+            made[name] = RemoteEncoder(provider, section.model, float(section.timeout))
+    return made

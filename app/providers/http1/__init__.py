@@ -1,0 +1,1 @@
+"""The HTTP/1.1 transport under every provider."""

@@ -1,0 +1,1 @@
+"""Limits, budgets and counts that hold over all replicas."""

@@ -1,0 +1,1 @@
+"""Answers to prompts that mean the same."""

@@ -1,0 +1,124 @@
+"""The canonical key of a prompt: two prompts with one key may be served one answer.
+
+What is folded away carries no meaning of its own in English: case, punctuation, contractions,
+politeness, the frame around a question, articles, plurals, number words, and a short list of
+synonyms. All that is left stays, in order: so a number, a unit, a negation, a pronoun, a tense, a
+direction, a name or the order of two words keeps two prompts apart without a rule of its own. A
+miss costs money, a wrong hit costs trust: what these rules do not know they keep as written.
+
+Pure and linear: one pass of one regular expression, and dictionary lookups.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import pairwise
+from typing import NamedTuple
+
+from cache.semantic.canonical.frames import without_articles, without_frames
+from cache.semantic.canonical.numbers import spelled_out
+from cache.semantic.canonical.tokens import tokens_of
+from cache.semantic.canonical.words import (
+    ENGLISH,
+    FRESH,
+    FRESH_PAIRS,
+    FUNCTION_WORDS,
+    OTHER_LANGUAGES,
+)
+
+VERSION = 1  # part of every stored key: a changed rule or table is a new version
+MAX_WORDS = 128
+MAX_CHARACTERS = 1600  # 128 long words: what is longer is not looked at
+MIN_CONTENT_WORDS = 2
+
+
+class Form(NamedTuple):
+    """What a prompt says, as far as these rules can tell."""
+
+    key: str  # what is hashed and compared; readable
+    tokens: tuple[str, ...]  # what the key is made of, in order
+    names: frozenset[str]  # words with a capital inside a sentence, in small letters
+    words: int  # in the text as it was sent
+
+
+class Ineligible(NamedTuple):
+    """Why a prompt has no canonical key: a fixed word, fit for a metric's label."""
+
+    reason: str
+
+
+LONG = Ineligible("long")
+FEW_WORDS = Ineligible("few_words")
+CODE = Ineligible("code")
+SCRIPT = Ineligible("script")
+LANGUAGE = Ineligible("language")
+FRESHNESS = Ineligible("fresh")
+
+_SPELLINGS = str.maketrans(
+    {
+        "\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00ab": '"',
+        "\u00bb": '"', "\u201e": '"', "\u2013": "-", "\u2011": "-", "\u2010": "-", "\u2212": "-",
+        "\u2014": " - ", "\u2026": "...", "\u00a0": " ", "\u202f": " ", "\u200b": None,
+        "\ufeff": None, "\u00ad": None, "\uff1f": "?", "\uff01": "!", "\uff0c": ",",
+    }
+)  # fmt: skip
+
+# Without one of these there is no code: a plain sentence pays for this search only.
+_MAY_BE_CODE = re.compile(
+    r"[^\w\s,?'\".!-]|--|[^\W\d_]\.[^\W\d_]|[a-z][A-Z]|\w_|\n|  |[ ]-\w|SELE|sudo|git "
+)
+_CODE = re.compile(
+    r"""[{}`\\|]|;(?!\ [A-Za-z])                                   # no sentence needs these
+    |\w_\w|\b[a-z]{2,}[A-Z][a-z]                                   # snake_case, camelCase
+    |==|!=|<=|>=|=>|->|<-|&&|\+=|-=|\+\+\w|::|</|/>|<\w|\w\ ?=\ ?["'\w]
+    |[a-z]\w*\((?!e?s\))|\)\.\w|\[\d*\]|\$[A-Za-z(]|\ --?[A-Za-z]\w*|\B[/~]\w+/
+    |[A-Za-z]\w*/\w+/\w|://|\bwww\.|\w@\w
+    |\w\.(?:com|org|net|io|py|js|ts|txt|csv|json|html|xml|pdf|md|sh|exe)\b
+    |\A[ \t]{2,}\S.*\n|\n[ \t]+\S|\n\s*[$>%]\s
+    |\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE)\s+(?:\*|\w+)[^\n]*\b(?:FROM|INTO|SET|TABLE|WHERE)\b
+    |\bsudo\s|\bpip\s+install\b|\bgit\s+(?:commit|push|pull|clone|rebase|checkout|merge)\b""",
+    re.VERBOSE,
+)
+
+
+def canonical(text: str) -> Form | Ineligible:
+    """The form of a prompt, or the reason why it has none. Never raises."""
+    if len(text) > MAX_CHARACTERS:
+        return LONG
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(_SPELLINGS)
+        if _is_foreign_script(text):
+            return SCRIPT
+    text = text.strip()
+    words = len(text.split())
+    if words > MAX_WORDS:
+        return LONG
+    if _MAY_BE_CODE.search(text) and _CODE.search(text):
+        return CODE
+    tokens, names = tokens_of(text)
+    tokens = without_articles(without_frames(spelled_out(tokens)))
+    if _ages(tokens):
+        return FRESHNESS
+    if sum(token not in FUNCTION_WORDS for token in tokens) < MIN_CONTENT_WORDS:
+        return FEW_WORDS
+    if len(OTHER_LANGUAGES.intersection(tokens)) > len(ENGLISH.intersection(tokens)):
+        return LANGUAGE
+    return Form(" ".join(tokens), tuple(tokens), frozenset(names), words)
+
+
+def _ages(tokens: list[str]) -> bool:
+    """Whether the answer depends on the day it is asked. (So a Mr Price has no key: a miss.)"""
+    return not (FRESH.isdisjoint(tokens) and FRESH_PAIRS.isdisjoint(pairwise(tokens)))
+
+
+def _is_foreign_script(text: str) -> bool:
+    """Whether most letters are none of the Latin alphabet's (U+0000-024F and 1E00-1EFF)."""
+    latin = other = 0
+    for char in text:
+        if char.isalpha():
+            if char < "\u0250" or "\u1e00" <= char <= "\u1eff":
+                latin += 1
+            else:
+                other += 1
+    return other > latin

@@ -1,0 +1,114 @@
+"""One request as the semantic cache sees it: what is compared, and all that must be equal."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
+
+from app.core.errors import HeaderList
+from app.core.family import Family
+from app.core.request import ModelRequest
+from cache.answers.entry import Stored
+from cache.answers.shared_tier import Place
+from cache.semantic.canonical import Form, canonical
+from cache.semantic.feedback_ids import FeedbackIds, Served
+from cache.semantic.plan import MeaningPlan
+
+TIER_2_WORDS = 60
+
+
+class Match(NamedTuple):
+    """An entry that may answer another prompt than its own; ``similarity`` is a cosine."""
+
+    tier: int
+    entry: Stored
+    digest: bytes
+    similarity: float | None = None
+
+
+class Lookup(Protocol):
+    """What the semantic cache needs of a request's look-up; times are the store's milliseconds."""
+
+    request: ModelRequest
+    family: Family
+    place: Place
+    now: int
+
+    @property
+    def digests(self) -> list[bytes]:
+        """The exact fingerprint of each prompt."""
+        ...
+
+    @property
+    def max_age(self) -> int | None:
+        """The greatest age, in seconds, of an answer that will do."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """The least similarity that will do."""
+        ...
+
+    def partition(self, also: str) -> bytes:
+        """What must be equal besides the text that is compared."""
+        ...
+
+    def is_fresh(self, entry: Stored) -> bool: ...
+
+
+class SemanticQuery:
+    """What a request asks, beside everything that it fixes.
+
+    ``would_be`` is a match that was found but not served, ``refused`` one that the guard vetoed and
+    the veto: when our own answer arrives, both are compared with it for nothing.
+    """
+
+    def __init__(self, lookup: Lookup, plan: MeaningPlan, text: str, form: Form) -> None:
+        self.lookup = lookup
+        self.plan = plan
+        self.text = text
+        self.form = form
+        self.partition = lookup.partition(plan.also)
+        # A prompt may hold half of a surrogate pair's escape; UTF-8 cannot say it.
+        said = form.key.encode(errors="surrogatepass")
+        self.key = blake2b(self.partition + said, digest_size=32).digest()
+        self.vector: bytes | None = None
+        self.would_be: Match | None = None
+        self.refused: tuple[Stored, bytes, str] | None = None
+
+    def text_of(self, body: bytes) -> str:
+        """What of a plain answer is compared."""
+        return self.lookup.family.answer_text(body)
+
+    @property
+    def tenant(self) -> str:
+        return self.lookup.place.tenant
+
+    @property
+    def digest(self) -> bytes:
+        """The exact fingerprint of what was asked."""
+        return self.lookup.digests[0]
+
+
+def query_of(lookup: Lookup, plan: MeaningPlan) -> SemanticQuery | None:
+    """The query in a request; None where it must be met exactly."""
+    request = lookup.request
+    if request.sampled and not plan.reuse_sampled:
+        return None
+    text = lookup.family.semantic_text(request)
+    if text is None:
+        return None
+    form = canonical(text)
+    return SemanticQuery(lookup, plan, text, form) if isinstance(form, Form) else None
+
+
+def match_headers(query: SemanticQuery, match: Match, ids: FeedbackIds) -> HeaderList:
+    """How an answer was found, for the caller; the id is what feedback names it by."""
+    signed = ids.sign(Served(query.tenant, query.digest, match.digest))
+    similarity = 1.0 if match.similarity is None else match.similarity
+    return [
+        (b"x-headgate-cache-layer", b"semantic"),
+        (b"x-headgate-cache-tier", b"%d" % match.tier),
+        (b"x-headgate-cache-similarity", b"%.4f" % similarity),
+        *([(b"x-headgate-cache-id", signed)] if signed is not None else []),
+    ]

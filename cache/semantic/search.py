@@ -1,0 +1,183 @@
+"""Answers by meaning: found, learned from, closed where they err.
+
+Tier 1 is the canonical key, tier 2 the nearest neighbours under the guard. Both point to exact
+entries. A tier that is closed for a partition, and one that only runs dry, still looks: what it
+would have served is compared with the answer that the upstream gave.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from cache.answers.entry import Stored
+from cache.answers.shared_tier import Responses
+from cache.quotas.counters import Counters
+from cache.semantic import error_bounds as evidence
+from cache.semantic.canonical import Form, canonical
+from cache.semantic.error_bounds import History, Tally, agrees, may_open, should_close
+from cache.semantic.index import Meanings, Near, Samples
+from cache.semantic.near_match import veto
+from cache.semantic.query import TIER_2_WORDS, Match, SemanticQuery
+from cache.store import key_names as names
+
+
+class ByMeaning:
+    """Every method that is waited for raises StoreUnavailable."""
+
+    def __init__(self, responses: Responses, meanings: Meanings, counters: Counters) -> None:
+        self._responses = responses
+        self._meanings = meanings
+        self._counters = counters
+
+    async def find(self, query: SemanticQuery) -> Match | None:
+        """An answer that may be served; what may not is noted in the query."""
+        match, closed = await self._equal(query)
+        if match is None:
+            match = await self._near(query)
+            closed = match is not None and bool((await self._samples(query, 2)).closed)
+        if match is None:
+            return None
+        if query.plan.dry_run or closed:
+            query.would_be = match
+            self._add(query, "would_be_hits", tier=str(match.tier))
+            return None
+        self._add(query, "hits", tier=str(match.tier))
+        return match
+
+    async def _equal(self, query: SemanticQuery) -> tuple[Match | None, bool]:
+        """A match of tier 1, and whether the tier is closed."""
+        lookup = query.lookup
+        found = await self._meanings.equal(lookup.place, query.key, query.digest, query.partition)
+        if found is None:
+            return None, False
+        key = names.answer(query.tenant, found.digest.hex())
+        entry = self._responses.decoded(key, found.entry)
+        if entry is None or not lookup.is_fresh(entry):
+            return None, False
+        return Match(1, entry, found.digest), found.closed
+
+    async def _near(self, query: SemanticQuery) -> Match | None:
+        plan, lookup = query.plan, query.lookup
+        query.vector = vector = await self._vector(query)
+        if vector is None:
+            return None
+        threshold = max(plan.threshold, lookup.threshold)
+        near = await self._meanings.near(query.tenant, query.partition, vector, lookup.now)
+        for one in near:
+            if one.similarity < threshold:
+                break
+            reason = _veto(query.form, one)
+            if reason is None:
+                entry = await self._entry(query, one.digest)
+                if entry is not None:
+                    return Match(2, entry, one.digest, one.similarity)
+            elif query.refused is None:
+                self._add(query, "refusals", veto=reason)
+                entry = await self._entry(query, one.digest)
+                if entry is not None:
+                    query.refused = (entry, one.digest, reason)
+        return None
+
+    async def _vector(self, query: SemanticQuery) -> bytes | None:
+        """The vector of what was asked, where there is a second tier for it."""
+        encoder = query.plan.encoder
+        if encoder is None or not self._meanings.vectors or query.form.words > TIER_2_WORDS:
+            return None
+        return await encoder.vector(query.text)
+
+    async def _entry(self, query: SemanticQuery, digest: bytes) -> Stored | None:
+        """The fresh entry of a fingerprint, unless it is banned here."""
+        lookup = query.lookup
+        age = lookup.max_age
+        found = await self._responses.look_up(lookup.place, [digest], max_age=age)
+        [entry] = found.entries
+        if entry is None or not lookup.is_fresh(entry):
+            return None
+        banned = await self._meanings.is_banned(query.tenant, query.digest, digest)
+        return None if banned else entry
+
+    async def learn(self, query: SemanticQuery, answer: Stored) -> None:
+        """Our own answer arrived: keep what it means, and compare what was not served."""
+        tenant, until = query.tenant, answer.fresh
+        self._meanings.keep(tenant, query.key, query.digest, until - answer.stored)
+        vector = query.vector or await self._vector(query)
+        if vector is not None:
+            near = Near(query.digest, query.text, 1.0)
+            await self._meanings.keep_vector(tenant, query.partition, near, vector, until)
+        fresh = query.text_of(answer.body)
+        if query.would_be is not None:
+            await self.verdict(query, query.would_be, fresh)
+        if query.refused is not None:
+            entry, _, reason = query.refused
+            same = agrees(fresh, query.text_of(entry.body))
+            self._add(query, "refusals_compared", veto=reason, agreed=str(same).lower())
+
+    async def verdict(self, query: SemanticQuery, match: Match, fresh: str) -> None:
+        """A match was compared with what the upstream says now: count it, and act on it."""
+        differs = not agrees(fresh, query.text_of(match.entry.body))
+        plan, tenant = query.plan, query.tenant
+        samples = await self._meanings.add_sample(
+            tenant,
+            query.partition,
+            plan.model,
+            match.tier,
+            differs=differs,
+            window=evidence.WINDOW,
+        )
+        if differs:
+            await self._meanings.ban(tenant, query.digest, match.digest)
+            await self._meanings.forget(tenant, query.key, query.partition, match.digest)
+        changed = changed_state(samples, plan.max_error)
+        if changed is not None:
+            await self._meanings.change(tenant, query.partition, match.tier, changed)
+            what = "closures" if changed.closed else "openings"
+            self._add(query, what, tier=str(match.tier))
+            structlog.get_logger("headgate").warning(
+                "semantic_tier_closed" if changed.closed else "semantic_tier_opened",
+                alias=query.lookup.request.model,
+                tier=match.tier,
+                compared=samples.looked,
+                differed=samples.differed,
+            )
+
+    def control(self, query: SemanticQuery, served: Stored, fresh: str) -> None:
+        """An exact hit was compared: how often does the model differ from itself?"""
+        differs = not agrees(fresh, query.text_of(served.body))
+        amounts = {"control_looked": 1, "control_differed": int(differs)}
+        self._meanings.count(query.tenant, query.plan.model, amounts)
+
+    async def _samples(self, query: SemanticQuery, tier: int) -> Samples:
+        tenant, model = query.tenant, query.plan.model
+        return await self._meanings.samples(tenant, query.partition, model, tier)
+
+    def _add(self, query: SemanticQuery, name: str, **labels: str) -> None:
+        alias = query.lookup.request.model
+        self._counters.add(f"headgate_semantic_{name}_total", {"model": alias, **labels})
+
+
+def changed_state(samples: Samples, max_error: float) -> Samples | None:
+    """The state after a tier closes or opens; None where it stays as it is."""
+    history = History(
+        Tally(samples.looked, samples.differed),
+        Tally(samples.recent_looked, samples.recent_differed),
+    )
+    control = Tally(
+        max(0, samples.control_looked - samples.base_looked),
+        max(0, samples.control_differed - samples.base_differed),
+    )
+    anew = samples._replace(looked=0, differed=0, recent_looked=0, recent_differed=0)
+    if not samples.closed and should_close(history, control, max_error):
+        return anew._replace(
+            closed=1,
+            closures=samples.closures + 1,
+            base_looked=samples.control_looked,
+            base_differed=samples.control_differed,
+        )
+    if samples.closed and may_open(history, control, max_error, samples.closures):
+        return anew._replace(closed=0)
+    return None
+
+
+def _veto(form: Form, near: Near) -> str | None:
+    other = canonical(near.text)
+    return veto(form, other) if isinstance(other, Form) else "ineligible"

@@ -1,0 +1,1 @@
+"""One way to the shared store, embedded or Redis."""
