@@ -23,8 +23,8 @@ from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.budget import Budget
 from middleware.rate_limit import RateLimit
 from middleware.response_cache import ResponseCache
-from tests.caching.serving import COST, Worker, plans_of
-from tests.chain import ALIAS, Answering, Door, in_loop, stream_of, texts_of, turns
+from tests.cache.serving.serving import COST, Worker, plans_of
+from tests.harness.chain import ALIAS, Answering, Door, in_loop, stream_of, texts_of, turns
 
 LIMITS = LimitPlan.of("acme", [Bucket("key:web", "requests", 60_000, 1000)], [])
 BUDGETS = BudgetPlan("acme", (Amount("key:web", 10**9, "day"),))

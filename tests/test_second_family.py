@@ -20,8 +20,8 @@ from app.core.family import Family, NotAssembled, Part, Replay
 from app.core.reply import Answer, Chunk, ReplyWriter, StreamEnd
 from app.core.usage import Usage
 from cache.answers.fingerprint import Headers
-from tests.caching.serving import COST
-from tests.chain import ALIAS, ORIGIN, Answering, Door, in_loop, turns
+from tests.cache.serving.serving import COST
+from tests.harness.chain import ALIAS, ORIGIN, Answering, Door, in_loop, turns
 from tests.test_extensibility import Chain, status
 
 # The family

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.cache.stores import server_of
-from tests.redis_install import problems
-from tests.redis_server import RedisServer
+from tests.harness.redis_install import problems
+from tests.harness.redis_server import RedisServer
 
 
 @pytest.fixture(params=["memory", "redis7", "redis8"])

@@ -14,8 +14,8 @@ from cache.store.base import Script, Store, StoreUnavailable, open_store
 from cache.store.command import Pending
 from cache.store.redis_store import Line, RedisStore
 from cache.store.redis_urls import dial_for
-from tests.redis_install import problems
-from tests.redis_server import RedisServer, servers
+from tests.harness.redis_install import problems
+from tests.harness.redis_server import RedisServer, servers
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway import Gateway
-from tests.upstream import Upstream
+from tests.harness.gateway import Gateway
+from tests.harness.upstream import Upstream
 
 HERE = Path(__file__).parent
 KEY = "hg-replay-0123456789abcdef0123456789"

@@ -1,1 +1,0 @@
-"""Real sockets, a real gateway process, an upstream that does as it is told."""

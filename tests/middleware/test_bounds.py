@@ -16,7 +16,7 @@ from app.openai.completions.request import DEFAULT_MAX_TOKENS
 from app.policy.limits_and_budgets import Allowance
 from app.providers.routing import Route
 from middleware.bounds import Bounds
-from tests.chain import KEY, Answering, RecordingWriter, call_of, in_loop
+from tests.harness.chain import KEY, Answering, RecordingWriter, call_of, in_loop
 
 ROUTE = Route(
     provider="up",

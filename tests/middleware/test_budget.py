@@ -12,7 +12,7 @@ from app.core.call import Call
 from app.core.errors import GatewayError, UpstreamTimeout
 from cache.quotas.ledger import Account, BudgetPlan, Ledger
 from middleware.budget import Budget
-from tests.chain import Answering, FailingStore, RecordingWriter, call_of, in_loop, turns
+from tests.harness.chain import Answering, FailingStore, RecordingWriter, call_of, in_loop, turns
 
 PLAN = BudgetPlan("acme", (Amount("key:web", 100, "day"),))
 BOUND = 60  # nano-dollars that a request can cost at most

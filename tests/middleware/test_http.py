@@ -20,7 +20,7 @@ from app.core.reply import Chunk, ReplyWriter, StreamEnd
 from app.openai import sse
 from app.routes.completions import COMPLETIONS
 from middleware.http import Http
-from tests.chain import (
+from tests.harness.chain import (
     ORIGIN,
     USAGE,
     Answering,

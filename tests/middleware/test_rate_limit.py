@@ -12,7 +12,7 @@ from app.core.limits import Bucket, Slots
 from app.core.reply import Handler
 from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.rate_limit import RateLimit
-from tests.chain import (
+from tests.harness.chain import (
     USAGE,
     Answering,
     FailingStore,

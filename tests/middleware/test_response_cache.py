@@ -14,8 +14,8 @@ from app.core.keys import Key
 from app.core.reply import Handler
 from app.policy.caching import CachePlans
 from middleware.response_cache import ResponseCache
-from tests.caching.serving import COST, FAR, Worker, lookup_of, plan_of, plans_of
-from tests.chain import KEY, Answering, RecordingWriter, call_of, header_of, in_loop, turns
+from tests.cache.serving.serving import COST, FAR, Worker, lookup_of, plan_of, plans_of
+from tests.harness.chain import KEY, Answering, RecordingWriter, call_of, header_of, in_loop, turns
 
 SEMANTIC = {"semantic": {"enabled": True}}
 REVALIDATED = {"stale_while_revalidate": "60s"}

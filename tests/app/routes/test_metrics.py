@@ -1,0 +1,75 @@
+"""GET /metrics: what the replicas counted together, as Prometheus text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.routes.metrics import MetricsPage, metrics_app
+from cache.quotas.counters import Counters
+from cache.semantic.index import Meanings
+from cache.semantic.plan import model_place
+from tests.app.routes.asking import Answered, ask
+from tests.harness.chain import FailingStore, in_loop
+
+PLACES = [("acme", 'a "b"', model_place("a")), ("acme", "never", model_place("never"))]
+
+
+def scraped(prepare: Any = None) -> Answered:
+    """What is scraped, once ``prepare`` has counted."""
+
+    async def body() -> Answered:
+        store = FailingStore()
+        counters, meanings = Counters(store), Meanings(store)
+        if prepare is not None:
+            await prepare(store, counters, meanings)
+        return await ask(metrics_app(MetricsPage(counters, meanings, PLACES)))
+
+    answered: Answered = in_loop(body)
+    return answered
+
+
+def lines(answered: Answered) -> list[str]:
+    return answered.body.decode().splitlines()
+
+
+def test_where_nothing_was_counted_nothing_is_said() -> None:
+    answered = scraped()
+    assert (answered.status, answered.body) == (200, b"")
+    assert answered.headers[b"content-type"] == b"text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_counts_are_given_by_family_with_their_help_once() -> None:
+    async def count(store: Any, counters: Counters, meanings: Meanings) -> None:
+        for tier in ("1", "2", "2"):
+            counters.add("headgate_semantic_hits_total", {"model": "m", "tier": tier})
+        await counters.flush()
+
+    assert lines(scraped(count)) == [
+        "# HELP headgate_semantic_hits_total Answers served by meaning.",
+        "# TYPE headgate_semantic_hits_total counter",
+        'headgate_semantic_hits_total{model="m",tier="1"} 1',
+        'headgate_semantic_hits_total{model="m",tier="2"} 2',
+    ]
+
+
+def test_the_error_of_a_tier_has_its_bounds_and_a_label_cannot_break_out() -> None:
+    async def count(store: Any, counters: Counters, meanings: Meanings) -> None:
+        amounts = {"tier1_looked": 100, "tier1_differed": 10, "control_looked": 100}
+        meanings.count("acme", model_place("a"), amounts)
+
+    said = [line for line in lines(scraped(count)) if not line.startswith("#")]
+    assert [line.partition("{")[0] for line in said] == ["headgate_semantic_shadow_error"] * 3
+    assert said[0].startswith(
+        'headgate_semantic_shadow_error{bound="estimate",model="a \\"b\\"",tenant="acme",tier="1"} '
+    )
+    estimate, low, high = (float(line.rpartition(" ")[2]) for line in said)
+    assert low <= estimate <= high
+
+
+def test_without_the_store_there_is_nothing_to_scrape() -> None:
+    async def gone(store: FailingStore, counters: Any, meanings: Any) -> None:
+        store.out = True
+
+    answered = scraped(gone)
+    assert (answered.status, answered.document["error"]["code"]) == (503, "store_unavailable")
+    assert answered.error_code == "store_unavailable"

@@ -1,0 +1,384 @@
+"""What an answer by meaning looks like, and what a caller may say about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.cache.conftest import command, eventually, saying
+from tests.e2e.semantic.conftest import (
+    ANY_STORE,
+    BOTH_TIERS,
+    PARAPHRASE,
+    QUESTION,
+    STRESSED,
+    ask,
+    barrier,
+    embedded,
+    embedding,
+    keep,
+    message,
+    metric,
+    only,
+    served,
+    teach,
+)
+from tests.harness.gateway import PRIVATE, Gateway, Reply
+from tests.harness.redis_server import RedisServer
+from tests.harness.upstream import Upstream, text_of
+
+THRESHOLD = "x-headgate-cache-threshold"
+
+
+def fields_of(reply: Reply) -> dict[str, str]:
+    names = ("x-headgate-cache", "x-headgate-cache-layer", "x-headgate-cache-tier")
+    return {name: reply.headers[name] for name in names}
+
+
+SEMANTIC = {"x-headgate-cache": "hit", "x-headgate-cache-layer": "semantic"}
+
+
+# Tier 1.
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (QUESTION, f"how do i feed a {PRIVATE} in winter"),
+        (QUESTION, f"HOW DO I FEED A {PRIVATE.upper()} IN WINTER??"),
+        (QUESTION, f"Please, how do I feed a {PRIVATE} in winter?"),
+        (QUESTION, f"Could you tell me how to feed a {PRIVATE} in winter? Thanks!"),
+        (QUESTION, f"How do I feed {PRIVATE}s in winter?"),
+        (f"What is a {PRIVATE}'s favourite food?", f"What's a {PRIVATE}'s favorite food?"),
+        (f"Name two foods of a {PRIVATE}", f"Name 2 foods of a {PRIVATE}"),
+    ],
+)
+@pytest.mark.parametrize("alias", ["tier1", "alone"])
+def test_a_paraphrase_is_a_hit_that_says_how(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str], alias: str, first: str, second: str
+) -> None:
+    original = keep(gateway, first, space, model=alias)
+    barrier(gateway)
+    before = len(upstream.requests)
+    reply = ask(gateway, second, space, model=alias)
+    assert fields_of(reply) == SEMANTIC | {"x-headgate-cache-tier": "1"}
+    assert reply.document["choices"] == original.document["choices"]
+    assert reply.document["usage"] == original.document["usage"]
+    assert reply.headers["x-headgate-cache-similarity"] == "1.0000"
+    assert 0 <= int(reply.headers["age"]) <= 5
+    assert len(reply.headers["x-headgate-cache-id"]) == 107
+    assert reply.headers["x-headgate-cost-usd"] == "0"
+    assert reply.headers["x-headgate-attempts"] == "0"
+    assert (reply.headers["x-provider"], reply.headers["x-model"]) == ("main", "up")
+    assert len(upstream.requests) == before
+    line = gateway.line(reply.headers["x-request-id"])
+    assert (line["cache"], line["attempts"], float(line["cost_usd"])) == ("hit", 0, 0)
+    assert float(line["saved_usd"]) == original.document["usage"]["total_tokens"] / 1000
+
+
+@pytest.mark.parametrize("streamed_first", [False, True])
+@pytest.mark.parametrize("streamed_then", [False, True])
+@pytest.mark.parametrize("alias", ["tier1", "alone"])
+def test_streamed_and_plain_requests_share_meanings(
+    gateway: Gateway,
+    upstream: Upstream,
+    space: dict[str, str],
+    alias: str,
+    streamed_first: bool,
+    streamed_then: bool,
+) -> None:
+    teach(gateway, space, model=alias, stream=streamed_first)
+    for include in (False, True):
+        options = {"stream_options": {"include_usage": include}} if streamed_then else {}
+        reply = ask(gateway, PARAPHRASE, space, model=alias, stream=streamed_then, **options)
+        assert served(reply) == "tier 1"
+        if streamed_then:
+            assert reply.headers["content-type"].startswith("text/event-stream")
+            assert reply.streamed_texts() == {0: text_of(QUESTION)}
+            assert bool(reply.chunks[-1].get("usage")) is include
+        else:
+            assert reply.texts == [text_of(QUESTION)]
+    assert len(upstream.requests) == 1
+
+
+def test_the_question_itself_stays_an_exact_hit(gateway: Gateway, space: dict[str, str]) -> None:
+    teach(gateway, space)
+    reply = ask(gateway, QUESTION, space)
+    assert served(reply) == "exact"
+    assert not {"x-headgate-cache-tier", "x-headgate-cache-id"} & set(reply.headers)
+
+
+def test_chats_are_compared_by_their_last_message(gateway: Gateway, space: dict[str, str]) -> None:
+    before = [message("Be brief.", "system"), message("Hi"), message("Hello.", "assistant")]
+    fields: dict[str, Any] = {"model": "chat", "prompt": None, "headers": space}
+    first = ask(gateway, messages=[*before, message(QUESTION)], **fields)
+    barrier(gateway)
+    parts = [{"type": "text", "text": PARAPHRASE}]
+    for content in (PARAPHRASE, parts):
+        reply = only(gateway, messages=[*before, message(content)], **fields)
+        assert (served(reply), reply.texts) == ("tier 1", first.texts)
+
+
+def test_a_hit_by_meaning_is_metered_as_saved(gateway: Gateway, space: dict[str, str]) -> None:
+    count = metric(gateway, "hits_total", model="sampled", tier="1")
+    teach(gateway, space, model="sampled")
+    ask(gateway, PARAPHRASE, space, model="sampled")
+    eventually(lambda: metric(gateway, "hits_total", model="sampled", tier="1") >= count + 2)
+
+
+# Tier 2.
+
+
+@BOTH_TIERS
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (QUESTION, STRESSED),
+        (f"Which vegetable does a {PRIVATE} eat?", f"Which vegtable does a {PRIVATE} eat?"),
+    ],
+)
+def test_the_local_encoder_finds_what_the_key_does_not(
+    gateway: Gateway,
+    upstream: Upstream,
+    space: dict[str, str],
+    stream: bool,
+    first: str,
+    second: str,
+) -> None:
+    teach(gateway, space, model="local", question=first, paraphrase=second)
+    reply = ask(gateway, second, space, model="local", stream=stream)
+    assert fields_of(reply) == SEMANTIC | {"x-headgate-cache-tier": "2"}
+    assert 0.7 <= float(reply.headers["x-headgate-cache-similarity"]) < 1
+    assert reply.headers["x-headgate-cost-usd"] == "0"
+    texts = reply.streamed_texts()[0] if stream else reply.texts[0]
+    assert texts == text_of(first)
+    assert len(upstream.requests) == 1
+
+
+@BOTH_TIERS
+def test_a_remote_encoder_is_asked_through_its_provider(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str]
+) -> None:
+    teach(gateway, space, model="same", paraphrase=STRESSED)
+    asked = next(r for r in upstream.requests if r.target.endswith("/embeddings"))
+    assert (asked.method, asked.target) == ("POST", "/v1/embeddings")
+    assert asked.headers["authorization"].startswith("Bearer sk-upstream")
+    assert asked.document["model"] == "embed-same"
+    reply = ask(gateway, STRESSED, space, model="same")
+    assert fields_of(reply) == SEMANTIC | {"x-headgate-cache-tier": "2"}
+    assert reply.headers["x-headgate-cache-similarity"] == "1.0000"
+
+
+@BOTH_TIERS
+def test_nothing_is_embedded_where_less_will_do(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str]
+) -> None:
+    teach(gateway, space, model="same")
+    first = len(embedded(upstream))
+    assert served(ask(gateway, QUESTION, space, model="same")) == "exact"
+    assert served(ask(gateway, PARAPHRASE, space, model="same")) == "tier 1"
+    ask(gateway, f"What is the price of a {PRIVATE}?", space, model="same")
+    ask(gateway, " ".join(["Why does it dig a long burrow?"] * 10), space, model="same")
+    assert len(embedded(upstream)) == first
+
+
+@BOTH_TIERS
+def test_the_guard_refuses_and_counts_what_it_refused(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str]
+) -> None:
+    def refused() -> float:
+        return metric(gateway, "refusals_total", model="same", veto="number")
+
+    def compared() -> float:
+        return metric(gateway, "refusals_compared_total", model="same", veto="number")
+
+    keep(gateway, f"How does a {PRIVATE} eat 7 carrots?", space, model="same")
+    before = refused(), compared()
+    reply = ask(gateway, f"How does a {PRIVATE} eat 8 carrots?", space, model="same")
+    assert served(reply) is None
+    eventually(lambda: (refused(), compared()) == (before[0] + 1, before[1] + 1))
+
+
+# What a caller may say.
+
+
+def angles(text: str) -> list[float]:
+    """`actually` is 0.95 from the question."""
+    return [0.95, (1 - 0.95**2) ** 0.5] if "actually" in text else [1.0, 0.0]
+
+
+@BOTH_TIERS
+@pytest.mark.parametrize(
+    ("threshold", "hit"),
+    [(None, True), ("0.94", True), ("0.96", False), ("1", False), (".5", True), ("0", True)],
+)
+def test_a_caller_may_tighten_the_threshold(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str], threshold: str | None, hit: bool
+) -> None:
+    upstream.on("embed-angles", embedding(angles))
+    teach(gateway, space, model="angles", paraphrase=STRESSED)
+    headers = space | ({THRESHOLD: threshold} if threshold else {})
+    reply = only(gateway, STRESSED, headers, model="angles")
+    assert served(reply) == ("tier 2" if hit else None)
+    if hit:
+        assert reply.headers["x-headgate-cache-similarity"] == "0.9500"
+
+
+@BOTH_TIERS
+@pytest.mark.parametrize("threshold", [None, "0.5", "0"])
+def test_a_caller_cannot_loosen_the_threshold(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str], threshold: str | None
+) -> None:
+    upstream.on(
+        "embed-angles", embedding(lambda text: [0.89, 0.456] if "actually" in text else [1.0, 0.0])
+    )
+    keep(gateway, QUESTION, space, model="angles")
+    barrier(gateway)
+    headers = space | ({THRESHOLD: threshold} if threshold else {})
+    assert served(only(gateway, STRESSED, headers, model="angles")) is None
+
+
+def test_a_strict_threshold_still_lets_tier_1_answer(
+    gateway: Gateway, space: dict[str, str]
+) -> None:
+    teach(gateway, space)
+    assert served(only(gateway, PARAPHRASE, space | {THRESHOLD: "1"})) == "tier 1"
+
+
+@ANY_STORE
+@pytest.mark.parametrize("alias", ["tier1", "off"])
+@pytest.mark.parametrize(
+    "threshold",
+    ["", "1.1", "-0.5", "x", "0,9", "1e-1", "nan", "inf", "2", "0.9 0.8", "0x1", "\u0661"],
+)
+def test_a_wrong_threshold_is_refused_by_name(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str], threshold: str, alias: str
+) -> None:
+    reply = ask(gateway, QUESTION, space | {THRESHOLD: threshold.encode()}, model=alias)
+    assert reply.status == 400
+    assert (reply.error["type"], reply.error["param"]) == ("invalid_request_error", THRESHOLD)
+    assert upstream.requests == []
+
+
+def test_no_cache_asks_anew(gateway: Gateway, upstream: Upstream, space: dict[str, str]) -> None:
+    teach(gateway, space)
+    reply = ask(gateway, PARAPHRASE, space | {"cache-control": "no-cache"})
+    assert (served(reply), reply.texts) == (None, [text_of(PARAPHRASE)])
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("alias", ["tier1", "same"])
+def test_no_store_may_be_answered_and_teaches_nothing(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str], alias: str
+) -> None:
+    no_store = space | {"cache-control": "no-store"}
+    ask(gateway, QUESTION, no_store, model=alias)
+    barrier(gateway)
+    assert served(only(gateway, PARAPHRASE, space, model=alias)) is None
+    teach(gateway, space, model=alias)
+    assert served(ask(gateway, PARAPHRASE, no_store, model=alias)) == "tier 1"
+
+
+@pytest.mark.parametrize("alias", ["tier1", "alone"])
+def test_max_age_holds_for_meanings(gateway: Gateway, space: dict[str, str], alias: str) -> None:
+    teach(gateway, space, model=alias)
+    hour = space | {"cache-control": "max-age=3600"}
+    assert served(ask(gateway, PARAPHRASE, hour, model=alias)) == "tier 1"
+    now = space | {"cache-control": "max-age=0, only-if-cached"}
+    eventually(lambda: served(ask(gateway, PARAPHRASE, now, model=alias)) is None)
+    now = space | {"cache-control": "max-age=0"}
+    assert served(ask(gateway, PARAPHRASE, now, model=alias)) is None
+
+
+def test_a_ttl_of_nothing_teaches_nothing(gateway: Gateway, space: dict[str, str]) -> None:
+    ask(gateway, QUESTION, space | {"x-headgate-cache-ttl": "0"})
+    barrier(gateway)
+    assert served(only(gateway, PARAPHRASE, space)) is None
+
+
+def test_what_has_expired_answers_nothing(gateway: Gateway, space: dict[str, str]) -> None:
+    teach(gateway, space, model="brief")
+    eventually(lambda: served(only(gateway, PARAPHRASE, space, model="brief")) is None)
+    assert served(ask(gateway, PARAPHRASE, space, model="brief")) is None
+
+
+@ANY_STORE
+def test_what_was_renewed_goes_on_answering(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str]
+) -> None:
+    teach(gateway, space, model="renewed")
+    eventually(lambda: served(only(gateway, QUESTION, space, model="renewed")) is None)
+    ask(gateway, QUESTION, space, model="renewed")
+    upstream.wait_for(2)
+    eventually(lambda: served(only(gateway, PARAPHRASE, space, model="renewed")) == "tier 1", 0.8)
+
+
+@ANY_STORE
+def test_what_was_asked_anew_on_purpose_answers_by_meaning_too(
+    gateway: Gateway, space: dict[str, str]
+) -> None:
+    ask(gateway, QUESTION, space | {"cache-control": "no-cache"})
+    eventually(lambda: served(only(gateway, QUESTION, space)) == "exact")
+    eventually(lambda: served(only(gateway, PARAPHRASE, space)) == "tier 1", 1)
+
+
+@pytest.mark.parametrize(("alias", "tier"), [("dry", "1"), ("dry-same", "1")])
+def test_a_dry_run_serves_nothing_and_counts(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str], alias: str, tier: str
+) -> None:
+    keep(gateway, QUESTION, space, model=alias)
+    barrier(gateway)
+    before = metric(gateway, "would_be_hits_total", model=alias, tier=tier)
+    hits = metric(gateway, "hits_total", model=alias)
+    reply = ask(gateway, PARAPHRASE, space, model=alias)
+    assert (served(reply), reply.texts) == (None, [text_of(PARAPHRASE)])
+    assert served(ask(gateway, QUESTION, space, model=alias)) == "exact"
+    eventually(lambda: metric(gateway, "would_be_hits_total", model=alias, tier=tier) == before + 1)
+    assert metric(gateway, "hits_total", model=alias) == hits
+
+
+@BOTH_TIERS
+def test_a_dry_run_counts_tier_2(gateway: Gateway, space: dict[str, str]) -> None:
+    keep(gateway, QUESTION, space, model="dry-same")
+    barrier(gateway)
+    before = metric(gateway, "would_be_hits_total", model="dry-same", tier="2")
+    assert served(ask(gateway, STRESSED, space, model="dry-same")) is None
+    eventually(
+        lambda: metric(gateway, "would_be_hits_total", model="dry-same", tier="2") == before + 1
+    )
+
+
+# Purges.
+
+
+@pytest.mark.parametrize("store_url", ["redis7", "redis8"], indirect=True, scope="session")
+def test_a_purge_ends_answers_by_meaning(
+    gateway: Gateway, redis7: RedisServer, store_url: str, space: dict[str, str]
+) -> None:
+    def hit() -> bool:
+        return served(only(gateway, PARAPHRASE, space)) == "tier 1"
+
+    name = space["x-headgate-cache-namespace"]
+    ways: list[list[str]] = [["--namespace", name], ["--model", "tier1"], ["--tenant", "acme"], []]
+    for way in ways if store_url == redis7.url else [[]]:
+        teach(gateway, space)
+        other = "other" if "--tenant" in way else "acme"
+        if other == "other":
+            done = command("cache", "purge", "--config", str(gateway.file), "--tenant", other)
+            assert done.returncode == 0
+            assert hit()
+        done = command("cache", "purge", "--config", str(gateway.file), *way)
+        assert done.returncode == 0, done.stderr
+        eventually(lambda: not hit(), 1)
+
+
+@BOTH_TIERS
+def test_a_newer_answer_is_the_one_served(
+    gateway: Gateway, upstream: Upstream, space: dict[str, str]
+) -> None:
+    teach(gateway, space)
+    upstream.on("up", saying("newer"))
+    ask(gateway, QUESTION, space | {"cache-control": "no-cache"})
+    eventually(lambda: only(gateway, PARAPHRASE, space).texts == ["newer"])

@@ -1,0 +1,1 @@
+"""Real sockets, a real gateway process, an upstream that does as it is told."""
