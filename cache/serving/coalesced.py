@@ -246,7 +246,7 @@ class CoalescedRequest:
             await self._delivery.give_up()
 
     async def _share_failure(self, shared: SharedError) -> None:
-        error = RelayedError(shared)
+        error = RelayedError.of(shared)
         if self._delivery.started:
             await self._reply.fail(error)
             return

@@ -22,14 +22,20 @@ class CannotFollow(Exception):
 
 
 class RelayedError(UpstreamError):
-    """An upstream's failure that another caller's call met: the answer that it got."""
+    """An upstream's failure that another caller's call met."""
 
-    def __init__(self, shared: SharedError) -> None:
-        super().__init__("", code=shared.code, headers=list(shared.headers), status=shared.status)
-        self._body = shared.body
+    _relayed: bytes | None = None
+
+    @classmethod
+    def of(cls, shared: SharedError) -> RelayedError:
+        """The error whose answer is the very one that the other caller got."""
+        headers = list(shared.headers)
+        error = cls("", code=shared.code, headers=headers, status=shared.status)
+        error._relayed = shared.body
+        return error
 
     def body(self) -> bytes:
-        return self._body
+        return super().body() if self._relayed is None else self._relayed
 
 
 def bodies_merged(lookup: CacheLookup, entries: Sequence[Stored]) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 
 from app.supervision.backoff import Backoff
 
+ROOT = Path(__file__).parents[3]  # where a sitecustomize finds the code
 TWO = {"workers": 2, "store": "redis://127.0.0.1:1"}  # two workers need a store, if not a good one
 BROKEN_START = """\
 import app.services
@@ -110,7 +111,7 @@ def test_a_start_that_fails_everywhere_ends_with_its_reason(
     serve: Any, config: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(BROKEN_START)
-    gateway = serve("--config", config(**TWO).path, PYTHONPATH=str(tmp_path))
+    gateway = serve("--config", config(**TWO).path, PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert gateway.wait() == 1
     assert "no store of this kind here" in gateway.out.text()
     assert gateway.err.all()[-1] == "no worker could start; the lines above say why"
@@ -131,7 +132,7 @@ def test_a_worker_whose_loop_is_blocked_is_replaced(
     """The server below it goes on taking connections, so that only the loop's silence tells."""
     (tmp_path / "sitecustomize.py").write_text(BLOCKING)
     file = config(worker_timeout="2s")
-    gateway = serve("--config", file.path, PYTHONPATH=str(tmp_path)).ready()
+    gateway = serve("--config", file.path, PYTHONPATH=f"{tmp_path}:{ROOT}").ready()
     [worker] = gateway.workers()
     with pytest.raises(httpx.HTTPError):
         gateway.complete(model="first", prompt="block")
@@ -188,7 +189,7 @@ def test_a_hung_orphan_ends_too(serve: Any, config: Any, until: Any, tmp_path: P
         "import time\nimport app.services\n"
         "app.services.Services.aclose = lambda self: time.sleep(600)\n"
     )
-    gateway = serve("--config", config().path, PYTHONPATH=str(tmp_path)).ready()
+    gateway = serve("--config", config().path, PYTHONPATH=f"{tmp_path}:{ROOT}").ready()
     [worker] = gateway.workers()
     gateway.signal(signal.SIGKILL)
     until(lambda: not alive(worker), "the orphan ends")

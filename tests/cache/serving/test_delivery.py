@@ -313,7 +313,7 @@ def test_a_stream_that_nobody_can_continue_fails() -> None:
 
 
 def test_a_relayed_error_is_answered_as_the_first_caller_was() -> None:
-    error = RelayedError(ERROR)
+    error = RelayedError.of(ERROR)
     assert (error.status, error.code, error.body()) == (504, "upstream_timeout", ERROR.body)
     assert error.headers == [(b"retry-after", b"1")]
 

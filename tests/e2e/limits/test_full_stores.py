@@ -127,7 +127,7 @@ def test_a_tenant_that_fills_the_cache_stops_no_other_tenants_budget(
         if number % 6 == 0:
             assert gateways[0].send(SHORT, beside.secret).status == 200
     kept = list(books.redis.scan_iter("*:answer:*", count=1000))
-    assert 0 < len(kept) < ANSWERS  # the server was full
+    assert len(kept) < ANSWERS  # the cache keeps to its quota, and off a server that is full
     # 4 before and 6 meanwhile are all that the budget covers.
     assert tally(shoot(gateways, beside.secret, SHORT, 6)) == {REFUSED: 6}
     account = Account(10 * 20 * TOKEN, 0)
