@@ -1,4 +1,4 @@
-"""The chain, outside to inside, and who writes and who reads each fact of an exchange.
+"""The chain, outside to inside, and the routes beside it.
 
     Granian → Transfer(RequestId(AddressCap(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(Http(
         Bounds(RateLimit(ResponseCache(Budget(Upstream)))))))))))))
@@ -6,33 +6,7 @@
 Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on they are handlers: a
 ``Call`` goes in, an answer goes to a ``ReplyWriter``, and a refusal is raised.
 
-| fact            | written by            | read by                                 |
-|-----------------|-----------------------|-----------------------------------------|
-| request_id      | RequestId             | Metering, Upstream (forwarded), errors  |
-| headers         | RequestId             | Protocol, Auth, Body, ResponseCache, Upstream |
-| started         | RequestId             | Metering                                |
-| key             | Auth                  | Http (into the call)                    |
-| body, request   | Body                  | Http (into the call), Metering          |
-| body_read       | Body, feedback route  | Transfer (reads the rest, or closes)    |
-| taken, store_out | RequestTokens (for Body and feedback) | Http (into the call)   |
-| reply_headers   | RequestTokens, RateLimit, ResponseCache, Http | RequestId, when the answer starts |
-| call.request    | Http, Bounds (limited), ResponseCache (part of a batch) | Bounds … Upstream |
-| call.calls      | Bounds                | RateLimit                               |
-| call.taken      | Http                  | RateLimit (takes the rest)              |
-| call.store_out  | Http, RateLimit       | ResponseCache, Budget (ask a store that is out once) |
-| outcome.status, .first_byte | RequestId, Http and Transfer (499) | Metering       |
-| outcome.unlogged | Auth (by BadKeys)    | Metering                                |
-| outcome.error_code | whoever refuses    | Metering                                |
-| outcome.alias   | Body                  | Metering                                |
-| outcome.usage   | Upstream              | RateLimit (settles), Metering           |
-| outcome.cost    | Upstream, ResponseCache (0 on a hit) | Http, Budget (settles), Metering |
-| outcome.charged | Budget                | Metering (what it used is counted by then) |
-| outcome.provider, .model | Upstream, Http | Metering                              |
-| outcome.text    | Metering, Http        | Metering                                |
-| outcome.attempts, .upstream_time | Upstream | Http, Metering                      |
-| outcome.cache, .saved | ResponseCache   | Metering                                |
-
-A place that is kept for what comes: Guardrails between Body and RateLimit.
+docs/architecture.md has the table of who writes and who reads each fact of a call.
 """
 
 from __future__ import annotations
