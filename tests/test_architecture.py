@@ -309,6 +309,17 @@ def test_the_stairs_are_those_that_are_enforced() -> None:
     picture = section("The rooms and the stairs").split("```")[1]
     steps = [line.split("  ")[0].strip() for line in picture.splitlines()]
     assert [step for step in steps if step] == stairs
+    contributing = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert " → ".join(f"`{step}`" for step in stairs) in contributing
+
+
+def test_the_glossarys_names_in_the_code_are_classes() -> None:
+    names = set(re.findall(r"`([A-Z]\w+)`", section("Glossary")))
+    code = "\n".join(
+        path.read_text("utf-8") for room in ROOMS for path in (ROOT / room).rglob("*.py")
+    )
+    assert names
+    assert [name for name in sorted(names) if f"\nclass {name}" not in code] == []
 
 
 @pytest.mark.parametrize("word", GLOSSARY)
