@@ -18,14 +18,14 @@ from app.config.settings import CacheStore, Caching
 from app.config.settings import Store as StoreSettings
 from app.observability.outage_log import OutageLog
 from cache.answers.entry_bytes import Entries
-from cache.answers.local_tier import Shelf
+from cache.answers.local_tier import LocalTier
 from cache.answers.quota import Quota
 from cache.answers.shared_tier import Responses
 from cache.flights.flights import Flights, worker_name
 from cache.flights.relay import Relay
 from cache.quotas.counters import Counters
 from cache.semantic.feedback_ids import FeedbackIds
-from cache.semantic.index import Meanings
+from cache.semantic.index import SemanticIndex
 from cache.semantic.search import ByMeaning
 from cache.serving.coalesced import CacheParts
 from cache.serving.resolution import Resolver
@@ -45,7 +45,7 @@ Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 
 
 class CacheServices:
-    """Answers, flights, meanings and counters live in ``own``, or, without one, in the main store."""
+    """Answers, flights, the semantic index and counters live in ``own``, or, without one, in the main store."""
 
     def __init__(
         self,
@@ -70,15 +70,15 @@ class CacheServices:
         self._relay = Relay(store, flights, seal)
         self.quota = _quota(store, counters, caching)
         responses = Responses(store, int(caching.embedded_size), Entries(seal), self.quota)
-        meanings = Meanings(store, seal, self.quota)
+        semantic_index = SemanticIndex(store, seal, self.quota)
         self.kept = CacheParts(
             responses,
-            Shelf(store, int(caching.shelf_size), float(caching.shelf_ttl)),
+            LocalTier(store, int(caching.shelf_size), float(caching.shelf_ttl)),
             flights,
             Resolver(responses, flights, self._relay),
             Background(),
-            ByMeaning(responses, meanings, counters),
-            meanings,
+            ByMeaning(responses, semantic_index, counters),
+            semantic_index,
             counters,
             FeedbackIds(store, keys),
             self._apart,
@@ -93,7 +93,7 @@ class CacheServices:
         kept = self.kept
         if self.quota is not None:
             run(self.quota.keep_counting)
-        run(kept.shelf.keep_asking)
+        run(kept.local_tier.keep_asking)
         run(self._relay.keep_beating)
         run(kept.counters.keep_writing)
         run(kept.feedback_ids.keep_agreeing)
@@ -124,7 +124,7 @@ class CacheServices:
         """Say at once, and not at the first question, that there will be no second tier."""
         while True:
             with suppress(StoreUnavailable):
-                if not await self.kept.meanings.probe():
+                if not await self.kept.semantic_index.probe():
                     structlog.get_logger("headgate").error(
                         "semantic_tier2_refused",
                         reason="the store has no vector sets; Redis 8 or newer has. Tier 1 works",

@@ -155,7 +155,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _route(
                 "/v1/cache/feedback",
                 feedback_app(
-                    kept.meanings,
+                    kept.semantic_index,
                     kept.counters,
                     kept.feedback_ids,
                     tokens.take,
@@ -206,7 +206,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
     """What /metrics shows, here or on the management listener."""
-    return MetricsPage(shared.kept.counters, shared.kept.meanings, places(settings))
+    return MetricsPage(shared.kept.counters, shared.kept.semantic_index, places(settings))
 
 
 def _metrics_route(settings: Settings, shared: Shared, layers: list[Layer]) -> Router:

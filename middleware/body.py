@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from app.concurrency.coarse_timer import Patience
+from app.concurrency.coarse_timer import CoarseTimer
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError, InvalidRequest, Refused
 from app.core.exchange import Exchange, exchange_of
@@ -54,7 +54,7 @@ class Body:
         self._aside = asyncio.Semaphore(1)
         self._max_bytes = max_bytes
         self._timeout = timeout
-        self._patience = Patience(timeout)
+        self._patience = CoarseTimer(timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)

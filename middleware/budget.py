@@ -12,7 +12,7 @@ from app.core.pricing import dollars_text
 from app.core.refusal import owner_of, store_unavailable
 from app.core.reply import Handler, ReplyWriter
 from cache.quotas.charges import charge
-from cache.quotas.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
+from cache.quotas.ledger import Account, BudgetPlan, Ledger, Refusal, Reservation
 from cache.store.base import StoreUnavailable
 
 
@@ -65,7 +65,7 @@ class Budget:
         finally:
             charge(self._ledger, held, call)
 
-    async def _reserve(self, plan: BudgetPlan, bound: int) -> Hold | Refusal | None:
+    async def _reserve(self, plan: BudgetPlan, bound: int) -> Reservation | Refusal | None:
         """None while the store is out."""
         try:
             return await self._ledger.reserve(plan, bound)

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from app.concurrency.coarse_timer import Patience
-from app.concurrency.disconnect import PATIENCE_SECONDS, CallerGone, DisconnectGuard
+from app.concurrency.coarse_timer import CoarseTimer
+from app.concurrency.disconnect import PATIENCE_SECONDS, ClientDisconnect, DisconnectGuard
 from app.core.asgi import (
     PIECE_BYTES,
     STREAM_HEADERS,
@@ -40,8 +40,8 @@ class Http:
     def __init__(self, handler: Handler, *, family: Family, send_timeout: float) -> None:
         self._handler = handler
         self._family = family
-        self._patience = Patience(PATIENCE_SECONDS)
-        self._stall = Patience(send_timeout)
+        self._patience = CoarseTimer(PATIENCE_SECONDS)
+        self._stall = CoarseTimer(send_timeout)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Http:
         """Itself, because Litestar copies what it is given, with everything behind it."""
@@ -57,7 +57,7 @@ class Http:
                     await self._handler(call, reply)
                 except GatewayError as error:
                     await reply.refuse(error)
-        except CallerGone:
+        except ClientDisconnect:
             outcome = call.outcome
             outcome.status, outcome.error_code = CLIENT_CLOSED_REQUEST, "client_closed_request"
 
@@ -67,7 +67,7 @@ class HttpReply:
 
     __slots__ = ("_begun", "_call", "_continuous", "_first", "_guard", "_send", "_stall", "_usage")
 
-    def __init__(self, call: Call, send: Send, guard: DisconnectGuard, stall: Patience) -> None:
+    def __init__(self, call: Call, send: Send, guard: DisconnectGuard, stall: CoarseTimer) -> None:
         self._call = call
         self._send = send
         self._guard = guard

@@ -11,8 +11,8 @@ from app.core.errors import GatewayError
 from app.core.keys import Key
 from app.core.reply import DISCARD, Handler, ReplyWriter
 from app.providers.forwarding import forwarded_headers
-from cache.answers.directives import asks_only_cached, read_wishes
-from cache.answers.entry import Stored
+from cache.answers.directives import asks_only_cached, read_directives
+from cache.answers.entry import CacheEntry
 from cache.flights.flights import Flight
 from cache.semantic.query import Match, SemanticQuery, match_headers, query_of
 from cache.serving.coalesced import CacheParts, CoalescedRequest
@@ -121,11 +121,11 @@ class ResponseCache:
                 return by_meaning or resolution
         return await services.resolver.share(lookup)
 
-    def _in_local(self, lookup: CacheLookup) -> Stored | None:
+    def _in_local(self, lookup: CacheLookup) -> CacheEntry | None:
         """A fresh entry in this worker's own cache."""
         if len(lookup.digests) > 1 or not lookup.directives.read:
             return None
-        local = self._services.shelf
+        local = self._services.local_tier
         lookup.epoch = local.epoch
         found = local.get(lookup.digests[0], lookup.directives.max_age)
         if found is None:
@@ -149,13 +149,15 @@ class ResponseCache:
         return SemanticHit(query, found) if found is not None else None
 
     async def _deliver(
-        self, lookup: CacheLookup, entries: list[Stored], reply: ReplyWriter
+        self, lookup: CacheLookup, entries: list[CacheEntry], reply: ReplyWriter
     ) -> None:
         """From fresh entries."""
         if len(entries) == 1:
             if not lookup.from_local:
                 # Before the caller takes its time: a purge meanwhile must find it there.
-                self._services.shelf.put(lookup.digests[0], entries[0], lookup.now, lookup.epoch)
+                self._services.local_tier.put(
+                    lookup.digests[0], entries[0], lookup.now, lookup.epoch
+                )
             if lookup.plan.meaning is not None:
                 self._verifier.sample_control(lookup, lookup.plan.meaning, entries[0])
         await deliver_stored(lookup, reply, entries, "hit")
@@ -189,7 +191,7 @@ def _lookup(call: Call, plan: CachePlan) -> CacheLookup:
         # It may have been sent in several lines, which count together.
         lines = [value for name, value in call.header_lines if name == b"cache-control"]
         headers = headers | {b"cache-control": b", ".join(lines)}
-    directives = read_wishes(headers)
+    directives = read_directives(headers)
     return CacheLookup(call, plan, directives, plan.where(call.family, directives.namespace))
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Patience:
+class CoarseTimer:
     """Calls those back who are still waiting after ``seconds``, at most a quarter of it late."""
 
     __slots__ = ("_loop", "_seconds", "_timer", "_waiting")

@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Any, Self
 
-from app.concurrency.coarse_timer import Patience
+from app.concurrency.coarse_timer import CoarseTimer
 from app.core.asgi import Receive
 from app.core.call import Caller
 
@@ -14,12 +14,12 @@ from app.core.call import Caller
 PATIENCE_SECONDS = 0.02
 
 
-class CallerGone(Exception):
+class ClientDisconnect(Exception):
     """The caller closed its connection before the answer was whole."""
 
 
 class DisconnectGuard:
-    """Cancels the current task when the caller disconnects; ``with`` raises CallerGone.
+    """Cancels the current task when the caller disconnects; ``with`` raises ClientDisconnect.
 
     If the call says so (``caller.linger``), cancellation waits until that returns, because others
     may still be reading what this call brings.
@@ -38,7 +38,7 @@ class DisconnectGuard:
         "give_up",
     )
 
-    def __init__(self, receive: Receive, patience: Patience, caller: Caller) -> None:
+    def __init__(self, receive: Receive, patience: CoarseTimer, caller: Caller) -> None:
         self._caller = caller
         self._leaver: asyncio.Task[None] | None = None
         self._receive = receive
@@ -70,7 +70,7 @@ class DisconnectGuard:
         if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
             assert self._task is not None
             self._task.uncancel()
-            raise CallerGone from None
+            raise ClientDisconnect from None
 
     def answered(self) -> None:
         """The caller is being sent the last of its answer.

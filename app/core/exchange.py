@@ -17,9 +17,9 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's code for a client that went away; for log
 class Outcome:
     """What happened. Times are seconds; ``first_byte`` counts from the request's start.
 
-    ``target`` is the provider and the model that were asked, ``model`` the one that answered;
-    ``cost`` and ``saved`` (what a hit would have cost) are nano-dollars; ``charged`` is the cost that
-    a budget was charged, and None where there was none to charge.
+    ``provider`` and ``model`` are those that answered; ``cost`` and ``saved`` (what a
+    hit would have cost) are nano-dollars; ``charged`` is the cost that a budget was charged, and None
+    where there was none to charge.
     """
 
     __slots__ = (
@@ -34,7 +34,6 @@ class Outcome:
         "provider",
         "saved",
         "status",
-        "target",
         "text",
         "unlogged",
         "upstream_time",
@@ -47,7 +46,6 @@ class Outcome:
         self.alias: str | None = None
         self.provider: str | None = None
         self.model: str | None = None
-        self.target: tuple[str, str] | None = None
         self.usage: Usage | None = None
         self.attempts = 0
         self.cost: int | None = None
@@ -70,7 +68,7 @@ class Outcome:
 
 
 class Exchange:
-    """The facts of one request; app/pipeline.py has the table of who writes and who reads them.
+    """The facts of one request; docs/architecture.md has the table of who writes and who reads them.
 
     ``taken`` are the keys of the buckets that this request has taken one from before its body was
     known, None where it has not been asked of them; ``store_out`` says that this was decided without

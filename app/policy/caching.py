@@ -29,7 +29,7 @@ class CachePlans:
         self, settings: Settings, encoders: Mapping[str, Encoder] = MappingProxyType({})
     ) -> None:
         self._settings = settings
-        self._meanings = {
+        self._semantic_plans = {
             alias: _meaning(alias, model, encoders) for alias, model in settings.models.items()
         }
         self._plans: dict[tuple[str, str], tuple[Key, CachePlan]] = {}
@@ -41,7 +41,7 @@ class CachePlans:
             model = self._settings.models.get(alias) if alias in key.models else None
             if model is None or model.cache is None or not model.cache.exact.enabled:
                 return None
-            plan = _plan(key, alias, model, self._settings, self._meanings[alias])
+            plan = _plan(key, alias, model, self._settings, self._semantic_plans[alias])
             self._plans[key.id, alias] = key, plan
         return plan
 

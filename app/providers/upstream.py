@@ -32,7 +32,7 @@ class Upstream:
     async def __call__(self, call: Call, reply: ReplyWriter) -> None:
         route = self._router.resolve(call.request.model, call.key.models)
         outcome = call.outcome
-        outcome.provider, outcome.model = outcome.target = route.provider, route.model
+        outcome.provider, outcome.model = route.provider, route.model
         provider, request = completions_of(route, cast("CompletionRequest", call.request))
         headers = forwarded_headers(call, route.forward_headers)
         asked = UpstreamCall(request, route.model, headers)

@@ -14,7 +14,7 @@ from app.core.exchange import Exchange, exchange_of
 from app.core.refusal import refuse, store_unavailable
 from cache.quotas.counters import Counters
 from cache.semantic.feedback_ids import FeedbackIds, Served
-from cache.semantic.index import Meanings
+from cache.semantic.index import SemanticIndex
 from cache.store.base import StoreUnavailable
 
 MAX_BODY = 4096
@@ -26,7 +26,7 @@ class _Feedback(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def feedback_app(
-    meanings: Meanings,
+    semantic_index: SemanticIndex,
     counters: Counters,
     ids: FeedbackIds,
     take: Callable[[Exchange], Awaitable[None]],
@@ -59,7 +59,7 @@ def feedback_app(
             return
         if said.verdict == "bad":
             try:
-                await meanings.ban(what.tenant, what.asked, what.served, quarantine=True)
+                await semantic_index.ban(what.tenant, what.asked, what.served, quarantine=True)
             except StoreUnavailable:
                 await refuse(exchange, send, store_unavailable("feedback"))
                 return

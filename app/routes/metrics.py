@@ -12,7 +12,7 @@ from app.core.exchange import exchange_of
 from app.core.refusal import refuse, store_unavailable
 from cache.quotas.counters import Counters
 from cache.semantic.error_bounds import Tally, excess
-from cache.semantic.index import Meanings
+from cache.semantic.index import SemanticIndex
 from cache.store.base import StoreUnavailable
 
 _TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -36,11 +36,14 @@ class MetricsPage:
     """What the replicas counted together, as one text."""
 
     def __init__(
-        self, counters: Counters, meanings: Meanings, places: Sequence[tuple[str, str, bytes]]
+        self,
+        counters: Counters,
+        semantic_index: SemanticIndex,
+        places: Sequence[tuple[str, str, bytes]],
     ) -> None:
         """``places`` are tenant, alias and place of every model with answers by meaning."""
         self._counters = counters
-        self._meanings = meanings
+        self._semantic_index = semantic_index
         self._places = places
 
     async def text(self) -> str:
@@ -49,7 +52,7 @@ class MetricsPage:
         errors = [
             line
             for tenant, alias, place in self._places
-            for line in _errors(tenant, alias, await self._meanings.counts(tenant, place))
+            for line in _errors(tenant, alias, await self._semantic_index.counts(tenant, place))
         ]
         if errors:
             lines += [

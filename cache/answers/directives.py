@@ -23,7 +23,7 @@ _WHOLE = re.compile(rb"[0-9]+").fullmatch
 _DIRECTIVE = re.compile(rb'([^\s,="]+)\s*(?:=\s*("[^"]*"|[^",]*))?[^,]*').findall
 
 
-class Wishes(NamedTuple):
+class CacheDirectives(NamedTuple):
     """``read`` and ``write``: may the cache be looked into, may the answer be kept.
 
     ``max_age`` and ``ttl`` are seconds. ``only_if_cached``: better no answer than a new one.
@@ -39,11 +39,11 @@ class Wishes(NamedTuple):
     threshold: float | None = None
 
 
-DEFAULT = Wishes()
+DEFAULT = CacheDirectives()
 
 
-def read_wishes(headers: dict[bytes, bytes]) -> Wishes:
-    """The wishes in a request's headers (names in lower case).
+def read_directives(headers: dict[bytes, bytes]) -> CacheDirectives:
+    """The directives in a request's headers (names in lower case).
 
     Directives that a cache need not know are ignored, as RFC 9111 asks; those it knows must be
     right. Raises InvalidRequest naming every header that is not.
@@ -55,27 +55,27 @@ def read_wishes(headers: dict[bytes, bytes]) -> Wishes:
     if control is None and ttl is None and namespace is None and threshold is None:
         return DEFAULT
     problems: list[Problem] = []
-    wishes = DEFAULT if control is None else _directives(control, problems)
+    directives = DEFAULT if control is None else _directives(control, problems)
     if ttl is not None:
         if len(ttl) > len(str(MAX_SECONDS)):
             ttl = b""
-        wishes = wishes._replace(ttl=_seconds(ttl, TTL_HEADER.decode(), problems))
+        directives = directives._replace(ttl=_seconds(ttl, TTL_HEADER.decode(), problems))
     if namespace is not None:
         if not _NAMESPACE(namespace):
             name = NAMESPACE_HEADER.decode()
             rule = "must be 1 to 64 letters, digits, dots, dashes or underscores"
             problems.append(Problem(name, f"`{name}` {rule}."))
         else:
-            wishes = wishes._replace(namespace=namespace.decode())
+            directives = directives._replace(namespace=namespace.decode())
     if threshold is not None:
         if not _SHARE(threshold):
             name = THRESHOLD_HEADER.decode()
             problems.append(Problem(name, f"`{name}` needs a number from 0 to 1."))
         else:
-            wishes = wishes._replace(threshold=float(threshold))
+            directives = directives._replace(threshold=float(threshold))
     if problems:
         raise InvalidRequest.of(problems)
-    return wishes
+    return directives
 
 
 def asks_only_cached(headers: dict[bytes, bytes]) -> bool:
@@ -84,21 +84,21 @@ def asks_only_cached(headers: dict[bytes, bytes]) -> bool:
     return control is not None and _directives(control, []).only_if_cached
 
 
-def _directives(control: bytes, problems: list[Problem]) -> Wishes:
-    wishes = DEFAULT
+def _directives(control: bytes, problems: list[Problem]) -> CacheDirectives:
+    directives = DEFAULT
     for name, value in _DIRECTIVE(control.lower()):
         if name == b"no-cache":
-            wishes = wishes._replace(read=False)
+            directives = directives._replace(read=False)
         elif name == b"no-store":
-            wishes = wishes._replace(write=False)
+            directives = directives._replace(write=False)
         elif name == b"only-if-cached":
-            wishes = wishes._replace(only_if_cached=True)
+            directives = directives._replace(only_if_cached=True)
         elif name == b"max-age":
             age = _seconds(value.strip(b'" '), "cache-control", problems)
             if age is not None:
-                known = wishes.max_age
-                wishes = wishes._replace(max_age=age if known is None else min(known, age))
-    return wishes
+                known = directives.max_age
+                directives = directives._replace(max_age=age if known is None else min(known, age))
+    return directives
 
 
 def _seconds(text: bytes, header: str, problems: list[Problem]) -> int | None:

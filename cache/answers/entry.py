@@ -27,7 +27,7 @@ class Undecodable(ValueError):
     """These bytes are no stored answer, or not a whole one."""
 
 
-class Stored(NamedTuple):
+class CacheEntry(NamedTuple):
     """``body`` is the plain answer to one prompt, its choices numbered from 0.
 
     ``asked`` is when its request looked into the cache: a purge after that moment covers it.
@@ -73,7 +73,7 @@ _encode_head = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
-def encode(answer: Stored, name: str) -> bytes:
+def encode(answer: CacheEntry, name: str) -> bytes:
     """The bytes to keep under this name."""
     body = answer.body
     compressed = len(body) >= COMPRESSED_FROM
@@ -99,7 +99,7 @@ def encode(answer: Stored, name: str) -> bytes:
     return b"%b\n%08x\n%b" % (head, _checksum(name, head, body), body)
 
 
-def decode(data: bytes, name: str) -> Stored:
+def decode(data: bytes, name: str) -> CacheEntry:
     """The answer in the bytes that stand under this name. Raises Undecodable."""
     line, _, rest = data.partition(b"\n")
     checksum, body = rest[:_CHECKSUM], rest[_CHECKSUM:]
@@ -111,7 +111,7 @@ def decode(data: bytes, name: str) -> Stored:
         raise Undecodable from None
     if head.size:
         body = _inflated(body, head.size)
-    return Stored(
+    return CacheEntry(
         body,
         head.provider,
         head.model,

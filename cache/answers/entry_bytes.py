@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cache.answers import entry as stored_answer
-from cache.answers.entry import Stored, Undecodable
+from cache.answers.entry import CacheEntry, Undecodable
 
 if TYPE_CHECKING:
     from cache.store.sealing import Seal
@@ -24,7 +24,7 @@ class Entries:
     def __init__(self, seal: Seal | None = None) -> None:
         self._seal = seal
 
-    def encode(self, name: str, answer: Stored) -> bytes:
+    def encode(self, name: str, answer: CacheEntry) -> bytes:
         """The bytes to keep under this name."""
         plain = stored_answer.encode(answer, name)
         if self._seal is None:
@@ -32,7 +32,7 @@ class Entries:
         clear = b"[%d,%d,%d,0]\n" % (answer.asked, answer.stored, answer.fresh)
         return clear + _SEALED + self._seal.close(plain, _place(name, clear))
 
-    def decode(self, name: str, data: bytes) -> Stored:
+    def decode(self, name: str, data: bytes) -> CacheEntry:
         """The answer in the bytes that stand under this name. Raises Undecodable."""
         if self._seal is None:
             return stored_answer.decode(data, name)

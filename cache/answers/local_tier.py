@@ -1,6 +1,6 @@
 """Hot answers in the process, in front of the store: bounded bytes, a short time, purge-aware.
 
-A purge must hold everywhere within a second. So a shelf serves only while it knows that nothing was
+A purge must hold everywhere within a second. So this tier serves only while it knows that nothing was
 purged: it asks for the count of purges four times a second, and is empty whenever it cannot know.
 """
 
@@ -12,24 +12,24 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.store.base import Store, StoreUnavailable
 from cache.store.key_names import PURGES
 
 ASK_SECONDS = 0.25
 KNOWN_FOR = 0.75  # seconds after which what we know of purges is too old
 OVERHEAD = 512  # bytes of objects around an answer
-LARGEST = 8  # an eighth of a shelf is the most that one answer may take
+LARGEST_SHARE = 1 / 8  # of its size: the most that one answer may take
 
 
 class _Item(NamedTuple):
-    answer: Stored
+    answer: CacheEntry
     until: float  # monotonic seconds
     clock: float  # the store's milliseconds minus our own
 
 
-class Shelf:
-    """``size`` in bytes (0: no shelf), ``ttl`` in seconds."""
+class LocalTier:
+    """``size`` in bytes (0: nothing is kept here), ``ttl`` in seconds."""
 
     def __init__(self, store: Store, size: int, ttl: float) -> None:
         self._store = store
@@ -41,7 +41,7 @@ class Shelf:
         self._known_at = 0.0
         self.epoch = 0  # changes when everything is forgotten
 
-    def get(self, digest: bytes, max_age: int | None) -> tuple[Stored, int] | None:
+    def get(self, digest: bytes, max_age: int | None) -> tuple[CacheEntry, int] | None:
         """A fresh answer and the store's time in milliseconds; ``max_age`` in seconds."""
         item = self._items.get(digest)
         if item is None:
@@ -59,7 +59,7 @@ class Shelf:
         self._items.move_to_end(digest)
         return answer, now
 
-    def put(self, digest: bytes, answer: Stored, now: int, epoch: int) -> None:
+    def put(self, digest: bytes, answer: CacheEntry, now: int, epoch: int) -> None:
         """Keep a fresh answer; ``now`` is the store's time in milliseconds.
 
         ``epoch`` is that from before it was looked up: what a purge has overtaken is not kept.
@@ -68,7 +68,7 @@ class Shelf:
             return
         size = len(answer.body) + OVERHEAD
         self.drop(digest)
-        if size > self._size // LARGEST:
+        if size > self._size * LARGEST_SHARE:
             return
         clock = monotonic()
         self._items[digest] = _Item(answer, clock + self._ttl, now - clock * 1000)

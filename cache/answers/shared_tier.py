@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cache.answers.entry import Stored, Undecodable
+from cache.answers.entry import CacheEntry, Undecodable
 from cache.answers.entry_bytes import Entries
 from cache.answers.quota import NOT_COUNTED, Grant, Quota
 from cache.store import key_names as names
@@ -48,7 +48,7 @@ class Found(NamedTuple):
     """``now`` is the store's time in milliseconds; ``holder`` who asks the upstream right now."""
 
     now: int
-    entries: list[Stored | None]
+    entries: list[CacheEntry | None]
     holder: str | None
 
 
@@ -134,7 +134,7 @@ class Responses:
         holder = answer[1]
         return Found(int(answer[0]), entries, holder.decode() if holder else None)
 
-    def decoded(self, key: str, value: bytes | None) -> Stored | None:
+    def decoded(self, key: str, value: bytes | None) -> CacheEntry | None:
         """The entry in these bytes; one that cannot be read is dropped and counted."""
         if value is None:
             return None
@@ -146,14 +146,14 @@ class Responses:
             self._store.tell(script("drop_bad"), [key], [value])
             return None
 
-    def packed(self, place: Place, digest: bytes, answer: Stored) -> bytes:
+    def packed(self, place: Place, digest: bytes, answer: CacheEntry) -> bytes:
         """The bytes of an entry, as ``keep`` takes them; may be called in a thread."""
         return self._coded.encode(names.answer(place.tenant, digest.hex()), answer)
 
     def keep(
         self,
         place: Place,
-        entries: Iterable[tuple[bytes, Stored]],
+        entries: Iterable[tuple[bytes, CacheEntry]],
         flight: str = "",
         flight_digest: bytes = b"",
         packed: Mapping[bytes, bytes] = MappingProxyType({}),
@@ -201,7 +201,10 @@ class Responses:
         return self._quota.grant(tenant, sum(len(value) for _, value, _ in load))
 
     def _kept(
-        self, place: Place, entries: Iterable[tuple[bytes, Stored]], packed: Mapping[bytes, bytes]
+        self,
+        place: Place,
+        entries: Iterable[tuple[bytes, CacheEntry]],
+        packed: Mapping[bytes, bytes],
     ) -> Iterator[tuple[str, bytes, int]]:
         """Name, bytes and milliseconds to live of what can be kept."""
         for digest, answer in entries:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from app.core.call import Call
-from cache.quotas.ledger import Hold, Ledger
+from cache.quotas.ledger import Ledger, Reservation
 from cache.quotas.usage import settlement
 
 
-def charge(ledger: Ledger, hold: Hold, call: Call) -> None:
+def charge(ledger: Ledger, hold: Reservation, call: Call) -> None:
     """Settle a hold to what a call cost, and count its use in the same step."""
     outcome, key = call.outcome, call.key
     cost = outcome.cost or 0

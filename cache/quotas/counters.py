@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
-from cache.store.base import Store, StoreUnavailable, script
+from cache.store.base import Store, StoreUnavailable, read_counts, script
 from cache.store.key_names import COUNTERS
 
 FLUSH_SECONDS = 0.5
@@ -56,11 +56,8 @@ class Counters:
 
     async def read(self) -> dict[str, int]:
         """Every series. Raises StoreUnavailable."""
-        found = await self._store.command("HGETALL", COUNTERS)
-        pairs = (
-            found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
-        )
-        return {series.decode(): int(count) for series, count in pairs}
+        found = await read_counts(self._store, COUNTERS)
+        return {series.decode(): count for series, count in found.items()}
 
 
 def _quoted(value: str) -> str:

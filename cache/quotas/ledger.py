@@ -54,7 +54,7 @@ class Current(NamedTuple):
         return self.reserve_keys[1::2]
 
 
-class Hold(NamedTuple):
+class Reservation(NamedTuple):
     """Money held for one request, in the windows that it began in.
 
     One that is not ``real`` stands for a request let through while the store was out.
@@ -74,7 +74,7 @@ class Refusal(NamedTuple):
 class Debt(NamedTuple):
     """A settlement that the store has not confirmed: see ``Ledger.settle``."""
 
-    hold: Hold
+    hold: Reservation
     cost: int
     used: str
 
@@ -109,12 +109,12 @@ class Ledger:
         self._settle = script("settle_budget", on_full_server=True)
         self._account = script("account", on_full_server=True)
         self._renew = script("renew", on_full_server=True)
-        self._running: dict[str, Hold] = {}
+        self._running: dict[str, Reservation] = {}
         self._current: dict[BudgetPlan, Current] = {}
         self._unsettled: deque[Debt] = deque(maxlen=MAX_UNSETTLED)
         self.lost = 0  # settlements given up because the store was out for too long
 
-    async def reserve(self, plan: BudgetPlan, cost: int) -> Hold | Refusal:
+    async def reserve(self, plan: BudgetPlan, cost: int) -> Reservation | Refusal:
         """Hold ``cost`` nano-dollars against every budget of a plan, or against none."""
         hold = self._hold(plan, self.clock.now())
         for _ in range(WINDOW_TRIES):
@@ -133,7 +133,7 @@ class Ledger:
             hold = self._hold(plan, told)
         raise StoreUnavailable("clock")
 
-    async def _ask(self, plan: BudgetPlan, hold: Hold, cost: int) -> Any:
+    async def _ask(self, plan: BudgetPlan, hold: Reservation, cost: int) -> Any:
         current = hold.current
         args = [hold.id, int(self._lease * 1e6), cost, current.starts, current.ends]
         for budget, kept in zip(plan.budgets, current.kept, strict=True):
@@ -145,19 +145,19 @@ class Ledger:
             self._owe(Debt(hold, 0, ""))
             raise
 
-    def unheld(self, plan: BudgetPlan) -> Hold:
+    def unheld(self, plan: BudgetPlan) -> Reservation:
         """Something to settle for a request that was let through without a reservation."""
         return self._hold(plan, self.clock.now())._replace(real=False)
 
-    def _hold(self, plan: BudgetPlan, now: float) -> Hold:
+    def _hold(self, plan: BudgetPlan, now: float) -> Reservation:
         current = self._current.get(plan)
         if current is None or not current.starts <= now < current.ends:
             if len(self._current) > MAX_PLANS:  # those of configurations long gone
                 self._current.clear()
             current = self._current[plan] = _current(plan, now)
-        return Hold(f"{getrandbits(96):024x}", current)
+        return Reservation(f"{getrandbits(96):024x}", current)
 
-    def settle(self, hold: Hold, cost: int, used: str = "", *, again: bool = False) -> None:
+    def settle(self, hold: Reservation, cost: int, used: str = "", *, again: bool = False) -> None:
         """Charge what a held request really cost, and count its use in the same step.
 
         ``used`` is a ``cache.quotas.usage.settlement``, or nothing to count. Not waited for; kept where

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from cache.store import key_names as names
-from cache.store.base import Script, Store, StoreFull, StoreUnavailable, script
+from cache.store.base import Script, Store, StoreFull, StoreUnavailable, read_counts, script
 from cache.store.clock import StoreClock
 
 FLUSH_SECONDS = 0.5
@@ -222,14 +222,13 @@ async def read_usage(store: Store, tenant: str, since: datetime, until: datetime
     await fold_settled(store, tenant)
     rows: dict[tuple[str, str], dict[str, int]] = {}
     for period in periods_between(since, until):
-        flat = await store.command("HGETALL", names.counters(tenant, period))
-        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-        for field, amount in pairs:
+        found = await read_counts(store, names.counters(tenant, period))
+        for field, amount in found.items():
             # An alias may hold the separator; a key's id and a counter's name cannot.
             key, _, rest = field.decode().partition("|")
             model, _, name = rest.rpartition("|")
             counts = rows.setdefault((key, model), dict.fromkeys(COUNTED, 0))
-            counts[name] = counts.get(name, 0) + int(amount)
+            counts[name] = counts.get(name, 0) + amount
     return [UsageRow(tenant, key, model, counts) for (key, model), counts in sorted(rows.items())]
 
 

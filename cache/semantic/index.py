@@ -20,7 +20,7 @@ import orjson
 from cache.answers.quota import NOT_COUNTED, Grant, Quota
 from cache.answers.shared_tier import Place
 from cache.store import key_names as names
-from cache.store.base import CommandRefused, Store, UnknownCommand, script
+from cache.store.base import CommandRefused, Store, UnknownCommand, read_counts, script
 
 if TYPE_CHECKING:
     from cache.store.sealing import Seal
@@ -69,7 +69,7 @@ class Samples(NamedTuple):
     control_differed: int = 0
 
 
-class Meanings:
+class SemanticIndex:
     """See the file. With a ``seal`` the texts that stand beside vectors are encrypted."""
 
     def __init__(self, store: Store, seal: Seal | None = None, quota: Quota | None = None) -> None:
@@ -206,11 +206,8 @@ class Meanings:
 
     async def counts(self, tenant: str, place: bytes) -> dict[str, int]:
         """The counts of a model."""
-        found = await self._store.command("HGETALL", names.evidence(tenant, place.hex()))
-        pairs = (
-            found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
-        )
-        return {name.decode(): int(count) for name, count in pairs}
+        found = await read_counts(self._store, names.evidence(tenant, place.hex()))
+        return {name.decode(): count for name, count in found.items()}
 
     async def change(self, tenant: str, partition: bytes, tier: int, samples: Samples) -> None:
         """Close or open a tier: from here on it counts from what ``samples`` says."""

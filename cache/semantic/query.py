@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from app.core.errors import HeaderList
 from app.core.family import Family
 from app.core.request import ModelRequest
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Place
 from cache.semantic.canonical import Form, canonical
 from cache.semantic.feedback_ids import FeedbackIds, Served
@@ -21,7 +21,7 @@ class Match(NamedTuple):
     """An entry that may answer another prompt than its own; ``similarity`` is a cosine."""
 
     tier: int
-    entry: Stored
+    entry: CacheEntry
     digest: bytes
     similarity: float | None = None
 
@@ -53,7 +53,7 @@ class Lookup(Protocol):
         """What must be equal besides the text that is compared."""
         ...
 
-    def is_fresh(self, entry: Stored) -> bool: ...
+    def is_fresh(self, entry: CacheEntry) -> bool: ...
 
 
 class SemanticQuery:
@@ -74,7 +74,7 @@ class SemanticQuery:
         self.key = blake2b(self.partition + said, digest_size=32).digest()
         self.vector: bytes | None = None
         self.would_be: Match | None = None
-        self.refused: tuple[Stored, bytes, str] | None = None
+        self.refused: tuple[CacheEntry, bytes, str] | None = None
 
     def text_of(self, body: bytes) -> str:
         """What of a plain answer is compared."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import structlog
 
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Responses
 from cache.quotas.counters import Counters
 from cache.semantic import error_bounds as evidence
 from cache.semantic.canonical import Form, canonical
 from cache.semantic.error_bounds import History, Tally, agrees, may_open, should_close
-from cache.semantic.index import Meanings, Near, Samples
+from cache.semantic.index import Near, Samples, SemanticIndex
 from cache.semantic.near_match import veto
 from cache.semantic.query import TIER_2_WORDS, Match, SemanticQuery
 from cache.store import key_names as names
@@ -24,9 +24,11 @@ from cache.store import key_names as names
 class ByMeaning:
     """Every method that is waited for raises StoreUnavailable."""
 
-    def __init__(self, responses: Responses, meanings: Meanings, counters: Counters) -> None:
+    def __init__(
+        self, responses: Responses, semantic_index: SemanticIndex, counters: Counters
+    ) -> None:
         self._responses = responses
-        self._meanings = meanings
+        self._semantic_index = semantic_index
         self._counters = counters
 
     async def find(self, query: SemanticQuery) -> Match | None:
@@ -47,7 +49,9 @@ class ByMeaning:
     async def _equal(self, query: SemanticQuery) -> tuple[Match | None, bool]:
         """A match of tier 1, and whether the tier is closed."""
         lookup = query.lookup
-        found = await self._meanings.equal(lookup.place, query.key, query.digest, query.partition)
+        found = await self._semantic_index.equal(
+            lookup.place, query.key, query.digest, query.partition
+        )
         if found is None:
             return None, False
         key = names.answer(query.tenant, found.digest.hex())
@@ -62,7 +66,7 @@ class ByMeaning:
         if vector is None:
             return None
         threshold = max(plan.threshold, lookup.threshold)
-        near = await self._meanings.near(query.tenant, query.partition, vector, lookup.now)
+        near = await self._semantic_index.near(query.tenant, query.partition, vector, lookup.now)
         for one in near:
             if one.similarity < threshold:
                 break
@@ -81,11 +85,11 @@ class ByMeaning:
     async def _vector(self, query: SemanticQuery) -> bytes | None:
         """The vector of what was asked, where there is a second tier for it."""
         encoder = query.plan.encoder
-        if encoder is None or not self._meanings.vectors or query.form.words > TIER_2_WORDS:
+        if encoder is None or not self._semantic_index.vectors or query.form.words > TIER_2_WORDS:
             return None
         return await encoder.vector(query.text)
 
-    async def _entry(self, query: SemanticQuery, digest: bytes) -> Stored | None:
+    async def _entry(self, query: SemanticQuery, digest: bytes) -> CacheEntry | None:
         """The fresh entry of a fingerprint, unless it is banned here."""
         lookup = query.lookup
         age = lookup.max_age
@@ -93,17 +97,17 @@ class ByMeaning:
         [entry] = found.entries
         if entry is None or not lookup.is_fresh(entry):
             return None
-        banned = await self._meanings.is_banned(query.tenant, query.digest, digest)
+        banned = await self._semantic_index.is_banned(query.tenant, query.digest, digest)
         return None if banned else entry
 
-    async def learn(self, query: SemanticQuery, answer: Stored) -> None:
+    async def learn(self, query: SemanticQuery, answer: CacheEntry) -> None:
         """Our own answer arrived: keep what it means, and compare what was not served."""
         tenant, until = query.tenant, answer.fresh
-        self._meanings.keep(tenant, query.key, query.digest, until - answer.stored)
+        self._semantic_index.keep(tenant, query.key, query.digest, until - answer.stored)
         vector = query.vector or await self._vector(query)
         if vector is not None:
             near = Near(query.digest, query.text, 1.0)
-            await self._meanings.keep_vector(tenant, query.partition, near, vector, until)
+            await self._semantic_index.keep_vector(tenant, query.partition, near, vector, until)
         fresh = query.text_of(answer.body)
         if query.would_be is not None:
             await self.verdict(query, query.would_be, fresh)
@@ -116,7 +120,7 @@ class ByMeaning:
         """A match was compared with what the upstream says now: count it, and act on it."""
         differs = not agrees(fresh, query.text_of(match.entry.body))
         plan, tenant = query.plan, query.tenant
-        samples = await self._meanings.add_sample(
+        samples = await self._semantic_index.add_sample(
             tenant,
             query.partition,
             plan.model,
@@ -125,11 +129,11 @@ class ByMeaning:
             window=evidence.WINDOW,
         )
         if differs:
-            await self._meanings.ban(tenant, query.digest, match.digest)
-            await self._meanings.forget(tenant, query.key, query.partition, match.digest)
+            await self._semantic_index.ban(tenant, query.digest, match.digest)
+            await self._semantic_index.forget(tenant, query.key, query.partition, match.digest)
         changed = changed_state(samples, plan.max_error)
         if changed is not None:
-            await self._meanings.change(tenant, query.partition, match.tier, changed)
+            await self._semantic_index.change(tenant, query.partition, match.tier, changed)
             what = "closures" if changed.closed else "openings"
             self._add(query, what, tier=str(match.tier))
             structlog.get_logger("headgate").warning(
@@ -140,15 +144,15 @@ class ByMeaning:
                 differed=samples.differed,
             )
 
-    def control(self, query: SemanticQuery, served: Stored, fresh: str) -> None:
+    def control(self, query: SemanticQuery, served: CacheEntry, fresh: str) -> None:
         """An exact hit was compared: how often does the model differ from itself?"""
         differs = not agrees(fresh, query.text_of(served.body))
         amounts = {"control_looked": 1, "control_differed": int(differs)}
-        self._meanings.count(query.tenant, query.plan.model, amounts)
+        self._semantic_index.count(query.tenant, query.plan.model, amounts)
 
     async def _samples(self, query: SemanticQuery, tier: int) -> Samples:
         tenant, model = query.tenant, query.plan.model
-        return await self._meanings.samples(tenant, query.partition, model, tier)
+        return await self._semantic_index.samples(tenant, query.partition, model, tier)
 
     def _add(self, query: SemanticQuery, name: str, **labels: str) -> None:
         alias = query.lookup.request.model

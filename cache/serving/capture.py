@@ -10,7 +10,7 @@ from app.core.errors import UpstreamError
 from app.core.family import Assembly, NotAssembled, Part, View
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Usage
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.flights.flights import MAX_BYTES, Flight, SharedError
 from cache.serving.lookup import CacheLookup
 
@@ -90,7 +90,7 @@ class ReplyCapture:
         else:
             await self._out.fail(error)
 
-    async def entries(self) -> list[tuple[bytes, Stored]]:
+    async def entries(self) -> list[tuple[bytes, CacheEntry]]:
         """What may be kept of the answer, by fingerprint; yields to others on the way."""
         lookup, plan, usage = self._lookup, self._lookup.plan, self._usage
         origin = self._origin
@@ -118,11 +118,11 @@ class ReplyCapture:
             self._body = await assembled(self._lookup.family.assembly(), self._chunks, self._end)
         return self._body
 
-    def _entry(self, part: Part, origin: Origin, *times: int) -> Stored:
+    def _entry(self, part: Part, origin: Origin, *times: int) -> CacheEntry:
         price = self._lookup.plan.price
         cost = price.cost(part.usage) if price is not None else 0
         asked, stored, fresh, revalidate, on_error = times
-        return Stored(
+        return CacheEntry(
             part.body,
             origin.provider,
             origin.model,

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from app.concurrency.background import Background
 from app.core.errors import UpstreamError
 from app.core.reply import Handler, ReplyWriter
-from cache.answers.entry import LARGE, Stored
-from cache.answers.local_tier import Shelf
+from cache.answers.entry import LARGE, CacheEntry
+from cache.answers.local_tier import LocalTier
 from cache.answers.shared_tier import Place, Responses
 from cache.flights.flights import Flight, Flights, SharedError
 from cache.quotas.counters import Counters
 from cache.semantic.feedback_ids import FeedbackIds
-from cache.semantic.index import Meanings
+from cache.semantic.index import SemanticIndex
 from cache.semantic.query import query_of
 from cache.semantic.search import ByMeaning
 from cache.serving.capture import ReplyCapture, shared_error
@@ -50,12 +50,12 @@ class CacheParts(NamedTuple):
     """
 
     responses: Responses
-    shelf: Shelf
+    local_tier: LocalTier
     flights: Flights
     resolver: Resolver
     background: Background
     by_meaning: ByMeaning
-    meanings: Meanings
+    semantic_index: SemanticIndex
     counters: Counters
     feedback_ids: FeedbackIds
     apart: bool
@@ -63,13 +63,13 @@ class CacheParts(NamedTuple):
     def put(
         self,
         place: Place,
-        entries: list[tuple[bytes, Stored]],
+        entries: list[tuple[bytes, CacheEntry]],
         flight: Flight | None = None,
         packed: Mapping[bytes, bytes] = MappingProxyType({}),
     ) -> None:
         """Store new entries, and end the flight that brought them."""
         for digest, _ in entries:
-            self.shelf.drop(digest)
+            self.local_tier.drop(digest)
         if flight is not None:
             self.responses.keep(place, entries, flight.id, flight.digest, packed)
             self.flights.end(flight)
@@ -88,7 +88,7 @@ class CacheParts(NamedTuple):
         flight: Flight | None = None,
     ) -> None:
         """Store what a call brought, and end its flight, whatever it brought."""
-        entries: list[tuple[bytes, Stored]] = []
+        entries: list[tuple[bytes, CacheEntry]] = []
         packed: dict[bytes, bytes] = {}
         try:
             if capture is not None:
@@ -98,7 +98,7 @@ class CacheParts(NamedTuple):
             self.put(lookup.place, entries, flight, packed)
         await self._index(lookup, entries)
 
-    async def _index(self, lookup: CacheLookup, entries: list[tuple[bytes, Stored]]) -> None:
+    async def _index(self, lookup: CacheLookup, entries: list[tuple[bytes, CacheEntry]]) -> None:
         """Let new answers be found by what their prompts mean."""
         if lookup.plan.meaning is None or len(lookup.digests) > 1 or not entries:
             return
@@ -235,7 +235,7 @@ class CoalescedRequest:
         self._lookup.set_status("bypass")
         await self._inner(self._lookup.call, self._reply)
 
-    async def _from_entries(self, entries: list[Stored], status: str) -> None:
+    async def _from_entries(self, entries: list[CacheEntry], status: str) -> None:
         """Somebody else's answer was stored while we looked for one to follow."""
         if not self._delivery.started:
             await deliver_stored(self._lookup, self._reply, entries, status)
@@ -292,7 +292,7 @@ async def fail_or_stale(
 
 
 async def pack_large(
-    responses: Responses, place: Place, entries: list[tuple[bytes, Stored]]
+    responses: Responses, place: Place, entries: list[tuple[bytes, CacheEntry]]
 ) -> dict[bytes, bytes]:
     """The large entries as they are stored, packed in a thread: the loop goes on meanwhile."""
     large = [(digest, answer) for digest, answer in entries if len(answer.body) >= LARGE]

@@ -8,7 +8,7 @@ from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
 from app.core.family import Diverged, View
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Usage
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.flights.flights import MAX_BYTES, Flight, Lagged, SharedError
 from cache.serving.capture import assembled, new_view, whole_body
 from cache.serving.lookup import CacheLookup
@@ -38,7 +38,7 @@ class RelayedError(UpstreamError):
         return super().body() if self._relayed is None else self._relayed
 
 
-def bodies_merged(lookup: CacheLookup, entries: Sequence[Stored]) -> bytes:
+def bodies_merged(lookup: CacheLookup, entries: Sequence[CacheEntry]) -> bytes:
     """The plain answer to all prompts from the kept ones."""
     if len(entries) == 1:
         return entries[0].body
@@ -49,7 +49,7 @@ def bodies_merged(lookup: CacheLookup, entries: Sequence[Stored]) -> bytes:
 async def deliver_stored(
     lookup: CacheLookup,
     reply: ReplyWriter,
-    entries: Sequence[Stored],
+    entries: Sequence[CacheEntry],
     status: str,
     found: HeaderList | None = None,
 ) -> None:
@@ -127,7 +127,7 @@ class Delivery:
             reader.done()
         return True
 
-    async def known(self, entries: Sequence[Stored]) -> None:
+    async def known(self, entries: Sequence[CacheEntry]) -> None:
         """Go on from what is kept by now. Raises CannotFollow."""
         view = self._resumed()
         try:

@@ -8,8 +8,8 @@ from time import monotonic
 
 from app.core.call import Call
 from app.core.errors import HeaderList, UpstreamError
-from cache.answers.directives import Wishes
-from cache.answers.entry import Stored
+from cache.answers.directives import CacheDirectives
+from cache.answers.entry import CacheEntry
 from cache.semantic.query import SemanticQuery
 from cache.serving.plan import CachePlan, Where
 
@@ -27,7 +27,9 @@ class CacheLookup:
     ``epoch`` is that cache's, before anything was looked up.
     """
 
-    def __init__(self, call: Call, plan: CachePlan, directives: Wishes, where: Where) -> None:
+    def __init__(
+        self, call: Call, plan: CachePlan, directives: CacheDirectives, where: Where
+    ) -> None:
         self.call = call
         self.plan = plan
         self.directives = directives
@@ -41,7 +43,7 @@ class CacheLookup:
         self.from_local = False
         self.epoch = 0
         self.query: SemanticQuery | None = None  # what may be answered by meaning
-        self.entries: Sequence[Stored | None] = ()
+        self.entries: Sequence[CacheEntry | None] = ()
         self.digests = []
 
     @property
@@ -105,7 +107,7 @@ class CacheLookup:
         other.headers, other.digests = self.headers, self.digests
         return other
 
-    def found(self, now: int, entries: Sequence[Stored | None]) -> None:
+    def found(self, now: int, entries: Sequence[CacheEntry | None]) -> None:
         """Take the outcome of a look into the store."""
         self.now, self.entries, self.looked_at = now, entries, monotonic()
         self.missing = [
@@ -114,13 +116,13 @@ class CacheLookup:
             if entry is None or not self.is_fresh(entry)
         ]
 
-    def is_fresh(self, entry: Stored) -> bool:
+    def is_fresh(self, entry: CacheEntry) -> bool:
         """Whether an entry may answer this request now."""
         age = self.directives.max_age
         return self.now < entry.fresh and (age is None or self.now - entry.stored <= age * 1000)
 
     @property
-    def fresh(self) -> dict[int, Stored]:
+    def fresh(self) -> dict[int, CacheEntry]:
         """The fresh entries by position."""
         missing = set(self.missing)
         return {
@@ -134,7 +136,7 @@ class CacheLookup:
         """The fresh plain answers by position."""
         return {position: entry.body for position, entry in self.fresh.items()}
 
-    def all_within(self, *, error: bool) -> list[Stored] | None:
+    def all_within(self, *, error: bool) -> list[CacheEntry] | None:
         """Every answer, fresh or stale: for now, or because a new one cannot be had."""
         whole = []
         for position, entry in enumerate(self.entries):
@@ -148,7 +150,7 @@ class CacheLookup:
             whole.append(entry)
         return whole
 
-    def stale_for(self, error: object) -> list[Stored] | None:
+    def stale_for(self, error: object) -> list[CacheEntry] | None:
         """Stale answers that are better than this failure of the upstream."""
         if isinstance(error, UpstreamError) and is_outage(error.status):
             return self.all_within(error=True)

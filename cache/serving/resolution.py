@@ -6,7 +6,7 @@ import asyncio
 from time import monotonic
 from typing import NamedTuple
 
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Found, Responses
 from cache.flights.flights import Flight, Flights, worker_of
 from cache.flights.relay import Relay
@@ -20,13 +20,13 @@ AGAIN_SECONDS = 0.05
 class Hit(NamedTuple):
     """Every prompt has a fresh entry."""
 
-    entries: list[Stored]
+    entries: list[CacheEntry]
 
 
 class Stale(NamedTuple):
     """What is kept will do for now. ``renewal`` is a flight to lead, where nobody renews it yet."""
 
-    entries: list[Stored]
+    entries: list[CacheEntry]
     renewal: Flight | None
 
 
@@ -184,7 +184,7 @@ class Resolver:
         self._relay.lead(flight)
         return flight
 
-    def _stale(self, lookup: CacheLookup) -> list[Stored] | None:
+    def _stale(self, lookup: CacheLookup) -> list[CacheEntry] | None:
         """The answers that may be served while a new one is fetched."""
         return lookup.all_within(error=False) if lookup.plan.revalidate else None
 

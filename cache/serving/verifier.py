@@ -17,7 +17,7 @@ from app.core.call import Call
 from app.core.errors import GatewayError
 from app.core.keys import GATEWAY, Key
 from app.core.reply import DISCARD, Handler
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.quotas.charges import charge
 from cache.quotas.ledger import BudgetPlan, Ledger, Refusal
 from cache.semantic.plan import MeaningPlan
@@ -62,7 +62,7 @@ class Verifier:
 
         self._background.start(verify)
 
-    def sample_control(self, lookup: CacheLookup, plan: MeaningPlan, served: Stored) -> None:
+    def sample_control(self, lookup: CacheLookup, plan: MeaningPlan, served: CacheEntry) -> None:
         """Perhaps verify an exact hit: how often does the model differ from itself?"""
         if random() >= plan.control:  # noqa: S311
             return

@@ -120,3 +120,13 @@ def open_store(url: str, timeout: float) -> Store:
     from cache.store.redis_urls import dial_for, where_is  # noqa: PLC0415
 
     return RedisStore(dial_for(url), timeout, where_is(url))
+
+
+async def read_counts(store: Store, key: str) -> dict[bytes, int]:
+    """Every field of a hash of counts. Raises StoreUnavailable.
+
+    HGETALL answers a list of fields and values in turn where RESP2 is spoken, else a dict.
+    """
+    found = await store.command("HGETALL", key)
+    pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
+    return {field: int(count) for field, count in pairs}

@@ -153,7 +153,7 @@ def test_another_tenants_answer_is_not_served() -> None:
 def test_a_hot_answer_is_served_without_the_store() -> None:
     async def body() -> None:
         layer = Layer(Answering())
-        await layer.worker.services.shelf.ask()
+        await layer.worker.services.local_tier.ask()
         assert await statuses(layer, {}, {}) == ["miss", "hit"]
         asked = layer.worker.store.asked
         assert (await layer.ask()).status == "hit"

@@ -38,7 +38,7 @@ _SMALL = re.compile(r"(?<!\S)[a-z]{4}")
 _ALWAYS_CAPITAL = frozenset({"I", "I'm", "I've", "I'll", "I'd"})
 
 
-def tokens_of(text: str) -> tuple[list[str], set[str]]:  # noqa: PLR0912, PLR0915
+def tokens_of(text: str) -> tuple[list[str], set[str]]:  # noqa: C901, PLR0912, PLR0915
     """The tokens in order, and the names among them.
 
     One loop, not a function for each kind of token: a call costs as much as the work in it.

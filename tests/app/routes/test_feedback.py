@@ -14,7 +14,7 @@ from app.routes.feedback import MAX_BODY, feedback_app
 from cache.quotas.admission import RateLimited
 from cache.quotas.counters import Counters
 from cache.semantic.feedback_ids import FeedbackIds, Served
-from cache.semantic.index import Meanings
+from cache.semantic.index import SemanticIndex
 from tests.app.routes.asking import Answered, ask
 from tests.harness.chain import FailingStore, in_loop
 
@@ -38,12 +38,14 @@ class Route:
 
     def __init__(self, shared_by_all: bool = False, *, keys: tuple[bytes, ...] = (SECRET,)) -> None:
         self.store = FailingStore()
-        self.meanings = Meanings(self.store)
+        self.semantic_index = SemanticIndex(self.store)
         self.counters = Counters(self.store)
         self.ids = FeedbackIds(self.store, keys)
         self.taken: list[Exchange] = []
         self.refusal: GatewayError | None = None
-        self._app = feedback_app(self.meanings, self.counters, self.ids, self._take, shared_by_all)
+        self._app = feedback_app(
+            self.semantic_index, self.counters, self.ids, self._take, shared_by_all
+        )
 
     async def _take(self, exchange: Exchange) -> None:
         if self.refusal is not None:
@@ -64,7 +66,7 @@ def test_an_answer_that_was_wrong_is_not_served_again_for_what_was_asked() -> No
         route = Route()
         answered = await route.say({"id": ID, "verdict": "bad"})
         assert (answered.status, answered.document) == (200, {"id": ID, "quarantined": True})
-        assert await route.meanings.is_banned("acme", ASKED, SERVED)
+        assert await route.semantic_index.is_banned("acme", ASKED, SERVED)
 
     in_loop(body)
 
@@ -73,7 +75,7 @@ def test_an_answer_that_was_wrong_answers_no_other_prompt_either() -> None:
     async def body() -> tuple[bool, bool]:
         route = Route()
         await route.say({"id": ID, "verdict": "bad"})
-        banned = route.meanings.is_banned
+        banned = route.semantic_index.is_banned
         return await banned("acme", OTHER, SERVED), await banned("acme", OTHER, OTHER)
 
     assert in_loop(body) == (True, False)
@@ -84,7 +86,7 @@ def test_an_answer_that_was_right_is_only_counted() -> None:
         route = Route()
         answered = await route.say({"id": ID, "verdict": "good"})
         assert answered.document == {"id": ID, "quarantined": False}
-        assert not await route.meanings.is_banned("acme", ASKED, SERVED)
+        assert not await route.semantic_index.is_banned("acme", ASKED, SERVED)
         assert await route.counted() == {'headgate_semantic_feedback_total{verdict="good"}': 1}
 
     in_loop(body)
@@ -95,7 +97,9 @@ def test_a_verdict_reaches_as_far_as_the_answer_was_shared(tenant: str) -> None:
     async def body() -> list[bool]:
         route = Route(shared_by_all=True)
         assert (await route.say({"id": id_of(tenant), "verdict": "bad"})).status == 200
-        return [await route.meanings.is_banned(t, ASKED, SERVED) for t in ("acme", "", "other")]
+        return [
+            await route.semantic_index.is_banned(t, ASKED, SERVED) for t in ("acme", "", "other")
+        ]
 
     assert in_loop(body) == [tenant == "acme", tenant == "", False]
 
@@ -113,7 +117,7 @@ def test_who_was_not_served_an_answer_has_no_say_in_it(named: str, verdict: str)
         assert (answered.status, answered.document["error"]["param"]) == (400, "id")
         assert await route.counted() == {}
         for tenant in ("acme", "", "other"):
-            assert not await route.meanings.is_banned(tenant, ASKED, SERVED)
+            assert not await route.semantic_index.is_banned(tenant, ASKED, SERVED)
 
     in_loop(body)
 
@@ -142,7 +146,7 @@ def test_over_its_limit_a_key_has_no_say() -> None:
         route.refusal = RateLimited("Too many.")
         answered = await route.say({"id": ID, "verdict": "bad"})
         assert (answered.status, answered.error_code) == (429, "rate_limit_exceeded")
-        assert not await route.meanings.is_banned("acme", ASKED, SERVED)
+        assert not await route.semantic_index.is_banned("acme", ASKED, SERVED)
 
     in_loop(body)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.routes.metrics import MetricsPage, metrics_app
 from cache.quotas.counters import Counters
-from cache.semantic.index import Meanings
+from cache.semantic.index import SemanticIndex
 from cache.semantic.plan import model_place
 from tests.app.routes.asking import Answered, ask
 from tests.harness.chain import FailingStore, in_loop
@@ -19,10 +19,10 @@ def scraped(prepare: Any = None) -> Answered:
 
     async def body() -> Answered:
         store = FailingStore()
-        counters, meanings = Counters(store), Meanings(store)
+        counters, semantic_index = Counters(store), SemanticIndex(store)
         if prepare is not None:
-            await prepare(store, counters, meanings)
-        return await ask(metrics_app(MetricsPage(counters, meanings, PLACES)))
+            await prepare(store, counters, semantic_index)
+        return await ask(metrics_app(MetricsPage(counters, semantic_index, PLACES)))
 
     answered: Answered = in_loop(body)
     return answered
@@ -39,7 +39,7 @@ def test_where_nothing_was_counted_nothing_is_said() -> None:
 
 
 def test_counts_are_given_by_family_with_their_help_once() -> None:
-    async def count(store: Any, counters: Counters, meanings: Meanings) -> None:
+    async def count(store: Any, counters: Counters, semantic_index: SemanticIndex) -> None:
         for tier in ("1", "2", "2"):
             counters.add("headgate_semantic_hits_total", {"model": "m", "tier": tier})
         await counters.flush()
@@ -53,9 +53,9 @@ def test_counts_are_given_by_family_with_their_help_once() -> None:
 
 
 def test_the_error_of_a_tier_has_its_bounds_and_a_label_cannot_break_out() -> None:
-    async def count(store: Any, counters: Counters, meanings: Meanings) -> None:
+    async def count(store: Any, counters: Counters, semantic_index: SemanticIndex) -> None:
         amounts = {"tier1_looked": 100, "tier1_differed": 10, "control_looked": 100}
-        meanings.count("acme", model_place("a"), amounts)
+        semantic_index.count("acme", model_place("a"), amounts)
 
     said = [line for line in lines(scraped(count)) if not line.startswith("#")]
     assert [line.partition("{")[0] for line in said] == ["headgate_semantic_shadow_error"] * 3
@@ -67,7 +67,7 @@ def test_the_error_of_a_tier_has_its_bounds_and_a_label_cannot_break_out() -> No
 
 
 def test_without_the_store_there_is_nothing_to_scrape() -> None:
-    async def gone(store: FailingStore, counters: Any, meanings: Any) -> None:
+    async def gone(store: FailingStore, counters: Any, semantic_index: Any) -> None:
         store.out = True
 
     answered = scraped(gone)

@@ -12,7 +12,7 @@ from app.core.errors import GatewayError, InvalidRequest
 from app.core.keys import Key
 from app.core.pricing import NANO
 from app.routes.usage import usage_app
-from cache.quotas.ledger import BudgetPlan, Hold, Ledger
+from cache.quotas.ledger import BudgetPlan, Ledger, Reservation
 from cache.quotas.usage import UsageLog
 from tests.app.routes.asking import Answered, ask
 from tests.harness.chain import ALIAS, KEY, FailingStore, in_loop
@@ -53,7 +53,7 @@ def asked(*records: dict[str, Any], query: bytes = b"", hold: int = 0, out: bool
         await log.flush()
         if hold:
             held = await ledger.reserve(BudgetPlan("acme", (DAILY,)), hold)
-            assert isinstance(held, Hold)
+            assert isinstance(held, Reservation)
         store.out = out
         return await ask(usage_app(store, ledger, Plans()), key=CALLER, query=query)
 

@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.core.usage import Usage
-from cache.answers.entry import COMPRESSED_FROM, Stored, Undecodable, decode, encode
+from cache.answers.entry import COMPRESSED_FROM, CacheEntry, Undecodable, decode, encode
 
 NOW = 1_700_000_000_000
 NAME = "hg1:{acme}:answer:2:00ff"
-ANSWER = Stored(
+ANSWER = CacheEntry(
     b'{"id":"cmpl-1"}', "openai", "gpt", Usage(3, 5), 120, NOW, NOW + 900, NOW + 5000, NOW, NOW
 )
 LARGE = ANSWER._replace(body=b'{"text":"' + b"abcdefg " * 800 + b'"}')
@@ -25,7 +25,7 @@ REPETITIVE = ANSWER._replace(body=b"a" * 5000)
 
 TIMES = st.integers(0, 2**52)
 ANSWERS = st.builds(
-    Stored,
+    CacheEntry,
     body=st.binary(max_size=200)
     | st.binary(min_size=1, max_size=9).map(lambda piece: piece * COMPRESSED_FROM),
     provider=st.text(st.characters(codec="utf-8"), max_size=9),
@@ -40,7 +40,7 @@ ANSWERS = st.builds(
 )
 
 
-def decoded(data: bytes) -> Stored | None:
+def decoded(data: bytes) -> CacheEntry | None:
     """The answer in these bytes, None where they hold none; anything else that is raised fails."""
     try:
         return decode(data, NAME)
@@ -50,7 +50,7 @@ def decoded(data: bytes) -> Stored | None:
 
 @settings(deadline=None)
 @given(ANSWERS)
-def test_what_is_kept_comes_back(answer: Stored) -> None:
+def test_what_is_kept_comes_back(answer: CacheEntry) -> None:
     assert decode(encode(answer, NAME), NAME) == answer
 
 
@@ -80,7 +80,7 @@ def test_an_answer_is_kept_while_anything_can_be_done_with_it() -> None:
 @pytest.mark.parametrize(
     "answer", [ANSWER, LARGE, REPETITIVE], ids=["small", "large", "repetitive"]
 )
-def test_no_beginning_of_an_answer_is_an_answer(answer: Stored) -> None:
+def test_no_beginning_of_an_answer_is_an_answer(answer: CacheEntry) -> None:
     data = encode(answer, NAME)
     assert [cut for cut in range(len(data)) if decoded(data[:cut]) is not None] == []
 
@@ -88,11 +88,11 @@ def test_no_beginning_of_an_answer_is_an_answer(answer: Stored) -> None:
 @pytest.mark.parametrize(
     "answer", [ANSWER, LARGE, REPETITIVE], ids=["small", "large", "repetitive"]
 )
-def test_an_answer_with_something_after_it_is_no_answer(answer: Stored) -> None:
+def test_an_answer_with_something_after_it_is_no_answer(answer: CacheEntry) -> None:
     assert decoded(encode(answer, NAME) + b"\0") is None
 
 
-def _wrong(answer: Stored, places: range) -> list[tuple[int, int]]:
+def _wrong(answer: CacheEntry, places: range) -> list[tuple[int, int]]:
     """Where one other byte makes another answer of it."""
     data = encode(answer, NAME)
     found = []
@@ -105,12 +105,12 @@ def _wrong(answer: Stored, places: range) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("answer", [ANSWER, REPETITIVE], ids=["small", "compressed"])
-def test_one_wrong_byte_in_the_head_never_makes_another_answer(answer: Stored) -> None:
+def test_one_wrong_byte_in_the_head_never_makes_another_answer(answer: CacheEntry) -> None:
     assert _wrong(answer, range(encode(answer, NAME).index(b"\n") + 1)) == []
 
 
 @pytest.mark.parametrize("answer", [ANSWER, REPETITIVE], ids=["small", "compressed"])
-def test_one_wrong_byte_in_the_body_never_makes_another_answer(answer: Stored) -> None:
+def test_one_wrong_byte_in_the_body_never_makes_another_answer(answer: CacheEntry) -> None:
     data = encode(answer, NAME)
     assert _wrong(answer, range(data.index(b"\n") + 1, len(data))) == []
 
@@ -130,7 +130,7 @@ def test_spoilt_anywhere_it_is_no_other_body(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     "other", ["", NAME[:-1], NAME + "0", NAME.replace("acme", "evil"), NAME.replace("ff", "fe")]
 )
-def test_under_another_name_it_is_no_answer(answer: Stored, other: str) -> None:
+def test_under_another_name_it_is_no_answer(answer: CacheEntry, other: str) -> None:
     with pytest.raises(Undecodable):
         decode(encode(answer, NAME), other)
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.usage import Usage
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.answers.quota import NOT_COUNTED, UNIT, Quota, targets
 from cache.answers.shared_tier import Place, Responses
 from cache.quotas.counters import Counters
-from cache.semantic.index import Meanings, Near
+from cache.semantic.index import Near, SemanticIndex
 from cache.store import key_names as names
 from cache.store.base import Store, open_store
 from tests.cache.stores import fails, on, server_of, settled, until
@@ -44,9 +44,9 @@ def digest(number: int) -> bytes:
     return b"%032d" % number
 
 
-def answer(now: int, life: int = HOUR) -> Stored:
+def answer(now: int, life: int = HOUR) -> CacheEntry:
     till = now + life
-    return Stored(b"x" * SIZE, "up", "m", Usage(1, 2), 7, now, now, till, till, till)
+    return CacheEntry(b"x" * SIZE, "up", "m", Usage(1, 2), 7, now, now, till, till, till)
 
 
 async def keep(
@@ -241,24 +241,24 @@ def test_the_largest_give_up_until_all_fit(units: dict[str, int], most: int) -> 
     assert not wanted or all(size <= max(wanted.values()) for size in small)
 
 
-# Meanings and vectors count too
+# SemanticIndex and vectors count too
 
 
 def test_meanings_and_vectors_count(request: pytest.FixtureRequest) -> None:
     with server_of("8") as server:
 
         async def body(store: Store, quota: Quota, responses: Responses) -> Any:
-            meanings = Meanings(store, None, quota)
+            semantic_index = SemanticIndex(store, None, quota)
             now = (await responses.look_up(Place.of("acme", "house", ""), [])).now
             sums = [await bytes_of(store, "acme")]
             for number in range(40):
-                meanings.keep("acme", digest(number), b"d" * 32, HOUR)
+                semantic_index.keep("acme", digest(number), b"d" * 32, HOUR)
             await settled(store)
             sums.append(await bytes_of(store, "acme"))
             for number in range(100):
                 near = Near(digest(number), "feed a wombat", 1.0)
                 vector = bytes([number]) * 1024
-                await meanings.keep_vector("acme", b"p" * 32, near, vector, now + HOUR)
+                await semantic_index.keep_vector("acme", b"p" * 32, near, vector, now + HOUR)
                 sums.append(await bytes_of(store, "acme"))
             key = names.neighbours("acme", (b"p" * 32).hex())
             return sums, await store.command("VCARD", key)
@@ -273,9 +273,9 @@ def test_a_long_text_is_not_kept_beside_a_vector() -> None:
     with server_of("8") as server:
 
         async def body(store: Store, quota: Quota, responses: Responses) -> Any:
-            meanings = Meanings(store, None, quota)
+            semantic_index = SemanticIndex(store, None, quota)
             near = Near(digest(1), "x" * 5000, 1.0)
-            await meanings.keep_vector("acme", b"p" * 32, near, bytes(1024), 2**42)
+            await semantic_index.keep_vector("acme", b"p" * 32, near, bytes(1024), 2**42)
             return await store.command("KEYS", "*near*")
 
         assert over(server.url, body) == []

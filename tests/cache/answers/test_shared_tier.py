@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.core.usage import Usage
-from cache.answers.entry import Stored, encode
+from cache.answers.entry import CacheEntry, encode
 from cache.answers.entry_bytes import Entries
 from cache.answers.shared_tier import ENTRIES_AT_ONCE, FLIGHT_LEASE_MS, Place, Responses
 from cache.store import key_names as names
@@ -36,7 +36,7 @@ def on_empty(url: str, body: Body, size: int = 1 << 30) -> Any:
     return on(url, run)
 
 
-def answer(now: int, text: str = "t", **times: int) -> Stored:
+def answer(now: int, text: str = "t", **times: int) -> CacheEntry:
     """Asked for a second ago, fresh for a minute, of use for two."""
     moments = {
         "asked": now - 1000,
@@ -46,14 +46,14 @@ def answer(now: int, text: str = "t", **times: int) -> Stored:
         "on_error": now + 2 * MINUTE,
     }
     body = b'{"text":"%s"}' % text.encode()
-    return Stored(body, "up", "m", Usage(1, 2), 7, **(moments | times))
+    return CacheEntry(body, "up", "m", Usage(1, 2), 7, **(moments | times))
 
 
-def stale(now: int) -> Stored:
+def stale(now: int) -> CacheEntry:
     return answer(now, stored=now - 5000, fresh=now - 1000)
 
 
-async def kept(store: Store, responses: Responses, *entries: tuple[bytes, Stored]) -> None:
+async def kept(store: Store, responses: Responses, *entries: tuple[bytes, CacheEntry]) -> None:
     responses.keep(PLACE, entries)
     await settled(store)
 

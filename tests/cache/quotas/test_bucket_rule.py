@@ -146,7 +146,7 @@ steps_of = st.lists(
 )
 
 
-def drive(decider: Scripts | Rules, buckets: list[Bucket], steps: Any, start: int) -> None:
+def drive(decider: Scripts | Rules, buckets: list[Bucket], steps: Any, start: int) -> None:  # noqa: C901
     models = [Model(bucket) for bucket in buckets]
     now = start
     refused: list[int] | None = None

@@ -12,7 +12,7 @@ from app.core.budgets import Budget
 from app.core.limits import Bucket, Slots
 from cache.quotas import housekeeping
 from cache.quotas.housekeeping import Housekeeping
-from cache.quotas.ledger import BudgetPlan, Hold, Ledger
+from cache.quotas.ledger import BudgetPlan, Ledger, Reservation
 from cache.quotas.limiter import Limiter, LimitPlan
 from cache.quotas.usage import UsageLog, settlement
 from cache.store import key_names as names
@@ -37,7 +37,7 @@ async def use(store: Store, tenant: str = "acme") -> None:
     """Everything that a tenant can leave in the store, but limits."""
     ledger, log = Ledger(store), UsageLog(store)
     hold = await ledger.reserve(BUDGETS._replace(tenant=tenant), 5)
-    assert isinstance(hold, Hold)
+    assert isinstance(hold, Reservation)
     now = ledger.clock.now()
     ledger.settle(hold, 5, settlement(now, "web", "demo", 5, 1, 1))
     facts = {"tenant": tenant, "key": "web", "alias": "demo", "status": 200, "cost": 5}

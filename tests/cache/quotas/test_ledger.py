@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.core.budgets import Budget, Window, window
-from cache.quotas.ledger import Account, BudgetPlan, Hold, Ledger, Refusal
+from cache.quotas.ledger import Account, BudgetPlan, Ledger, Refusal, Reservation
 from cache.quotas.usage import COUNTED, fold_settled, read_usage, settlement
 from cache.store import key_names as names
 from cache.store.base import Script, Store, StoreUnavailable
@@ -36,9 +36,9 @@ async def stand(ledger: Ledger, plan: BudgetPlan = PLAN) -> list[tuple[int, int]
     return [(account.spent, account.held) for account in await ledger.accounts(plan)]
 
 
-async def held(ledger: Ledger, cost: int, plan: BudgetPlan = PLAN) -> Hold:
+async def held(ledger: Ledger, cost: int, plan: BudgetPlan = PLAN) -> Reservation:
     hold = await ledger.reserve(plan, cost)
-    assert isinstance(hold, Hold)
+    assert isinstance(hold, Reservation)
     return hold
 
 
@@ -50,7 +50,7 @@ def test_concurrent_requests_never_hold_more_than_the_limit(url: str, cost: int)
     async def body(store: Store) -> tuple[int, list[tuple[int, int]]]:
         ledger = Ledger(store)
         asked = await asyncio.gather(*(ledger.reserve(PLAN, cost) for _ in range(300)))
-        return sum(isinstance(hold, Hold) for hold in asked), await stand(ledger)
+        return sum(isinstance(hold, Reservation) for hold in asked), await stand(ledger)
 
     fit = DOLLAR // cost
     assert on(url, body) == (fit, [(0, fit * cost)])
@@ -60,7 +60,7 @@ def test_not_a_nano_dollar_over_and_none_unused(url: str) -> None:
     async def body(store: Store) -> list[bool]:
         ledger = Ledger(store)
         costs = [DOLLAR - 1, 2, 1, 1]
-        return [isinstance(await ledger.reserve(PLAN, cost), Hold) for cost in costs]
+        return [isinstance(await ledger.reserve(PLAN, cost), Reservation) for cost in costs]
 
     assert on(url, body) == [True, False, True, False]
 
@@ -71,7 +71,7 @@ def test_the_largest_budget_counts_single_nano_dollars(url: str) -> None:
     async def body(store: Store) -> list[bool]:
         ledger = Ledger(store)
         costs = [9_000_000 * DOLLAR - 1, 2, 1, 1]
-        return [isinstance(await ledger.reserve(plan, cost), Hold) for cost in costs]
+        return [isinstance(await ledger.reserve(plan, cost), Reservation) for cost in costs]
 
     assert on(url, body) == [True, False, True, False]
 
@@ -89,13 +89,13 @@ def test_all_budgets_of_a_request_are_held_or_none(url: str) -> None:
     async def body(store: Store) -> tuple[int, list[tuple[int, int]]]:
         ledger = Ledger(store)
         asked = await asyncio.gather(*(ledger.reserve(SEVERAL, DOLLAR // 4) for _ in range(20)))
-        return sum(isinstance(hold, Hold) for hold in asked), await stand(ledger, SEVERAL)
+        return sum(isinstance(hold, Reservation) for hold in asked), await stand(ledger, SEVERAL)
 
     assert on(url, body) == (4, [(0, DOLLAR)] * 3)
 
 
 def test_a_refusal_tells_what_is_spent_held_and_the_limit(url: str) -> None:
-    async def body(store: Store) -> Hold | Refusal:
+    async def body(store: Store) -> Reservation | Refusal:
         ledger = Ledger(store)
         ledger.settle(await held(ledger, DOLLAR // 2, SEVERAL), 123_456_789)
         await settled(store)
@@ -123,7 +123,7 @@ def test_two_replicas_share_one_budget(server: RedisServer) -> None:
             asked = await asyncio.gather(
                 *(ledgers[turn % 2].reserve(PLAN, DOLLAR // 50) for turn in range(200))
             )
-            return sum(isinstance(hold, Hold) for hold in asked)
+            return sum(isinstance(hold, Reservation) for hold in asked)
 
         from cache.store.base import open_store
 
@@ -166,7 +166,7 @@ def test_a_hold_of_nothing_runs_out_like_any(url: str) -> None:
         dead, alive = Ledger(store, 0.05), Ledger(store)
         await held(dead, 0)
         await asyncio.sleep(0.08)
-        return isinstance(await alive.reserve(PLAN, DOLLAR), Hold)
+        return isinstance(await alive.reserve(PLAN, DOLLAR), Reservation)
 
     assert on(url, body)
 
@@ -181,7 +181,7 @@ def test_a_thousand_requests_against_a_budget_for_a_hundred(url: str) -> None:
         async def request() -> None:
             nonlocal served
             hold = await ledger.reserve(PLAN, bound)
-            if isinstance(hold, Hold):
+            if isinstance(hold, Reservation):
                 await asyncio.sleep(0)
                 ledger.settle(hold, real)
                 served += 1
@@ -203,7 +203,10 @@ def test_what_is_given_back_can_be_held_again(url: str) -> None:
         before = await ledger.reserve(PLAN, 1)
         ledger.settle(hold, 0)
         await settled(store)
-        return [isinstance(before, Hold), isinstance(await ledger.reserve(PLAN, DOLLAR), Hold)]
+        return [
+            isinstance(before, Reservation),
+            isinstance(await ledger.reserve(PLAN, DOLLAR), Reservation),
+        ]
 
     assert on(url, body) == [False, True]
 
@@ -323,7 +326,10 @@ def test_the_holds_of_a_dead_replica_are_given_back(url: str) -> None:
             return await stand(alive, SEVERAL) == [(0, 0)] * 3
 
         await until(nothing_held)
-        return [isinstance(refused, Refusal), isinstance(await alive.reserve(SEVERAL, 1), Hold)]
+        return [
+            isinstance(refused, Refusal),
+            isinstance(await alive.reserve(SEVERAL, 1), Reservation),
+        ]
 
     assert on(url, body) == [True, True]
 
@@ -335,7 +341,7 @@ def test_reserving_gives_back_what_ran_out_by_itself(url: str) -> None:
             await held(dead, DOLLAR // 10)
 
         async def let_in() -> bool:
-            return isinstance(await alive.reserve(PLAN, DOLLAR), Hold)
+            return isinstance(await alive.reserve(PLAN, DOLLAR), Reservation)
 
         await until(let_in)
         return True
@@ -409,7 +415,7 @@ def test_a_new_window_is_a_new_budget(url: str, monkeypatch: pytest.MonkeyPatch)
         while True:
             spent = await held(ledger, DOLLAR // 2)
             running = await ledger.reserve(PLAN, DOLLAR // 2)
-            if isinstance(running, Hold) and running.current is spent.current:
+            if isinstance(running, Reservation) and running.current is spent.current:
                 break  # else a window ended in between
         ledger.settle(spent, DOLLAR // 2)
         await settled(store)
@@ -417,9 +423,9 @@ def test_a_new_window_is_a_new_budget(url: str, monkeypatch: pytest.MonkeyPatch)
 
         async def let_in() -> bool:
             hold = await ledger.reserve(PLAN, 1)
-            if isinstance(hold, Hold):
+            if isinstance(hold, Reservation):
                 ledger.settle(hold, 0)
-            return isinstance(hold, Hold)
+            return isinstance(hold, Reservation)
 
         await until(let_in)
         ledger.settle(running, 5)  # it belongs to the window that it began in
@@ -587,7 +593,7 @@ def test_tenants_pay_for_themselves(url: str) -> None:
     async def body(store: Store) -> list[bool]:
         ledger = Ledger(store)
         plans = [BudgetPlan(tenant, PLAN.budgets) for tenant in ("a", "b")]
-        return [isinstance(await ledger.reserve(plan, DOLLAR), Hold) for plan in plans]
+        return [isinstance(await ledger.reserve(plan, DOLLAR), Reservation) for plan in plans]
 
     assert on(url, body) == [True, True]
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from app.core.usage import Usage
-from cache.answers.entry import Stored, encode
+from cache.answers.entry import CacheEntry, encode
 from cache.answers.shared_tier import Place, Responses
 from cache.semantic import index as module
-from cache.semantic.index import KEEP_VERDICTS, Meanings, Near, Samples
+from cache.semantic.index import KEEP_VERDICTS, Near, Samples, SemanticIndex
 from cache.store import key_names as names
 from cache.store.base import Store, StoreUnavailable
 from cache.store.sealing import Seal
@@ -27,15 +27,15 @@ KEY, OTHER_KEY = b"k" * 32, b"l" * 32
 PART, OTHER = b"p" * 32, b"q" * 32
 MODEL = b"m" * 16
 
-Body = Callable[[Store, Meanings, int], Awaitable[Any]]
+Body = Callable[[Store, SemanticIndex, int], Awaitable[Any]]
 
 
 def over(url: str, body: Body) -> Any:
-    """What ``body`` returns, given an empty store's meanings and its time."""
+    """What ``body`` returns, given an empty store's index and its time."""
 
     async def run(store: Store) -> Any:
         now = (await Responses(store, 1 << 20).look_up(PLACE, [])).now
-        return await body(store, Meanings(store), now)
+        return await body(store, SemanticIndex(store), now)
 
     return on(url, run)
 
@@ -54,22 +54,24 @@ def at(degrees: float) -> bytes:
     return struct.pack("<2f", math.cos(angle), math.sin(angle))
 
 
-def answer(now: int, text: str = "t") -> Stored:
+def answer(now: int, text: str = "t") -> CacheEntry:
     later = now + MINUTE
     body = b'{"text":"%s"}' % text.encode()
-    return Stored(body, "up", "m", Usage(1, 2), 7, now - 1000, now - 500, later, later, later)
+    return CacheEntry(body, "up", "m", Usage(1, 2), 7, now - 1000, now - 500, later, later, later)
 
 
-async def kept(store: Store, *entries: tuple[bytes, Stored], place: Place = PLACE) -> None:
+async def kept(store: Store, *entries: tuple[bytes, CacheEntry], place: Place = PLACE) -> None:
     Responses(store, 1 << 20).keep(place, entries)
     await settled(store)
 
 
-async def pointed(store: Store, meanings: Meanings, now: int, served: bytes = A) -> bytes:
+async def pointed(
+    store: Store, semantic_index: SemanticIndex, now: int, served: bytes = A
+) -> bytes:
     """An entry, and a key that points to it."""
     entry = answer(now)
     await kept(store, (served, entry))
-    meanings.keep("acme", KEY, served, MINUTE)
+    semantic_index.keep("acme", KEY, served, MINUTE)
     await settled(store)
     return encode(entry, names.answer("acme", served.hex()))
 
@@ -78,9 +80,9 @@ async def pointed(store: Store, meanings: Meanings, now: int, served: bytes = A)
 
 
 def test_a_key_leads_to_the_entry_it_was_kept_for(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        entry = await pointed(store, meanings, now)
-        found = await meanings.equal(PLACE, KEY, B, PART)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        entry = await pointed(store, semantic_index, now)
+        found = await semantic_index.equal(PLACE, KEY, B, PART)
         assert found is not None
         return found == (A, entry, False)
 
@@ -88,74 +90,74 @@ def test_a_key_leads_to_the_entry_it_was_kept_for(url: str) -> None:
 
 
 def test_a_key_leads_nowhere_else(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
         stranger = Place.of("other", "house", "")
         everybody = Place.of("", "house", "")
         return [
-            await meanings.equal(PLACE, OTHER_KEY, B, PART),
-            await meanings.equal(stranger, KEY, B, PART),
-            await meanings.equal(everybody, KEY, B, PART),
-            await meanings.equal(PLACE, KEY, A, PART),  # its own prompt is no other
+            await semantic_index.equal(PLACE, OTHER_KEY, B, PART),
+            await semantic_index.equal(stranger, KEY, B, PART),
+            await semantic_index.equal(everybody, KEY, B, PART),
+            await semantic_index.equal(PLACE, KEY, A, PART),  # its own prompt is no other
         ]
 
     assert over(url, body) == [None] * 4
 
 
 def test_the_last_entry_kept_for_a_key_is_the_one(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now, A)
-        await pointed(store, meanings, now, B)
-        found = await meanings.equal(PLACE, KEY, C, PART)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now, A)
+        await pointed(store, semantic_index, now, B)
+        found = await semantic_index.equal(PLACE, KEY, C, PART)
         return found and found.digest
 
     assert over(url, body) == B
 
 
 def test_a_key_goes_when_its_time_is_over(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
         return await store.command("PTTL", names.meaning("acme", KEY.hex()))
 
     assert 0 < over(url, body) <= MINUTE
 
 
 def test_a_key_leads_nowhere_without_the_entry(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        meanings.keep("acme", KEY, A, MINUTE)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        semantic_index.keep("acme", KEY, A, MINUTE)
         await settled(store)
-        return await meanings.equal(PLACE, KEY, B, PART)
+        return await semantic_index.equal(PLACE, KEY, B, PART)
 
     assert over(url, body) is None
 
 
 @pytest.mark.parametrize("what", [(None, None), ("house", None), (None, ""), ("house", "")])
 def test_a_purged_entry_answers_nothing(url: str, what: tuple[str | None, str | None]) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
         await Responses(store, 1 << 20).purge("acme", *what)
-        return await meanings.equal(PLACE, KEY, B, PART)
+        return await semantic_index.equal(PLACE, KEY, B, PART)
 
     assert over(url, body) is None
 
 
 @pytest.mark.parametrize("what", [("elsewhere", None), (None, "elsewhere")])
 def test_a_purge_of_others_leaves_it(url: str, what: tuple[str | None, str | None]) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
         await Responses(store, 1 << 20).purge("acme", *what)
-        return await meanings.equal(PLACE, KEY, B, PART)
+        return await semantic_index.equal(PLACE, KEY, B, PART)
 
     assert over(url, body) is not None
 
 
 @pytest.mark.parametrize("command", [("SET", "garbage"), ("RPUSH", "x"), ("SET", "")])
 def test_an_entry_that_nobody_can_read_is_no_crash(url: str, command: tuple[str, str]) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        meanings.keep("acme", KEY, A, MINUTE)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        semantic_index.keep("acme", KEY, A, MINUTE)
         await settled(store)
         await store.command(command[0], names.answer("acme", A.hex()), command[1])
-        found = await meanings.equal(PLACE, KEY, B, PART)
+        found = await semantic_index.equal(PLACE, KEY, B, PART)
         return found is None or found.entry == command[1].encode()
 
     assert over(url, body)
@@ -165,33 +167,33 @@ def test_an_entry_that_nobody_can_read_is_no_crash(url: str, command: tuple[str,
 
 
 def test_a_banned_pair_is_banned_and_no_other(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now)
-        await meanings.ban("acme", B, A)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
+        await semantic_index.ban("acme", B, A)
         pairs = [("acme", B, A), ("acme", A, B), ("acme", C, A), ("other", B, A), ("", B, A)]
-        banned = [await meanings.is_banned(*pair) for pair in pairs]
-        found = [await meanings.equal(PLACE, KEY, asked, PART) for asked in (B, C)]
+        banned = [await semantic_index.is_banned(*pair) for pair in pairs]
+        found = [await semantic_index.equal(PLACE, KEY, asked, PART) for asked in (B, C)]
         return banned, [one is not None for one in found]
 
     assert over(url, body) == ([True, False, False, False, False], [False, True])
 
 
 def test_an_entry_in_quarantine_answers_nobody_of_its_tenant(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now)
-        await meanings.ban("other", C, A, quarantine=True)
-        before = await meanings.equal(PLACE, KEY, B, PART)
-        await meanings.ban("acme", C, A, quarantine=True)
-        banned = [await meanings.is_banned("acme", asked, A) for asked in (B, C)]
-        return before is None, await meanings.equal(PLACE, KEY, B, PART), banned
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
+        await semantic_index.ban("other", C, A, quarantine=True)
+        before = await semantic_index.equal(PLACE, KEY, B, PART)
+        await semantic_index.ban("acme", C, A, quarantine=True)
+        banned = [await semantic_index.is_banned("acme", asked, A) for asked in (B, C)]
+        return before is None, await semantic_index.equal(PLACE, KEY, B, PART), banned
 
     assert over(url, body) == (False, None, [True, True])
 
 
 def test_verdicts_are_kept_for_a_month(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await meanings.ban("acme", B, A, quarantine=True)
-        await meanings.add_sample("acme", PART, MODEL, 1, differs=True, window=8)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await semantic_index.ban("acme", B, A, quarantine=True)
+        await semantic_index.add_sample("acme", PART, MODEL, 1, differs=True, window=8)
         keys = [
             names.banned("acme", B.hex()),
             names.quarantined("acme", A.hex()),
@@ -209,15 +211,15 @@ def test_the_verdicts_of_a_tenant_are_bounded_and_the_oldest_go(
 ) -> None:
     monkeypatch.setattr(module, "MAX_VERDICTS", 10)
 
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         pairs = [(b"%032d" % number, b"%032d" % (100 + number)) for number in range(15)]
         for asked, served in pairs:
-            await meanings.ban("acme", asked, served, quarantine=True)
-            await meanings.add_sample("acme", asked, MODEL, 1, differs=True, window=8)
-        await meanings.ban("other", A, B)
-        kept = [await meanings.is_banned("acme", *pair) for pair in pairs]
+            await semantic_index.ban("acme", asked, served, quarantine=True)
+            await semantic_index.add_sample("acme", asked, MODEL, 1, differs=True, window=8)
+        await semantic_index.ban("other", A, B)
+        kept = [await semantic_index.is_banned("acme", *pair) for pair in pairs]
         found = await store.command("KEYS", "hg1:{acme}:*")
-        return kept, len(found), await meanings.is_banned("other", A, B)
+        return kept, len(found), await semantic_index.is_banned("other", A, B)
 
     kept, count, others = over(url, body)
     assert (sum(kept) <= 5, kept[-1], others) == (True, True, True)
@@ -229,24 +231,24 @@ def test_the_banned_answers_of_a_question_are_bounded(
 ) -> None:
     monkeypatch.setattr(module, "MAX_BANNED", 5)
 
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for number in range(20):
-            await meanings.ban("acme", A, b"%032d" % number)
-            assert await meanings.is_banned("acme", A, b"%032d" % number)
+            await semantic_index.ban("acme", A, b"%032d" % number)
+            assert await semantic_index.is_banned("acme", A, b"%032d" % number)
         return await store.command("SCARD", names.banned("acme", A.hex()))
 
     assert over(url, body) == 5
 
 
 def test_what_is_forgotten_leads_nowhere_and_the_entry_stays(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now)
-        await meanings.probe()
-        await meanings.keep_vector("acme", PART, Near(A, "text", 1.0), at(0), now + MINUTE)
-        await meanings.forget("acme", KEY, PART, A)
-        near = await meanings.near("acme", PART, at(0), now) if meanings.vectors else []
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
+        await semantic_index.probe()
+        await semantic_index.keep_vector("acme", PART, Near(A, "text", 1.0), at(0), now + MINUTE)
+        await semantic_index.forget("acme", KEY, PART, A)
+        near = await semantic_index.near("acme", PART, at(0), now) if semantic_index.vectors else []
         entry = (await Responses(store, 1 << 20).look_up(PLACE, [A])).entries[0]
-        return await meanings.equal(PLACE, KEY, B, PART), near, entry is not None
+        return await semantic_index.equal(PLACE, KEY, B, PART), near, entry is not None
 
     assert over(url, body) == (None, [], True)
 
@@ -255,21 +257,23 @@ def test_what_is_forgotten_leads_nowhere_and_the_entry_stays(url: str) -> None:
 
 
 def test_nothing_was_compared_in_the_beginning(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        return await meanings.samples("acme", PART, MODEL, 1)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        return await semantic_index.samples("acme", PART, MODEL, 1)
 
     assert over(url, body) == Samples()
 
 
 def test_comparisons_are_counted_by_partition_and_tier(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for differs in (True, False, True):
-            last = await meanings.add_sample("acme", PART, MODEL, 1, differs=differs, window=100)
-        read = await meanings.samples("acme", PART, MODEL, 1)
+            last = await semantic_index.add_sample(
+                "acme", PART, MODEL, 1, differs=differs, window=100
+            )
+        read = await semantic_index.samples("acme", PART, MODEL, 1)
         rest = [
-            await meanings.samples("acme", PART, MODEL, 2),
-            await meanings.samples("acme", OTHER, MODEL, 1),
-            await meanings.samples("other", PART, MODEL, 1),
+            await semantic_index.samples("acme", PART, MODEL, 2),
+            await semantic_index.samples("acme", OTHER, MODEL, 1),
+            await semantic_index.samples("other", PART, MODEL, 1),
         ]
         return last, read, rest
 
@@ -278,9 +282,9 @@ def test_comparisons_are_counted_by_partition_and_tier(url: str) -> None:
 
 
 def test_recent_ones_start_anew_after_each_window(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         return [
-            (await meanings.add_sample("acme", PART, MODEL, 1, differs=True, window=3))[:4]
+            (await semantic_index.add_sample("acme", PART, MODEL, 1, differs=True, window=3))[:4]
             for _ in range(7)
         ]
 
@@ -289,26 +293,26 @@ def test_recent_ones_start_anew_after_each_window(url: str) -> None:
 
 
 def test_concurrent_comparisons_are_all_counted(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        others = [meanings, Meanings(store)]
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        others = [semantic_index, SemanticIndex(store)]
         await asyncio.gather(
             *(
                 others[n % 2].add_sample("acme", PART, MODEL, 2, differs=n % 4 == 0, window=1000)
                 for n in range(100)
             )
         )
-        return (await meanings.samples("acme", PART, MODEL, 2))[:4]
+        return (await semantic_index.samples("acme", PART, MODEL, 2))[:4]
 
     assert over(url, body) == (100, 25, 100, 25)
 
 
 def test_the_control_arm_is_the_models(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        meanings.count("acme", MODEL, {"control_looked": 5, "control_differed": 2})
-        meanings.count("acme", MODEL, {"control_looked": 1, "control_differed": 0})
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        semantic_index.count("acme", MODEL, {"control_looked": 5, "control_differed": 2})
+        semantic_index.count("acme", MODEL, {"control_looked": 1, "control_differed": 0})
         await settled(store)
-        both = [await meanings.samples("acme", part, MODEL, 2) for part in (PART, OTHER)]
-        stranger = await meanings.samples("other", PART, MODEL, 2)
+        both = [await semantic_index.samples("acme", part, MODEL, 2) for part in (PART, OTHER)]
+        stranger = await semantic_index.samples("other", PART, MODEL, 2)
         return both, stranger
 
     arm = Samples(control_looked=6, control_differed=2)
@@ -316,38 +320,40 @@ def test_the_control_arm_is_the_models(url: str) -> None:
 
 
 def test_a_model_has_the_counts_of_all_its_partitions(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for part in (PART, OTHER):
-            await meanings.add_sample("acme", part, MODEL, 1, differs=part == PART, window=9)
-        meanings.count("acme", MODEL, {"control_looked": 3})
+            await semantic_index.add_sample("acme", part, MODEL, 1, differs=part == PART, window=9)
+        semantic_index.count("acme", MODEL, {"control_looked": 3})
         await settled(store)
-        return await meanings.counts("acme", MODEL), await meanings.counts("other", MODEL)
+        return await semantic_index.counts("acme", MODEL), await semantic_index.counts(
+            "other", MODEL
+        )
 
     counts = {"tier1_looked": 2, "tier1_differed": 1, "control_looked": 3}
     assert over(url, body) == (counts, {})
 
 
 def test_a_closed_tier_is_closed_where_it_was_closed(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await pointed(store, meanings, now)
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
         closed = Samples(closed=1, closures=2, base_looked=30, base_differed=4)
-        await meanings.change("acme", PART, 1, closed)
-        equal = [await meanings.equal(PLACE, KEY, B, part) for part in (PART, OTHER)]
+        await semantic_index.change("acme", PART, 1, closed)
+        equal = [await semantic_index.equal(PLACE, KEY, B, part) for part in (PART, OTHER)]
         said = [
-            await meanings.samples("acme", PART, MODEL, 1),
-            await meanings.samples("acme", PART, MODEL, 2),
+            await semantic_index.samples("acme", PART, MODEL, 1),
+            await semantic_index.samples("acme", PART, MODEL, 2),
         ]
-        await meanings.change("acme", PART, 1, closed._replace(closed=0))
-        again = await meanings.equal(PLACE, KEY, B, PART)
+        await semantic_index.change("acme", PART, 1, closed._replace(closed=0))
+        again = await semantic_index.equal(PLACE, KEY, B, PART)
         return [one and one.closed for one in (*equal, again)], said == [closed, Samples()]
 
     assert over(url, body) == ([True, False, False], True)
 
 
 def test_what_was_closed_is_not_closed_forever(url: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await meanings.add_sample("acme", PART, MODEL, 1, differs=True, window=8)
-        await meanings.change("acme", PART, 1, Samples(closed=1, closures=1))
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await semantic_index.add_sample("acme", PART, MODEL, 1, differs=True, window=8)
+        await semantic_index.change("acme", PART, 1, Samples(closed=1, closures=1))
         return await store.command("TTL", names.evidence("acme", PART.hex()))
 
     assert over(url, body) > 0
@@ -359,27 +365,27 @@ def test_what_was_closed_is_not_closed_forever(url: str) -> None:
 def test_redis_7_has_no_vectors_and_says_so_once() -> None:
     with server_of("7") as server:
 
-        async def body(store: Store, meanings: Meanings, now: int) -> Any:
-            found = await meanings.near("acme", PART, at(0), now)
-            await meanings.keep_vector("acme", PART, Near(A, "a", 1.0), at(0), now + MINUTE)
-            return found, await meanings.probe(), meanings.vectors
+        async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+            found = await semantic_index.near("acme", PART, at(0), now)
+            await semantic_index.keep_vector("acme", PART, Near(A, "a", 1.0), at(0), now + MINUTE)
+            return found, await semantic_index.probe(), semantic_index.vectors
 
         assert over(server.url, body) == ([], False, False)
 
 
 def test_a_store_with_vectors_has_them(vectors: str) -> None:
-    assert over(vectors, lambda _, meanings, now: meanings.probe())
+    assert over(vectors, lambda _, semantic_index, now: semantic_index.probe())
 
 
 def test_neighbours_come_nearest_first_with_their_cosine(vectors: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for digest, text, degrees in ((A, "a", 60), (B, 'b "\u00e9"', 10), (C, "c", 180)):
             near = Near(digest, text, 1.0)
-            await meanings.keep_vector("acme", PART, near, at(degrees), now + MINUTE)
-        found = await meanings.near("acme", PART, at(0), now)
+            await semantic_index.keep_vector("acme", PART, near, at(degrees), now + MINUTE)
+        found = await semantic_index.near("acme", PART, at(0), now)
         elsewhere = [
-            await meanings.near("acme", OTHER, at(0), now),
-            await meanings.near("other", PART, at(0), now),
+            await semantic_index.near("acme", OTHER, at(0), now),
+            await semantic_index.near("other", PART, at(0), now),
         ]
         return [(one.digest, one.text) for one in found], [n.similarity for n in found], elsewhere
 
@@ -391,18 +397,18 @@ def test_neighbours_come_nearest_first_with_their_cosine(vectors: str) -> None:
 
 
 def test_a_prompt_asked_again_is_there_once(vectors: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for degrees, text in ((0, "old"), (90, "new")):
             near = Near(A, text, 1.0)
-            await meanings.keep_vector("acme", PART, near, at(degrees), now + MINUTE)
-        return [one.text for one in await meanings.near("acme", PART, at(90), now)]
+            await semantic_index.keep_vector("acme", PART, near, at(degrees), now + MINUTE)
+        return [one.text for one in await semantic_index.near("acme", PART, at(90), now)]
 
     assert over(vectors, body) == ["new"]
 
 
 def test_a_text_beside_a_vector_can_be_encrypted(vectors: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        sealed, other = (Meanings(store, Seal([key * 32])) for key in (b"1", b"2"))
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        sealed, other = (SemanticIndex(store, Seal([key * 32])) for key in (b"1", b"2"))
         await sealed.keep_vector("acme", PART, Near(A, "feed a wombat", 1.0), at(0), now + MINUTE)
         key = names.neighbours("acme", PART.hex())
         said = await store.command("VGETATTR", key, A.hex())
@@ -418,11 +424,11 @@ def test_a_text_beside_a_vector_can_be_encrypted(vectors: str) -> None:
 
 
 def test_neighbours_expire_and_are_given_up(vectors: str) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for digest, until in ((A, now + MINUTE), (B, now + 2 * MINUTE)):
-            await meanings.keep_vector("acme", PART, Near(digest, "t", 1.0), at(0), until)
+            await semantic_index.keep_vector("acme", PART, Near(digest, "t", 1.0), at(0), until)
         found = [
-            {one.digest for one in await meanings.near("acme", PART, at(0), moment)}
+            {one.digest for one in await semantic_index.near("acme", PART, at(0), moment)}
             for moment in (now + MINUTE - 1, now + MINUTE)
         ]
         return found, await store.command("VCARD", names.neighbours("acme", PART.hex()))
@@ -432,10 +438,10 @@ def test_neighbours_expire_and_are_given_up(vectors: str) -> None:
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
 def test_a_set_lives_as_long_as_its_longest_vector(vectors: str, order: tuple[int, int]) -> None:
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for digest, minutes in zip((A, B), order, strict=True):
             near, until = Near(digest, "t", 1.0), now + minutes * MINUTE
-            await meanings.keep_vector("acme", PART, near, at(minutes), until)
+            await semantic_index.keep_vector("acme", PART, near, at(minutes), until)
         return await store.command("PTTL", names.neighbours("acme", PART.hex()))
 
     assert 2 * MINUTE - 5000 < over(vectors, body) <= 2 * MINUTE
@@ -446,10 +452,10 @@ def test_there_are_no_more_vectors_than_there_may_be(
 ) -> None:
     monkeypatch.setattr(module, "MAX_VECTORS", 10)
 
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for number in range(30):
             near = Near(b"%032d" % number, "t", 1.0)
-            await meanings.keep_vector("acme", PART, near, at(number), now + MINUTE)
+            await semantic_index.keep_vector("acme", PART, near, at(number), now + MINUTE)
         return await store.command("VCARD", names.neighbours("acme", PART.hex()))
 
     assert over(vectors, body) <= 10
@@ -458,12 +464,12 @@ def test_there_are_no_more_vectors_than_there_may_be(
 def test_a_vector_of_other_dimensions_is_no_crash(vectors: str) -> None:
     wrong = struct.pack("<3f", 1, 0, 0)
 
-    async def body(store: Store, meanings: Meanings, now: int) -> Any:
-        await meanings.keep_vector("acme", PART, Near(A, "t", 1.0), at(0), now + MINUTE)
-        found = await meanings.near("acme", PART, wrong, now)
-        await meanings.keep_vector("acme", PART, Near(B, "t", 1.0), wrong, now + MINUTE)
-        right = await meanings.near("acme", PART, at(0), now)
-        return found, A in [one.digest for one in right], meanings.vectors
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await semantic_index.keep_vector("acme", PART, Near(A, "t", 1.0), at(0), now + MINUTE)
+        found = await semantic_index.near("acme", PART, wrong, now)
+        await semantic_index.keep_vector("acme", PART, Near(B, "t", 1.0), wrong, now + MINUTE)
+        right = await semantic_index.near("acme", PART, at(0), now)
+        return found, A in [one.digest for one in right], semantic_index.vectors
 
     assert over(vectors, body) == ([], True, True)
 
@@ -471,17 +477,17 @@ def test_a_vector_of_other_dimensions_is_no_crash(vectors: str) -> None:
 def test_a_dead_store_is_unavailable() -> None:
     with server_of("7") as server:
 
-        async def body(store: Store, meanings: Meanings, now: int) -> Any:
+        async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
             server.kill()
             asked: list[Awaitable[Any]] = [
-                meanings.equal(PLACE, KEY, B, PART),
-                meanings.near("acme", PART, at(0), now),
-                meanings.samples("acme", PART, MODEL, 1),
-                meanings.is_banned("acme", B, A),
-                meanings.ban("acme", B, A),
-                meanings.ban("acme", B, A, quarantine=True),
-                meanings.counts("acme", MODEL),
-                meanings.probe(),
+                semantic_index.equal(PLACE, KEY, B, PART),
+                semantic_index.near("acme", PART, at(0), now),
+                semantic_index.samples("acme", PART, MODEL, 1),
+                semantic_index.is_banned("acme", B, A),
+                semantic_index.ban("acme", B, A),
+                semantic_index.ban("acme", B, A, quarantine=True),
+                semantic_index.counts("acme", MODEL),
+                semantic_index.probe(),
             ]
             outcomes = await asyncio.gather(*asked, return_exceptions=True)
             return [type(outcome) for outcome in outcomes]

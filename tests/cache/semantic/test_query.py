@@ -15,7 +15,7 @@ from app.config.loading import load
 from app.core.errors import InvalidRequest
 from app.pipeline import key_ring
 from app.policy.caching import CachePlans
-from cache.answers.directives import Wishes
+from cache.answers.directives import CacheDirectives
 from cache.semantic.query import SemanticQuery, query_of
 from cache.serving.lookup import CacheLookup
 from tests.harness.chain import call_of
@@ -84,7 +84,7 @@ def query(
     plan = plans.of(key, call.request.model)
     assert plan is not None
     assert plan.meaning is not None
-    lookup = CacheLookup(call, plan, Wishes(), plan.where(call.family, namespace))
+    lookup = CacheLookup(call, plan, CacheDirectives(), plan.where(call.family, namespace))
     lookup.digests = lookup.where.fingerprints(call.request, lookup.headers)
     return query_of(lookup, plan.meaning)
 

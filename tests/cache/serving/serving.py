@@ -16,8 +16,8 @@ from app.core.call import Call
 from app.core.errors import HeaderList
 from app.core.keys import Key
 from app.policy.caching import CachePlans
-from cache.answers.directives import read_wishes
-from cache.answers.entry import Stored
+from cache.answers.directives import read_directives
+from cache.answers.entry import CacheEntry
 from cache.serving.coalesced import CacheParts
 from cache.serving.lookup import CacheLookup
 from cache.serving.plan import CachePlan
@@ -69,7 +69,7 @@ def lookup_of(
     """A call as the cache sees it, its fingerprints taken and nothing looked up."""
     call = call or call_of(headers)
     plan = plan or plan_of()
-    directives = read_wishes(call.headers)
+    directives = read_directives(call.headers)
     lookup = CacheLookup(call, plan, directives, plan.where(call.family, directives.namespace))
     lookup.digests = lookup.where.fingerprints(call.request, lookup.headers)
     return lookup
@@ -83,13 +83,13 @@ def entry_of(
     fresh: int = FRESH,
     revalidate: int = 0,
     on_error: int = 0,
-) -> Stored:
+) -> CacheEntry:
     """An entry that was stored ``age`` milliseconds before ``now``, to be fresh for ``fresh``."""
     assert ORIGIN.target is not None
     stored = now - age
     until = stored + fresh
     times = (stored, stored, until, until + revalidate, until + on_error)
-    return Stored(answer_of(text).body, ORIGIN.provider, ORIGIN.model, USAGE, COST, *times)
+    return CacheEntry(answer_of(text).body, ORIGIN.provider, ORIGIN.model, USAGE, COST, *times)
 
 
 class Worker:
@@ -107,7 +107,7 @@ class Worker:
         found = await self.services.responses.look_up(lookup_of().place, [])
         return found.now
 
-    async def keep(self, lookup: CacheLookup, *texts: str, **times: int) -> list[Stored]:
+    async def keep(self, lookup: CacheLookup, *texts: str, **times: int) -> list[CacheEntry]:
         """Keep an entry for each of the first prompts of a look-up."""
         now = await self.now()
         entries = [entry_of(text, now, **times) for text in texts]
@@ -115,7 +115,7 @@ class Worker:
         self.services.responses.keep(lookup.place, pairs)
         return entries
 
-    async def kept(self, lookup: CacheLookup) -> list[Stored | None]:
+    async def kept(self, lookup: CacheLookup) -> list[CacheEntry | None]:
         """What the store has for each prompt."""
         found = await self.services.responses.look_up(lookup.place, lookup.digests)
         return found.entries

@@ -10,7 +10,7 @@ import pytest
 from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamTimeout
 from app.core.reply import Handler, Origin
 from app.core.usage import Usage
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.flights.flights import AHEAD_BYTES, Completed, Failure, Flight
 from cache.serving.capture import ReplyCapture, shared_error
 from cache.serving.lookup import CacheLookup
@@ -39,7 +39,7 @@ def a_flight() -> Flight:
 
 def passed(
     lookup: CacheLookup, handler: Handler | None = None, flight: Flight | None = None
-) -> tuple[ReplyCapture, RecordingWriter, list[tuple[bytes, Stored]]]:
+) -> tuple[ReplyCapture, RecordingWriter, list[tuple[bytes, CacheEntry]]]:
     """An answer that passed by: the capture, what the caller got, and what may be kept."""
 
     async def body() -> Any:

@@ -64,7 +64,7 @@ class Verifying:
     async def counts(self) -> dict[str, int]:
         """What was counted for the model."""
         assert self.plan.meaning is not None
-        return await self.worker.services.meanings.counts("acme", self.plan.meaning.model)
+        return await self.worker.services.semantic_index.counts("acme", self.plan.meaning.model)
 
 
 @pytest.mark.parametrize(("served", "differed"), [("yes it is", 0), ("not at all, never", 1)])
@@ -74,7 +74,7 @@ def test_an_answer_by_meaning_is_compared_with_what_the_upstream_says_now(
     async def body() -> None:
         verifying = Verifying(Answering("yes it is"))
         query = await verifying.match(served)
-        samples = await verifying.worker.services.meanings.samples(
+        samples = await verifying.worker.services.semantic_index.samples(
             "acme", query.partition, query.plan.model, 1
         )
         assert (samples.looked, samples.differed) == (1, differed)
@@ -86,8 +86,8 @@ def test_an_answer_that_differs_is_not_served_again() -> None:
     async def body() -> bool:
         verifying = Verifying(Answering("yes it is"))
         query = await verifying.match("not at all, never")
-        meanings = verifying.worker.services.meanings
-        return await meanings.is_banned("acme", query.digest, b"s" * 32)
+        semantic_index = verifying.worker.services.semantic_index
+        return await semantic_index.is_banned("acme", query.digest, b"s" * 32)
 
     assert in_loop(body)
 

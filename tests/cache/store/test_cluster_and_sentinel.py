@@ -13,18 +13,18 @@ import pytest
 from app.core.budgets import Budget
 from app.core.limits import Bucket, Slots
 from app.core.usage import Usage
-from cache.answers.entry import Stored
+from cache.answers.entry import CacheEntry
 from cache.answers.quota import Quota
 from cache.answers.shared_tier import Place, Responses
 from cache.quotas.counters import Counters
 from cache.quotas.heartbeat import Heartbeat
 from cache.quotas.housekeeping import Housekeeping
-from cache.quotas.ledger import BudgetPlan, Hold, Ledger
+from cache.quotas.ledger import BudgetPlan, Ledger, Reservation
 from cache.quotas.limiter import Limiter, LimitPlan
 from cache.quotas.risks import Risks, risks_of
 from cache.quotas.usage import UsageLog, read_usage, settlement
 from cache.semantic.feedback_ids import FeedbackIds, Served
-from cache.semantic.index import Meanings
+from cache.semantic.index import SemanticIndex
 from cache.store.base import Store
 from cache.store.clock import time_of
 from cache.store.redis_urls import finder_for
@@ -110,7 +110,7 @@ def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -
             plan = BudgetPlan(tenant, budgets)
             asked = await asyncio.gather(*(ledger.reserve(plan, 7) for _ in range(20)))
             for hold in asked:
-                if isinstance(hold, Hold):
+                if isinstance(hold, Reservation):
                     ledger.settle(hold, 6)
             log.add(
                 {
@@ -121,7 +121,7 @@ def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -
             )  # fmt: skip
             await settled(store)
             _, account = await ledger.accounts(plan)
-            held = sum(isinstance(hold, Hold) for hold in asked)
+            held = sum(isinstance(hold, Reservation) for hold in asked)
             found.append((held, account.spent, account.held))
         await log.flush()
         assert not log._waiting
@@ -133,17 +133,20 @@ def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -
 def test_the_cache_keeps_its_quota_on_a_cluster(cluster: list[RedisServer]) -> None:
     async def body(store: Store) -> tuple[int, int, bool]:
         quota = Quota(store, Counters(store), 1 << 20, 100 << 10)
-        responses, meanings = Responses(store, 0, quota=quota), Meanings(store, None, quota)
+        responses, semantic_index = (
+            Responses(store, 0, quota=quota),
+            SemanticIndex(store, None, quota),
+        )
         await quota.count()
         now = (await responses.look_up(Place.of("", "m", ""), [])).now
         till = now + 3_600_000
-        entry = Stored(b"x" * 4000, "up", "m", Usage(1, 2), 7, now, now, till, till, till)
+        entry = CacheEntry(b"x" * 4000, "up", "m", Usage(1, 2), 7, now, now, till, till, till)
         for tenant in ("", *TENANTS):
             place = Place.of(tenant, "m", "")
             for number in range(30):
                 responses.keep(place, [(b"%032d" % number, entry)])
-            meanings.keep(tenant, b"k" * 32, b"%032d" % 29, 60_000)
-            await meanings.ban(tenant, b"a" * 32, b"s" * 32, quarantine=True)
+            semantic_index.keep(tenant, b"k" * 32, b"%032d" % 29, 60_000)
+            await semantic_index.ban(tenant, b"a" * 32, b"s" * 32, quarantine=True)
         await settled(store)
         for _ in range(4):  # some tenants at a time
             await quota.count()
@@ -196,7 +199,7 @@ def test_a_full_cluster_goes_on_counting(cluster: list[RedisServer]) -> None:
             plan = BudgetPlan("full", (Budget("key:a", 100, "day"),))
             hold = await ledger.reserve(plan, 7)
             refused = await fails(store.run(script_of(ADD), ["{full}k"], [1]))
-            return [isinstance(hold, Hold), refused, store.breaker.open]
+            return [isinstance(hold, Reservation), refused, store.breaker.open]
         finally:
             for node in cluster:
                 node.cli("CONFIG", "SET", "maxmemory", 0)

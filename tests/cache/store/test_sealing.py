@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 
 from app.config.encryption_key import derived, parse_encryption_key
 from app.core.usage import Usage
-from cache.answers.entry import Stored, Undecodable
+from cache.answers.entry import CacheEntry, Undecodable
 from cache.answers.entry_bytes import Entries
 from cache.store.sealing import Seal, Unsealed
 
 OLD, NEW = b"o" * 32, b"n" * 32
 SEAL = Seal([OLD])
 NOW = 1_700_000_000_000
-ANSWER = Stored(b'{"id":"cmpl-1"}', "up", "gpt", Usage(3, 5), 120, NOW, NOW + 1, NOW + 9, NOW, NOW)
+ANSWER = CacheEntry(
+    b'{"id":"cmpl-1"}', "up", "gpt", Usage(3, 5), 120, NOW, NOW + 1, NOW + 9, NOW, NOW
+)
 
 
 def opened(seal: Seal, data: bytes, place: bytes) -> bytes | None:
@@ -69,7 +71,7 @@ def test_rubbish_cannot_be_read(data: bytes) -> None:
 # Entries
 
 
-def read(entries: Entries, name: str, data: bytes) -> Stored | None:
+def read(entries: Entries, name: str, data: bytes) -> CacheEntry | None:
     try:
         return entries.decode(name, data)
     except Undecodable:

@@ -197,6 +197,6 @@ def test_a_key_that_keeps_nothing_may_have_what_others_kept(
 
 
 def test_the_callers_wishes_stay_here(gateway: Gateway, upstream: Upstream, prompt: str) -> None:
-    wishes = {"cache-control": "max-age=5", "x-headgate-cache-ttl": "5"}
-    ask(gateway, prompt, headers=wishes)
-    assert not set(wishes) & set(upstream.request.headers)
+    directives = {"cache-control": "max-age=5", "x-headgate-cache-ttl": "5"}
+    ask(gateway, prompt, headers=directives)
+    assert not set(directives) & set(upstream.request.headers)
