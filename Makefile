@@ -7,10 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# What needs no process of its own: a minute at most. The rest of the tests are `make test`'s.
+# What needs no process and no socket of a gateway. The rest is `make test`'s.
 UNITS := tests/test_architecture.py tests/test_extensibility.py tests/test_second_family.py \
-	tests/middleware tests/app/core tests/app/openai tests/app/policy tests/app/providers tests/app/routes \
-	tests/cache/answers tests/cache/flights tests/cache/semantic tests/cache/serving
+	tests/middleware tests/app --ignore tests/app/cli --ignore tests/app/supervision \
+	tests/cache/answers tests/cache/flights tests/cache/semantic tests/cache/serving -m "not server" --hypothesis-profile quick
 
 .PHONY: help run check test test-real lint bench bench-semantic soak lock clean
 
@@ -23,7 +23,7 @@ run: $(STAMP) ## Run the gateway on 127.0.0.1:8080 with its built-in configurati
 test: $(STAMP) lint ## Everything that proves it, with whatever that needs
 	$(BIN)/python -m pytest $(ARGS)
 
-check: lint ## Lint, types and the tests that need no process: under a minute
+check: lint ## Lint, types and the tests that start nothing: a minute
 	$(BIN)/python -m pytest -q $(UNITS) $(ARGS)
 
 lint: $(STAMP) ## Style, types and the direction of imports

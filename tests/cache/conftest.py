@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.cache.stores import server_of
+from tests.cache.stores import of_servers, server_of
 from tests.harness.redis_install import problems
 from tests.harness.redis_server import RedisServer
 
 
-@pytest.fixture(params=["memory", "redis7", "redis8"])
+@pytest.fixture(params=["memory", *of_servers("redis7", "redis8")])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty store of each kind."""
     if request.param == "memory":
@@ -22,7 +22,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(params=["7", "8"])
+@pytest.fixture(params=of_servers("7", "8"))
 def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A real server of its own, to be killed, paused and filled."""
     with server_of(request.param) as server:

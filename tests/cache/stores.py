@@ -1,4 +1,4 @@
-"""How the tests of the pantry get at a store: embedded, Redis 7 or Redis 8, by one door."""
+"""How the tests of the cache get at a store: embedded, Redis 7 or Redis 8, by one door."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def server_of(major: str, args: tuple[str, ...] = ()) -> RedisServer:
             pytest.fail(reason)
         pytest.skip(reason)
     return RedisServer.start(found[major], args)
+
+
+def of_servers(*names: str) -> list[Any]:
+    """Parameters whose tests run a real server, so that `make check` can leave them out."""
+    return [pytest.param(name, marks=pytest.mark.server) for name in names]
 
 
 def script_of(text: str) -> Script:

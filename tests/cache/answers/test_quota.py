@@ -19,7 +19,7 @@ from cache.quotas.counters import Counters
 from cache.semantic.index import Near, SemanticIndex
 from cache.store import key_names as names
 from cache.store.base import Store, open_store
-from tests.cache.stores import fails, on, server_of, settled, until
+from tests.cache.stores import fails, of_servers, on, server_of, settled, until
 from tests.harness.redis_server import RedisServer
 
 HOUR = 3_600_000
@@ -76,7 +76,7 @@ async def really(store: Store, tenant: str) -> int:
     return total
 
 
-@pytest.fixture(params=["7", "8"])
+@pytest.fixture(params=of_servers("7", "8"))
 def url(request: pytest.FixtureRequest) -> Any:
     with server_of(request.param) as server:
         yield server.url
@@ -244,6 +244,7 @@ def test_the_largest_give_up_until_all_fit(units: dict[str, int], most: int) -> 
 # SemanticIndex and vectors count too
 
 
+@pytest.mark.server
 def test_meanings_and_vectors_count(request: pytest.FixtureRequest) -> None:
     with server_of("8") as server:
 
@@ -269,6 +270,7 @@ def test_meanings_and_vectors_count(request: pytest.FixtureRequest) -> None:
     assert 0 < vectors < 100
 
 
+@pytest.mark.server
 def test_a_long_text_is_not_kept_beside_a_vector() -> None:
     with server_of("8") as server:
 
@@ -293,6 +295,7 @@ def fill(server: RedisServer, used: float) -> None:
         number += 1
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("major", ["7", "8"])
 def test_nothing_is_kept_on_a_server_that_is_nearly_full_whatever_fills_it(major: str) -> None:
     with server_of(major, ("--maxmemory", "8mb")) as server:
@@ -316,6 +319,7 @@ def test_nothing_is_kept_on_a_server_that_is_nearly_full_whatever_fills_it(major
     assert refused == {'headgate_cache_not_kept_total{reason="memory"}': 1}
 
 
+@pytest.mark.server
 def test_the_bound_is_at_most_half_of_what_the_server_may_use() -> None:
     with server_of("7", ("--maxmemory", "8mb")) as server:
 
@@ -326,6 +330,7 @@ def test_the_bound_is_at_most_half_of_what_the_server_may_use() -> None:
         assert over(server.url, body, 2 * MIB) == 2 * MIB
 
 
+@pytest.mark.server
 def test_a_server_that_does_not_say_how_full_it_is_is_no_outage() -> None:
     with server_of("7", ("--maxmemory", "8mb")) as server:
         server.cli("ACL", "SETUSER", "shy", "on", ">secret", "~*", "&*", "+@all", "-info")
@@ -338,6 +343,7 @@ def test_a_server_that_does_not_say_how_full_it_is_is_no_outage() -> None:
         assert over(url, body, 2 * MIB) == ([1], 2 * MIB, False, 0)
 
 
+@pytest.mark.server
 def test_a_store_that_is_out_changes_nothing_it_knew() -> None:
     with server_of("7") as server:
 
@@ -351,6 +357,7 @@ def test_a_store_that_is_out_changes_nothing_it_knew() -> None:
         assert over(server.url, body) == (True, True)
 
 
+@pytest.mark.server
 def test_it_reads_again_and_again_and_sooner_where_much_is_written() -> None:
     with server_of("7") as server:
 

@@ -545,6 +545,7 @@ def test_a_batch_is_bounded_too() -> None:
     assert on_empty("memory://", body, size=20_000) <= 20_000
 
 
+@pytest.mark.server
 def test_a_store_that_is_out_is_known_to_be() -> None:
     with server_of("7") as server:
 

@@ -18,7 +18,7 @@ from cache.semantic.index import KEEP_VERDICTS, Near, Samples, SemanticIndex
 from cache.store import key_names as names
 from cache.store.base import Store, StoreUnavailable
 from cache.store.sealing import Seal
-from tests.cache.stores import on, server_of, settled
+from tests.cache.stores import of_servers, on, server_of, settled
 
 MINUTE = 60_000
 PLACE = Place.of("acme", "house", "")
@@ -40,7 +40,7 @@ def over(url: str, body: Body) -> Any:
     return on(url, run)
 
 
-@pytest.fixture(params=["memory", "redis8"])
+@pytest.fixture(params=["memory", *of_servers("redis8")])
 def vectors(request: pytest.FixtureRequest) -> Any:
     if request.param == "memory":
         yield "memory://"
@@ -362,6 +362,7 @@ def test_what_was_closed_is_not_closed_forever(url: str) -> None:
 # Vectors
 
 
+@pytest.mark.server
 def test_redis_7_has_no_vectors_and_says_so_once() -> None:
     with server_of("7") as server:
 
@@ -474,6 +475,7 @@ def test_a_vector_of_other_dimensions_is_no_crash(vectors: str) -> None:
     assert over(vectors, body) == ([], True, True)
 
 
+@pytest.mark.server
 def test_a_dead_store_is_unavailable() -> None:
     with server_of("7") as server:
 
