@@ -11,7 +11,7 @@ docs/architecture.md has the table of who writes and who reads each fact of a ca
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import time
 from typing import Any, NamedTuple
 
@@ -30,10 +30,10 @@ from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError, NotFound, Refused
 from app.core.exchange import exchange_of
+from app.core.family import Family
 from app.core.keys import Key, KeyRing, allowed_models
 from app.observability.logs import request_log
 from app.observability.request_record import Recorder
-from app.openai.completions.bounds import token_bound
 from app.policy.caching import CachePlans, places
 from app.policy.encoders import make_encoders
 from app.policy.limits_and_budgets import Policies, Rules
@@ -65,6 +65,9 @@ from middleware.rate_limit import RateLimit
 from middleware.request_id import RequestId
 from middleware.response_cache import ResponseCache
 from middleware.transfer import Transfer
+
+# An endpoint family a path; its name is the capability that a key needs.
+FAMILIES: Mapping[str, Family] = {"/v1/completions": COMPLETIONS}
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
@@ -130,28 +133,27 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         verifier=verifier,
         recorder=recorder(shared.usage),
     )
-    limits = RateLimit(
-        cache, limiter=shared.limiter, plan_of=policies.limits, tokens_of=token_bound
-    )
+    limits = RateLimit(cache, limiter=shared.limiter, plan_of=policies.limits)
     bounds = Bounds(limits, route_of=targets.find, allowance_of=policies.allowance)
-    door = Http(bounds, family=COMPLETIONS, send_timeout=float(server.send_timeout))
     tokens = RequestTokens(shared.limiter, policies.requests)
-    completions = [
-        *metered("POST", "completions", shared.usage),
-        _layer(
+
+    def endpoint(path: str, family: Family) -> Router:
+        body = _layer(
             Body,
-            parse=COMPLETIONS.parse,
+            parse=family.parse,
             take=tokens.take,
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
-        ),
-    ]
+        )
+        door = Http(bounds, family=family, send_timeout=float(server.send_timeout))
+        return _route(path, door, [*metered("POST", family.name, shared.usage), body])
+
     beside = [_layer(Protocol, method="GET")]
     health = [_layer(Protocol, method="GET", also=("HEAD",))]  # balancers ask either way
     live = live_app(generation)
     litestar = Litestar(
         route_handlers=[
-            _route("/v1/completions", door, completions),
+            *(endpoint(path, family) for path, family in FAMILIES.items()),
             _route(
                 "/v1/cache/feedback",
                 feedback_app(

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 from app.core.call import Call
 from app.core.errors import InvalidRequest
 from app.core.keys import Key
 from app.core.reply import Handler, ReplyWriter
-from app.openai.completions.forwarded_members import refuse_others
-from app.openai.completions.output_limits import limited
-from app.openai.completions.request import CompletionRequest
-from app.policy.limits_and_budgets import Allowance
-from app.providers.routing import Route
+from app.core.request import Allowance
+from app.providers.routing import Endpoint, Route
 
 
 class TooManyCalls(InvalidRequest):
@@ -41,23 +37,23 @@ class Bounds:
     async def __call__(self, call: Call, reply: ReplyWriter) -> None:
         alias = call.request.model
         route = self._route_of(alias) if alias in call.key.models else None
-        if route is not None and route.completions is not None:
-            call = self._bound(call, cast("CompletionRequest", call.request), route)
+        if route is not None:
+            endpoint = route.endpoints.get(call.family.name)
+            if endpoint is not None:
+                call = self._bound(call, route, endpoint)
         await self._inner(call, reply)
 
-    def _bound(self, call: Call, request: CompletionRequest, route: Route) -> Call:
-        refuse_others(request.document, route.members)
-        calls = route.calls_of(request)
-        if calls > route.max_calls:
+    def _bound(self, call: Call, route: Route, endpoint: Endpoint) -> Call:
+        family, request = call.family, call.request
+        fan_out = endpoint.fan_out(request)
+        if fan_out.calls > route.max_calls:
             raise TooManyCalls(
-                f"This request would make {calls} upstream calls, one for each prompt and choice; "
-                f"`max_calls` of this model allows {route.max_calls}. Send fewer prompts at once.",
-                param="n" if route.repeated and request.n > 1 else "prompt",
+                f"This request would make {fan_out.calls} upstream calls, one for each "
+                f"{family.prompts} and choice; `max_calls` of this model allows "
+                f"{route.max_calls}. Send fewer at once.",
+                param="n" if fan_out.times > 1 else family.prompts,
             )
-        request = request.counting(route.part_tokens)
         allowance = self._allowance_of(call.key, request.model)
-        if allowance.bound:
-            request = limited(request, allowance.cap, route.dialect)
-        bound = call.with_request(request)
-        bound.calls = calls
+        bound = call.with_request(family.bounded(request, route.rules, allowance))
+        bound.fan_out = fan_out
         return bound

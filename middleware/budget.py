@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from app.core.call import Call
 from app.core.errors import GatewayError
@@ -36,7 +36,7 @@ class Budget:
         *,
         ledger: Ledger,
         plan_of: Callable[[Key, str], BudgetPlan | None],
-        bound_of: Callable[[Any], int | None],
+        bound_of: Callable[[Call], int | None],
         on_outage: Literal["refuse", "allow"],
     ) -> None:
         self._inner = inner
@@ -46,9 +46,8 @@ class Budget:
         self._on_outage = on_outage
 
     async def __call__(self, call: Call, reply: ReplyWriter) -> None:
-        request = call.request
-        plan = self._plan_of(call.key, request.model)
-        bound = self._bound_of(request) if plan is not None else None
+        plan = self._plan_of(call.key, call.request.model)
+        bound = self._bound_of(call) if plan is not None else None
         if plan is None or bound is None:
             await self._inner(call, reply)
             return

@@ -143,9 +143,7 @@ class HttpReply:
 
     def _usage_event(self, end: StreamEnd) -> bytes:
         assert self._first is not None
-        envelope = self._first.document
-        head = {name: envelope[name] for name in ("id", "object", "created", "model")}
-        return sse.event(orjson.dumps({**head, "choices": [], **end.members}))
+        return sse.event(orjson.dumps(self._call.family.usage_event(self._first.document, end)))
 
     async def _send_body(self, data: bytes, *, more: bool) -> None:
         text = self._call.outcome.text

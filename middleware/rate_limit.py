@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from app.core.call import Call
 from app.core.keys import Key
@@ -16,10 +15,7 @@ from cache.store.base import StoreUnavailable
 
 
 class RateLimit:
-    """Asks the limiter for the plan that ``plan_of`` gives a key and an alias.
-
-    ``tokens_of`` is the most tokens that a request of so many upstream calls may use.
-    """
+    """Asks the limiter for the plan that ``plan_of`` gives a key and an alias."""
 
     def __init__(
         self,
@@ -27,12 +23,10 @@ class RateLimit:
         *,
         limiter: Limiter,
         plan_of: Callable[[Key, str], LimitPlan | None],
-        tokens_of: Callable[[Any, int], int],
     ) -> None:
         self._inner = inner
         self._limiter = limiter
         self._plan_of = plan_of
-        self._tokens_of = tokens_of
 
     async def __call__(self, call: Call, reply: ReplyWriter) -> None:
         plan = self._plan_of(call.key, call.request.model)
@@ -40,8 +34,9 @@ class RateLimit:
             await self._inner(call, reply)
             return
         try:
-            tokens = self._tokens_of(call.request, call.calls)
-            admission = await self._limiter.admit(plan, tokens, call.calls, call.taken)
+            fan_out = call.fan_out
+            tokens = fan_out.over(call.family.likely(call.request)).total_tokens
+            admission = await self._limiter.admit(plan, tokens, fan_out.calls, call.taken)
         except StoreUnavailable:
             raise store_unavailable("limits") from None
         decision = admission.decision

@@ -41,7 +41,7 @@ class Chain:
             innermost,
             ledger=self._ledger,
             plan_of=lambda key, alias: BUDGETS,
-            bound_of=lambda request: 10 * COST,
+            bound_of=lambda call: 10 * COST,
             on_outage="refuse",
         )
         cache = ResponseCache(
@@ -55,7 +55,6 @@ class Chain:
             cache,
             limiter=Limiter(store, "refuse"),
             plan_of=lambda key, alias: LIMITS,
-            tokens_of=lambda request, calls: 1,
         )
 
     async def ask(self, **members: Any) -> Door:

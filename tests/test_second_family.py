@@ -1,165 +1,42 @@
-"""A second endpoint family fits into the chain: the cache and the budget layer are not touched.
+"""A second endpoint family fits into the chain and the providers' base; neither is touched.
 
-The toy family shouts words: a request has some ``words``, its answer a shout for each of them, and a
-stream gives one shout a chunk. It has nothing of completions: no prompts, no choices, no text.
+The toy stands in tests/harness/shouting.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
 import orjson
 import pytest
 
 from app.core.call import Call
-from app.core.errors import InvalidRequest
-from app.core.family import Family, NotAssembled, Part, Replay
-from app.core.reply import Answer, Chunk, ReplyWriter, StreamEnd
-from app.core.usage import Usage
-from cache.answers.fingerprint import Headers
+from app.core.errors import UpstreamTimeout
+from app.core.pricing import Price
+from app.core.reply import Answer, ReplyWriter
+from app.core.request import Allowance, Cap, TargetRules
+from app.openai.completions.output_limits import OPENAI
+from app.providers.base import ChunkSink, Provider, Traits, UpstreamCall
+from app.providers.routing import Endpoint, Route
+from app.providers.upstream import Upstream
+from middleware.bounds import Bounds
 from tests.cache.serving.serving import COST
 from tests.harness.chain import ALIAS, ORIGIN, Answering, Door, in_loop, turns
-from tests.test_extensibility import Chain, status
-
-# The family
-
-
-class Shouting(NamedTuple):
-    """A request."""
-
-    model: str
-    words: tuple[str, ...]
-    stream: bool = False
-    include_usage: bool = False
-    continuous_usage: bool = False
-    sampled: bool = False
-
-    def bound(self) -> Shouting:
-        return self
-
-    def of_prompts(self, positions: Sequence[int]) -> Shouting:
-        return self._replace(words=tuple(self.words[position] for position in positions))
-
-
-def _parse(body: bytes) -> Shouting:
-    document = orjson.loads(body)
-    if not document.get("words"):
-        raise InvalidRequest("`words` is required.", param="words")
-    return Shouting(document["model"], tuple(document["words"]), document.get("stream", False))
-
-
-class _Fingerprints:
-    def __init__(self, **settings: Any) -> None:
-        self._settings = repr(sorted(settings.items())).encode()
-
-    def of(self, request: Shouting, headers: Headers) -> list[bytes]:
-        return [self._digest(word, headers) for word in request.words]
-
-    def partition(self, request: Shouting, also: str, headers: Headers) -> bytes:
-        return self._digest(also, headers)
-
-    def _digest(self, said: str, headers: Headers) -> bytes:
-        whole = self._settings + repr(sorted(headers)).encode() + said.encode()
-        return blake2b(whole, digest_size=32).digest()
-
-
-def _body(shouts: Iterable[str], usage: Usage) -> bytes:
-    return orjson.dumps({"shouts": list(shouts), "usage": usage.document()})
-
-
-def _shouts(body: bytes) -> list[str]:
-    found: list[str] = orjson.loads(body)["shouts"]
-    return found
-
-
-def _usage(count: int) -> Usage:
-    return Usage(count, count)
-
-
-def _split(body: bytes, usage: Usage, request: Shouting) -> list[Part]:
-    return [Part(_body([shout], _usage(1)), _usage(1)) for shout in _shouts(body)]
-
-
-def _merge(parts: Mapping[int, bytes], request: Shouting, envelope: int) -> bytes:
-    shouts = [shout for position in sorted(parts) for shout in _shouts(parts[position])]
-    return _body(shouts, _usage(len(shouts)))
-
-
-def _chunk(position: int, shout: str) -> Chunk:
-    return Chunk.of({"position": position, "shout": shout})
-
-
-def _end(count: int) -> StreamEnd:
-    return StreamEnd(_usage(count), {"usage": _usage(count).document()})
-
-
-def _replay(body: bytes) -> Replay:
-    shouts = _shouts(body)
-    return Replay([_chunk(*pair) for pair in enumerate(shouts)], _end(len(shouts)))
-
-
-class _Assembly:
-    def __init__(self) -> None:
-        self._shouts: dict[int, str] = {}
-
-    def add(self, chunks: Sequence[Chunk]) -> None:
-        for chunk in chunks:
-            self._shouts[chunk.document["position"]] = chunk.document["shout"]
-
-    def body(self, end: StreamEnd) -> bytes:
-        if len(self._shouts) != end.usage.prompt_tokens:
-            raise NotAssembled
-        return _body([self._shouts[position] for position in sorted(self._shouts)], end.usage)
-
-
-class _View:
-    """Under the positions of the caller's own words, with what is known of the others first."""
-
-    def __init__(
-        self,
-        request: Shouting,
-        positions: Sequence[int] | None,
-        known: Mapping[int, bytes] | None,
-    ) -> None:
-        self._positions = positions
-        self._known = dict(known or {})
-        self._left = [_chunk(place, *_shouts(body)) for place, body in self._known.items()]
-
-    def take(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
-        if self._positions is None:
-            return chunks
-        before, self._left = self._left, []
-        places = [self._positions[chunk.document["position"]] for chunk in chunks]
-        own = zip(places, chunks, strict=True)
-        return [*before, *(_chunk(place, chunk.document["shout"]) for place, chunk in own)]
-
-    def end(self, end: StreamEnd) -> StreamEnd:
-        return _end(end.usage.prompt_tokens + len(self._known))
-
-    def taken_over(self, sent: Sequence[Chunk]) -> None:
-        raise NotImplementedError
-
-
-SHOUTS = Family(
-    name="shouts",
-    parse=_parse,
-    fingerprints=_Fingerprints,
-    semantic_text=lambda request: None,
-    answer_text=lambda body: " ".join(_shouts(body)),
-    is_complete=lambda body, request: len(_shouts(body)) == len(request.words),
-    split=_split,
-    merge=_merge,
-    replay=_replay,
-    assembly=_Assembly,
-    view=_View,
+from tests.harness.shouting import (
+    SHOUTS,
+    Shouting,
+    body_of,
+    chunk_of,
+    replayed,
+    shouts_of,
+    usage_of,
 )
+from tests.test_extensibility import Chain, status
 
 
 class Crowd:
-    """Who answers it."""
+    """A handler that answers it."""
 
     def __init__(self, gate: asyncio.Event | None = None) -> None:
         self.asked: list[tuple[str, ...]] = []
@@ -172,12 +49,12 @@ class Crowd:
         if self._gate is not None:
             await self._gate.wait()
         shouts = [word.upper() for word in request.words]
-        call.outcome.usage, call.outcome.cost = _usage(len(shouts)), COST
+        call.outcome.usage, call.outcome.cost = usage_of(len(shouts)), COST
         if not request.stream:
-            body = _body(shouts, _usage(len(shouts)))
-            await reply.answer(ORIGIN, Answer(body, ORIGIN.model, _usage(len(shouts))))
+            body = body_of(shouts, usage_of(len(shouts)))
+            await reply.answer(ORIGIN, Answer(body, ORIGIN.model, usage_of(len(shouts))))
             return
-        chunks, end = _replay(_body(shouts, _usage(len(shouts))))
+        chunks, end = replayed(body_of(shouts, usage_of(len(shouts))))
         await reply.begin(ORIGIN)
         for chunk in chunks:
             await reply.write([chunk])
@@ -196,7 +73,7 @@ def heard(door: Door) -> list[str]:
     """The shouts in a whole answer, in either shape, by their positions."""
     assert (door.status, door.ended) == (200, True)
     if door.headers[b"content-type"] == b"application/json":
-        return _shouts(door.body)
+        return shouts_of(door.body)
     *events, mark = door.body.decode().split("\n\n")[:-1]
     assert mark == "data: [DONE]"
     chunks = [orjson.loads(event.removeprefix("data: ")) for event in events]
@@ -271,3 +148,115 @@ def test_two_families_of_one_model_have_answers_of_their_own() -> None:
         assert heard(doors[2]) == ["P"]
 
     in_loop(body)
+
+
+# At a provider
+
+
+class Stadium:
+    """A provider that shouts, in the shape of the operation."""
+
+    slug = "up"
+    traits = Traits(operations=frozenset({"shouts"}), dialect=OPENAI)
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self.asked: list[UpstreamCall] = []
+        self._silent = silent
+
+    async def answer(self, call: UpstreamCall) -> bytes:
+        shouts = self._words(call)
+        return body_of(shouts, usage_of(len(shouts)))
+
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
+        for position, shout in enumerate(self._words(call)):
+            await sink.write([chunk_of(position, shout)])
+        await sink.write([], done=True)
+
+    async def aclose(self) -> None:
+        return
+
+    def _words(self, call: UpstreamCall) -> list[str]:
+        self.asked.append(call)
+        call.tally.attempts += 1
+        call.tally.unknown += 1
+        if self._silent:
+            raise UpstreamTimeout("The stadium is empty.")
+        return [word.upper() for word in orjson.loads(call.request.body_for(call.model))["words"]]
+
+
+class Targets:
+    """One alias, which leads to the stadium."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._route = Route(
+            provider="up",
+            model="m-1",
+            endpoints={name: Endpoint(provider) for name in provider.traits.operations},
+            rules=TargetRules(OPENAI),
+            forward_headers=frozenset(),
+            price=Price(COST * 500_000, COST * 500_000),  # a word costs COST
+            max_calls=1,
+            unknown_usage="bound",
+        )
+
+    def find(self, alias: str) -> Route:
+        return self._route
+
+    def resolve(self, call: Call) -> tuple[Route, Endpoint]:
+        return self._route, self._route.endpoints[call.family.name]
+
+
+class Uncounted:
+    def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None:
+        return
+
+
+class Gateway:
+    """The inner chain down to a provider, with a cap of three words."""
+
+    def __init__(self, provider: Provider) -> None:
+        targets = Targets(provider)
+        self.chain = Chain(Upstream(targets, Uncounted()))  # type: ignore[arg-type]
+        self._handler = Bounds(
+            self.chain.handler,
+            route_of=targets.find,
+            allowance_of=lambda key, alias: Allowance(True, Cap(3, "this key's")),
+        )
+
+    async def shout(self, *words: str, stream: bool = False) -> Door:
+        door = Door(family=SHOUTS, model=ALIAS, words=words, stream=stream)
+        return await door.through(self._handler)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_provider_answers_a_second_family(stream: bool) -> None:
+    async def body() -> int:
+        stadium = Stadium()
+        gateway = Gateway(stadium)
+        doors = [await gateway.shout("hey", "you", stream=shape) for shape in (stream, not stream)]
+        assert [heard(door) for door in doors] == [["HEY", "YOU"]] * 2
+        assert [status(door) for door in doors] == [b"miss", b"hit"]
+        assert [(call.operation, call.model) for call in stadium.asked] == [("shouts", "m-1")]
+        return await gateway.chain.spent()
+
+    assert in_loop(body) == 2 * COST
+
+
+def test_a_second_family_has_bounds_of_its_own() -> None:
+    async def body() -> Door:
+        stadium = Stadium()
+        door = await Gateway(stadium).shout("a", "b", "c", "d")
+        assert not stadium.asked
+        return door
+
+    door = in_loop(body)
+    assert (door.status, orjson.loads(door.body)["error"]["param"]) == (400, "words")
+
+
+def test_what_nobody_knows_of_a_second_family_is_charged_by_its_own_bound() -> None:
+    async def body() -> int:
+        gateway = Gateway(Stadium(silent=True))
+        assert (await gateway.shout("hey", "you")).status == 504
+        return await gateway.chain.spent()
+
+    assert in_loop(body) == 2 * COST

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from app.config.header_names import TRACING, HeaderName
 from app.config.quantities import Duration, Secret, Size
-from app.openai.completions.part_tokens import DEFAULT_PART_TOKENS
+from app.core.request import DEFAULT_PART_TOKENS
 
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]

@@ -12,7 +12,7 @@ from app.core.errors import HeaderList
 from app.core.exchange import Exchange, Outcome
 from app.core.family import Family
 from app.core.keys import Key
-from app.core.request import ModelRequest
+from app.core.request import ONE_CALL, ModelRequest
 
 
 class Caller:
@@ -30,7 +30,7 @@ class Call:
 
     ``headers`` are the caller's by lower-case name, ``header_lines`` the same as they were sent.
     ``outcome`` is what is noted about it, ``reply_headers`` what the answer will say besides its own.
-    ``calls`` is how many upstream calls the request asks for. ``taken`` are the
+    ``fan_out`` is how the request is sent. ``taken`` are the
     keys of the buckets that it has taken one from already. ``store_out`` says that the limits were
     decided without the store.
     """
@@ -38,8 +38,8 @@ class Call:
     __slots__ = (
         "body",
         "caller",
-        "calls",
         "family",
+        "fan_out",
         "header_lines",
         "headers",
         "key",
@@ -76,7 +76,7 @@ class Call:
         self.outcome = outcome
         self.reply_headers = reply_headers
         self.body = body
-        self.calls = 1
+        self.fan_out = ONE_CALL
         self.store_out = False
         self.taken: tuple[str, ...] = ()
         self.caller = Caller()
@@ -115,7 +115,7 @@ class Call:
             reply_headers=self.reply_headers,
             body=self.body,
         )
-        call.calls, call.store_out, call.taken = self.calls, self.store_out, self.taken
+        call.fan_out, call.store_out, call.taken = self.fan_out, self.store_out, self.taken
         call.caller = self.caller
         return call
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from app.core.reply import Chunk, StreamEnd
+from app.core.reply import Answer, Chunk, StreamEnd
+from app.core.request import Allowance, Dialect, TargetRules
 from app.core.usage import Usage
 
 
@@ -74,18 +75,66 @@ class View(Protocol):
         ...
 
 
+class Shaper(Protocol):
+    """One streamed answer on its way through: upstream chunks in, the contract's chunks out."""
+
+    @property
+    def model(self) -> str:
+        """As the upstream names it; as it was asked for until then."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was used so far, as far as it is known."""
+        ...
+
+    def shape(self, chunk: Chunk) -> Chunk | None:
+        """One chunk for the caller; None where it says nothing. Raises UpstreamInvalid."""
+        ...
+
+    def end(self, *, said_done: bool = False) -> StreamEnd:
+        """How the stream ended, with the upstream's own end mark or without it.
+
+        Raises UpstreamInvalid where it was cut.
+        """
+        ...
+
+
 class Family(NamedTuple):
     """One family.
 
-    ``parse`` raises InvalidRequest. ``semantic_text`` is what of a request may be compared by
-    meaning (None: nothing), ``answer_text`` what of its answer is. ``split`` takes an answer apart,
-    a part a prompt, and ``merge`` puts parts (by position) together again, with the envelope of one
-    of them. ``view`` is made of a request, the positions in its batch that a stream answers and the
-    plain answers to the others (both None where it answers all).
+    **The request.** ``name`` is the operation that a provider is asked for, and the capability that
+    a key needs. ``prompts`` names the member that a batch stands in. ``parse`` raises
+    InvalidRequest.
+
+    **Its bounds.** ``bounded`` is the request as a target may be sent it and a key may ask it, or it
+    raises InvalidRequest. ``most`` and ``likely`` are the tokens that a request uses at most (for
+    money) and probably (for limits, with all that it may generate), each prompt sent once.
+    ``is_bounded`` says whether ``most`` holds for what is sent: a server may read more limits than
+    the contract's.
+
+    **The upstream's answer.** ``mend`` makes a plain one out of what a provider gave, and ``shaper``
+    a streamed one; both get the model that was asked for and the time in unix seconds, and raise
+    UpstreamInvalid. ``usage_event`` is the event that tells the usage at the end of a stream, which
+    began with the given event.
+
+    **The cache.** ``semantic_text`` is what of a request may be compared by meaning (None:
+    nothing), ``answer_text`` what of its answer is. ``split`` takes an answer apart, a part a prompt,
+    and ``merge`` puts parts (by position) together again, with the envelope of one of them. ``view``
+    is made of a request, the positions in its batch that a stream answers and the plain answers to
+    the others (both None where it answers all).
     """
 
     name: str
+    prompts: str
     parse: Callable[[bytes], Any]
+    bounded: Callable[[Any, TargetRules, Allowance], Any]
+    is_bounded: Callable[[Any, Dialect], bool]
+    most: Callable[[Any], Usage]
+    likely: Callable[[Any], Usage]
+    mend: Callable[[bytes, Any, str, int], Answer]
+    shaper: Callable[[Any, str, int], Shaper]
+    usage_event: Callable[[Mapping[str, Any], StreamEnd], dict[str, Any]]
     fingerprints: Callable[..., Fingerprints]
     semantic_text: Callable[[Any], str | None]
     answer_text: Callable[[bytes], str]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+import orjson
+
 MAX_TOKENS = 1_000_000_000
 _BYTES_PER_TOKEN = 4  # OpenAI's rule of thumb for English text
 
@@ -41,6 +43,15 @@ class Usage(NamedTuple):
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
         }
+
+
+def usage_in(body: bytes) -> Usage | None:
+    """What a body says that was used, though it may be no answer."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return read_usage(document.get("usage")) if isinstance(document, dict) else None
 
 
 def read_usage(value: object) -> Usage | None:

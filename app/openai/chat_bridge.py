@@ -37,10 +37,35 @@ _REWRITTEN = (
 )
 
 
-class ChatCall(NamedTuple):
-    """One chat call: its body, the index of its first choice, how many, and the text to echo."""
+class BridgedRequest:
+    """A completions request as one chat request: the caller's members, some of them ``changed``."""
 
-    body: bytes
+    __slots__ = ("_changed", "_request")
+
+    def __init__(self, request: CompletionRequest, changed: dict[str, bytes]) -> None:
+        self._request = request
+        self._changed = changed
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document = self._request.document
+        kept = {name: value for name, value in document.items() if name not in self._changed}
+        changed = self._changed.items()
+        return kept | {name: orjson.loads(value) for name, value in changed if value}
+
+    @property
+    def stream_options(self) -> dict[str, Any]:
+        return self._request.stream_options
+
+    def body_for(self, model: str, changes: dict[str, bytes] | None = None) -> bytes:
+        """The chat body; made when it is asked for, as it can be large."""
+        return self._request.body_for(model, self._changed | (changes or {}))
+
+
+class ChatCall(NamedTuple):
+    """One chat call: its request, the index of its first choice, how many, and the text to echo."""
+
+    request: BridgedRequest
     first_index: int
     choices: int
     echo: str
@@ -78,18 +103,13 @@ def _refusals(request: CompletionRequest, unsupported: Iterable[str]) -> Iterabl
 class ChatPlan:
     """The chat calls whose choices together are the answer, in index order.
 
-    Each body is made when its turn comes: all at once would multiply the caller's by the prompts.
+    Each is made when its turn comes: all at once would multiply the caller's body by the prompts.
     """
 
     def __init__(
-        self,
-        request: CompletionRequest,
-        model: str,
-        unsupported: frozenset[str],
-        max_tokens_field: str,
+        self, request: CompletionRequest, unsupported: frozenset[str], max_tokens_field: str
     ) -> None:
         self._request = request
-        self._model = model
         self._changes = _changes(request, max_tokens_field)
         self._each, self._times = (1, request.n) if "n" in unsupported else (request.n, 1)
         if self._each > 1:
@@ -102,8 +122,8 @@ class ChatPlan:
         for place in range(len(self)):
             conversation, echo = self._conversation(place // self._times)
             changes = self._changes | {"messages": orjson.dumps(conversation)}
-            body = self._request.body_for(self._model, changes)
-            yield ChatCall(body, place * self._each, self._each, echo)
+            chat = BridgedRequest(self._request, changes)
+            yield ChatCall(chat, place * self._each, self._each, echo)
 
     def _conversation(self, place: int) -> tuple[Any, str]:
         request = self._request
@@ -121,8 +141,8 @@ def _changes(request: CompletionRequest, max_tokens_field: str) -> dict[str, byt
         changes["logprobs"] = b"true"
         if request.logprobs:
             changes["top_logprobs"] = b"%d" % request.logprobs
-    if request.stream:
-        changes["stream_options"] = orjson.dumps(request.stream_options | {"include_usage": True})
+    if request.stream and request.stream_options:
+        changes["stream_options"] = orjson.dumps(request.stream_options)
     return changes
 
 

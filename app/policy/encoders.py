@@ -7,7 +7,8 @@ from functools import cache
 
 from app.config.settings import LocalEncoder as LocalSettings
 from app.config.settings import Settings
-from app.providers.openai import OpenAIProvider
+from app.providers.base import Provider
+from app.providers.embedder import Embedder
 from cache.semantic.encoders.base import Encoder
 from cache.semantic.encoders.local import LocalEncoder
 from cache.semantic.encoders.remote import RemoteEncoder
@@ -31,7 +32,7 @@ def _local() -> OnTheLoop:
 
 
 def make_encoders(
-    settings: Settings, provider_of: Callable[[str], object]
+    settings: Settings, provider_of: Callable[[str], Provider]
 ) -> Mapping[str, Encoder]:
     """The encoders that some model uses, by name. Raises EncoderUnavailable."""
     used = {
@@ -48,7 +49,6 @@ def make_encoders(
         if isinstance(section, LocalSettings):
             made[name] = _local()
         else:
-            provider = provider_of(section.provider)
-            assert isinstance(provider, OpenAIProvider)
-            made[name] = RemoteEncoder(provider, section.model, float(section.timeout))
+            embedder = Embedder(provider_of(section.provider))
+            made[name] = RemoteEncoder(embedder, section.model, float(section.timeout))
     return made

@@ -10,7 +10,7 @@ from app.core.budgets import Budget, BudgetRule
 from app.core.keys import Key
 from app.core.limits import Bucket, LimitRule, Slots
 from app.core.pricing import nano_dollars
-from app.openai.completions.output_limits import Cap
+from app.core.request import Allowance, Cap
 from cache.quotas.ledger import BudgetPlan
 from cache.quotas.limiter import LimitPlan
 
@@ -23,13 +23,6 @@ class Scoped(NamedTuple):
     scope: str
     limits: LimitRule | None
     budget: BudgetRule | None
-
-
-class Allowance(NamedTuple):
-    """``bound``: money, tokens or a cap depend on how much a request may generate."""
-
-    bound: bool
-    cap: Cap | None
 
 
 class Plans(NamedTuple):

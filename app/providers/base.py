@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 from app.core.errors import HeaderList
-from app.core.reply import Answer, Chunk
+from app.core.reply import Chunk
+from app.core.request import Dialect, UpstreamRequest
 from app.core.usage import Usage
-from app.openai.completions.request import CompletionRequest
 
 
-class Aside:
-    """A call to an upstream for the gateway's own purposes.
+class Tally:
+    """What the requests to upstreams that serve one call came to so far.
 
-    ``waited`` is seconds spent waiting for the upstream; ``attempts`` counts requests sent to it,
-    ``unknown`` those of them that it may have worked on without saying what they used.
+    ``attempts`` counts requests sent, ``unknown`` those of them that the upstream may have worked on
+    without saying what they used, ``waited`` is seconds spent waiting. ``usage`` is what is known to
+    be used even if the call fails later.
     """
 
-    __slots__ = ("attempts", "headers", "model", "unknown", "waited")
+    __slots__ = ("attempts", "unknown", "usage", "waited")
 
-    def __init__(self, model: str, headers: HeaderList | None = None) -> None:
-        self.model = model
-        self.headers = headers or []
+    def __init__(self) -> None:
         self.attempts = 0
         self.unknown = 0
         self.waited = 0.0
-
-
-class UpstreamCall(Aside):
-    """One completions call to one target, and what became of it so far.
-
-    ``usage`` is what is known to be used even if the call fails later.
-    """
-
-    __slots__ = ("request", "usage")
-
-    def __init__(self, request: CompletionRequest, model: str, headers: HeaderList) -> None:
-        super().__init__(model, headers)
-        self.request = request
         self.usage: Usage | None = None
 
     def used(self, usage: Usage | None) -> None:
@@ -46,6 +32,33 @@ class UpstreamCall(Aside):
         if usage is not None:
             self.usage = usage if self.usage is None else self.usage.plus(usage)
             self.unknown -= 1
+
+
+class UpstreamCall:
+    """One operation asked of one target: the request in OpenAI's shape, and the target's model.
+
+    ``headers`` are the caller's that go along. Calls that together serve one caller share a tally.
+    """
+
+    __slots__ = ("headers", "model", "operation", "request", "tally")
+
+    def __init__(
+        self,
+        operation: str,
+        request: UpstreamRequest,
+        model: str,
+        headers: HeaderList | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        self.operation = operation
+        self.request = request
+        self.model = model
+        self.headers = headers or []
+        self.tally = tally or Tally()
+
+    def asking(self, operation: str, request: UpstreamRequest) -> UpstreamCall:
+        """A part of this call: another request to the same target."""
+        return UpstreamCall(operation, request, self.model, self.headers, self.tally)
 
 
 class ChunkSink(Protocol):
@@ -59,32 +72,39 @@ class ChunkSink(Protocol):
         ...
 
 
-class Completions(Protocol):
-    """Something that answers text-completions requests. Both methods raise UpstreamError."""
+class Answers(Protocol):
+    """Something that answers requests in OpenAI's shapes. Both methods raise GatewayError."""
 
-    async def complete(self, call: UpstreamCall) -> Answer: ...
+    async def answer(self, call: UpstreamCall) -> bytes:
+        """The plain answer's JSON, in OpenAI's shape of the operation."""
+        ...
 
-    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None: ...
-
-
-class Chat(Protocol):
-    """Something that answers chat requests: JSON bodies in, decoded chat objects out."""
-
-    async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]: ...
-
-    async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None: ...
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
+        """Writes the answer's events, in OpenAI's shape of the operation."""
+        ...
 
 
-class Provider(Completions, Chat, Protocol):
-    """An upstream under its configured name, with what it can do.
+class Traits(NamedTuple):
+    """What of a provider is known before it is asked.
 
-    ``endpoints`` holds ``completions`` and ``chat``; ``unsupported`` the chat parameters that its
-    chat endpoint has not; ``max_tokens_field`` the name under which chat takes ``max_tokens``.
+    ``operations`` are those that it answers itself: ``completions``, ``chat``, ``embeddings``.
+    ``unsupported`` are the chat parameters that its chat has not, ``max_tokens_field`` the name
+    under which chat takes ``max_tokens``. ``forward_headers`` are the names of callers' headers that
+    it is sent, ``members`` those of members beyond the contract's (None for every one).
     """
 
+    operations: frozenset[str]
+    dialect: Dialect
+    unsupported: frozenset[str] = frozenset()
+    max_tokens_field: str = "max_tokens"
+    forward_headers: frozenset[bytes] = frozenset()
+    members: frozenset[str] | None = None
+
+
+class Provider(Answers, Protocol):
+    """An upstream under its configured name."""
+
     slug: str
-    endpoints: frozenset[str]
-    unsupported: frozenset[str]
-    max_tokens_field: str
+    traits: Traits
 
     async def aclose(self) -> None: ...

@@ -7,8 +7,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import time
 from typing import Any
 
-from app.core.reply import Answer, Chunk
+from app.core.errors import UpstreamInvalid
+from app.core.reply import Chunk
+from app.core.request import FanOut
 from app.core.usage import read_usage
+from app.openai import lenient_json
 from app.openai.chat_bridge import (
     ChatCall,
     ChatPlan,
@@ -17,7 +20,9 @@ from app.openai.chat_bridge import (
     completion_of,
     refuse_unsupported,
 )
-from app.openai.completions.answer import encode, read_answer
+from app.openai.completions.answer import encode
+from app.openai.completions.prompt_size import TEMPLATE_OVERHEAD
+from app.openai.completions.request import CompletionRequest
 from app.providers.base import ChunkSink, Provider, UpstreamCall
 
 
@@ -26,22 +31,31 @@ class ChatOnly:
 
     def __init__(self, provider: Provider, fan_out: int) -> None:
         self._provider = provider
-        self._fan_out = fan_out
+        self._at_a_time = fan_out
+
+    def fan_out(self, request: Any) -> FanOut:
+        """One call a prompt, or one a choice where the provider has no ``n``."""
+        times = request.n if "n" in self._provider.traits.unsupported else 1
+        calls = max(1, len(request.prompts)) * times
+        return FanOut(calls, times, TEMPLATE_OVERHEAD * calls)
 
     def plan(self, call: UpstreamCall) -> ChatPlan:
         """Raises InvalidRequest naming everything that chat cannot honour."""
-        provider = self._provider
-        refuse_unsupported(call.request, sorted(provider.unsupported))
-        return ChatPlan(call.request, call.model, provider.unsupported, provider.max_tokens_field)
+        request = call.request
+        assert isinstance(request, CompletionRequest)
+        traits = self._provider.traits
+        refuse_unsupported(request, sorted(traits.unsupported))
+        return ChatPlan(request, traits.unsupported, traits.max_tokens_field)
 
-    async def complete(self, call: UpstreamCall) -> Answer:
+    async def answer(self, call: UpstreamCall) -> bytes:
         plan = self.plan(call)
         answers: list[tuple[ChatCall, dict[str, Any]]] = []
 
         async def ask(chat_call: ChatCall) -> None:
-            document = await self._provider.chat(call, chat_call.body)
-            call.used(read_usage(document.get("usage")))
-            answers.append((chat_call._replace(body=b""), document))
+            data = await self._provider.answer(call.asking("chat", chat_call.request))
+            document = _chat_document(data)
+            call.tally.used(read_usage(document.get("usage")))
+            answers.append((chat_call, document))
 
         if len(plan) == 1:
             for chat_call in plan:
@@ -49,9 +63,7 @@ class ChatOnly:
         else:
             await self._together(plan, ask)
             answers.sort(key=lambda answer: answer[0].first_index)
-        now = int(time())
-        document = completion_of(answers, now)
-        return read_answer(encode(document), call.request, call.model, now)
+        return encode(completion_of(answers, int(time())))
 
     async def _together(
         self, plan: ChatPlan, ask: Callable[[ChatCall], Coroutine[Any, Any, None]]
@@ -65,7 +77,7 @@ class ChatOnly:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._fan_out, len(plan))):
+                for _ in range(min(self._at_a_time, len(plan))):
                     group.create_task(worker())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
@@ -77,10 +89,10 @@ class ChatOnly:
 
         async def relay(chat_call: ChatCall) -> None:
             bridged = BridgedChunks(chat_call, sink, turn)
-            await self._provider.stream_chat(call, chat_call.body, bridged)
+            await self._provider.stream(call.asking("chat", chat_call.request), bridged)
             await bridged.end()
             totals.append(bridged.usage)
-            call.used(read_usage(bridged.usage))
+            call.tally.used(read_usage(bridged.usage))
 
         if len(plan) == 1:
             await relay(next(iter(plan)))
@@ -89,6 +101,17 @@ class ChatOnly:
         usage = add_usage(totals)
         last = [Chunk.of({"choices": [], "usage": usage})] if usage else []
         await sink.write(last, done=True)
+
+
+def _chat_document(data: bytes) -> dict[str, Any]:
+    """A plain chat answer. Raises UpstreamInvalid."""
+    try:
+        document = lenient_json.decode(data)
+    except lenient_json.NotJson:
+        raise UpstreamInvalid("The upstream's answer is not valid JSON.") from None
+    if not isinstance(document, dict):
+        raise UpstreamInvalid("The upstream's answer is not a chat completion.")
+    return document
 
 
 class BridgedChunks:

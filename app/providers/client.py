@@ -24,7 +24,7 @@ from app.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from app.providers.base import Aside
+from app.providers.base import UpstreamCall
 from app.providers.failures import refusal
 from app.providers.http1.transport import Http1Transport, ResponseTooLarge
 
@@ -111,7 +111,9 @@ class Client:
         }
         self._max_bytes = int(settings.max_response_bytes)
 
-    async def post(self, path: str, body: bytes, call: Aside, accept: bytes) -> httpx.Response:
+    async def post(
+        self, path: str, body: bytes, call: UpstreamCall, accept: bytes
+    ) -> httpx.Response:
         """The upstream's 200, its body not yet read.
 
         Raises UpstreamError for anything else, and for a body in a coding that we did not ask for.
@@ -135,27 +137,28 @@ class Client:
         for name, value in call.headers:
             if name not in self._own:
                 fields.append((name, name, value))
-        call.attempts += 1
+        tally = call.tally
+        tally.attempts += 1
         began = perf_counter()
         try:
             response = await self._transport.handle_async_request(request)
         except BaseException as error:
-            call.unknown += was_sent(request, error)
+            tally.unknown += was_sent(request, error)
             if isinstance(error, httpx.HTTPError):
                 raise translate(error) from error
             raise
         finally:
-            call.waited += perf_counter() - began
+            tally.waited += perf_counter() - began
         if response.extensions.get("retried"):
-            call.attempts += 1
+            tally.attempts += 1
         if response.status_code != 200:
             # A proxy before the model gave up waiting, and the model may have gone on.
-            call.unknown += response.status_code == 504
+            tally.unknown += response.status_code == 504
             refused = await self._refusal(response)
             if isinstance(refused, UpstreamNotFound):
                 self._say_missing(path)
             raise refused
-        call.unknown += 1
+        tally.unknown += 1
         if header(response, b"content-encoding") not in (b"", b"identity"):
             await response.stream.aclose()  # type: ignore[union-attr]
             raise UpstreamInvalid(
@@ -163,8 +166,9 @@ class Client:
             )
         return response
 
-    async def read(self, response: httpx.Response, call: Aside) -> bytes:
+    async def read(self, response: httpx.Response, call: UpstreamCall) -> bytes:
         """The whole body, bounded."""
+        tally = call.tally
         began = perf_counter()
         parts: list[bytes] = []
         size = 0
@@ -178,16 +182,19 @@ class Client:
             raise _broken(error) from error
         finally:
             await response.stream.aclose()  # type: ignore[union-attr]
-            call.waited += perf_counter() - began
+            tally.waited += perf_counter() - began
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def chunks(self, response: httpx.Response, call: Aside) -> AsyncGenerator[bytes, None]:
+    async def chunks(
+        self, response: httpx.Response, call: UpstreamCall
+    ) -> AsyncGenerator[bytes, None]:
         """The body as it comes, bounded."""
+        tally = call.tally
         size = 0
         began = perf_counter()
         try:
             async for chunk in response.stream:  # type: ignore[union-attr]
-                call.waited += perf_counter() - began
+                tally.waited += perf_counter() - began
                 size += len(chunk)
                 if size > self._max_bytes:
                     raise UpstreamInvalid("The upstream's stream is too large.", retryable=False)

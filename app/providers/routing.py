@@ -1,71 +1,61 @@
-"""From alias to target: who answers for a model, and over which of its endpoints."""
+"""From alias to target: who answers for a model, and by which rules."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from app.config.prices import price_of
 from app.config.settings import Model, Settings
-from app.config.settings import OpenAIProvider as OpenAISettings
-from app.config.settings import SimulatorProvider as SimulatorSettings
-from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
+from app.core.call import Call
+from app.core.errors import NotFound, NotImplementedHere
 from app.core.pricing import UNBOUNDED, Price
-from app.openai.completions.bounds import cost_bound
-from app.openai.completions.forwarded_members import ALL, forwardable
-from app.openai.completions.output_limits import DIALECTS, Dialect, says_more
-from app.openai.completions.part_tokens import PartTokens
-from app.openai.completions.prompt_size import TEMPLATE_OVERHEAD
-from app.openai.completions.request import CompletionRequest
-from app.openai.messages import single_user_text
-from app.providers.base import Completions, Provider
+from app.core.request import ONE_CALL, FanOut, PartTokens, TargetRules
+from app.providers.base import Answers, Provider
 from app.providers.chat_only import ChatOnly
-from app.providers.openai import OpenAIProvider
-from app.providers.simulator import SimulatorProvider
+from app.providers.kinds import make_providers
+from app.providers.unknown_usage import Rule
+
+
+def one_call(_: object) -> FanOut:
+    """How a request is sent to a target that has its endpoint itself."""
+    return ONE_CALL
+
+
+class Endpoint(NamedTuple):
+    """Who answers one operation of a model, and in how many upstream calls.
+
+    ``native``: the target has this endpoint itself.
+    """
+
+    answers: Answers
+    fan_out: Callable[[object], FanOut] = one_call
+    native: bool = True
 
 
 class Route(NamedTuple):
     """Where an alias leads, and by which rules its requests are sent and charged.
 
-    ``completions`` is None where nobody answers completions for it. ``repeated``: several choices
-    are made of several calls. ``members`` are those that may be sent; None for all.
+    ``endpoints`` are by operation.
     """
 
     provider: str
     model: str
-    completions: Completions | None
+    endpoints: Mapping[str, Endpoint]
+    rules: TargetRules
     forward_headers: frozenset[bytes]
-    native: bool
     price: Price | None
-    repeated: bool
     max_calls: int
-    dialect: Dialect
-    members: frozenset[str] | None
-    part_tokens: PartTokens
-    unknown_usage: Literal["prompt", "bound", "nothing"]
-
-    def calls_of(self, request: CompletionRequest) -> int:
-        """How many upstream calls a request makes: one, or on a chat model one a prompt."""
-        if self.native:
-            return 1
-        return max(1, len(request.prompts)) * self.times(request)
-
-    def times(self, request: CompletionRequest) -> int:
-        """How often each prompt is sent: for each choice, where they are made of several calls."""
-        return request.n if self.repeated else 1
+    unknown_usage: Rule
 
 
 class Router:
     """Every alias of a configuration, resolved once."""
 
     def __init__(self, settings: Settings) -> None:
-        self._providers: dict[str, Provider] = {}
-        for name, section in settings.providers.items():
-            if isinstance(section, OpenAISettings):
-                self._providers[name] = OpenAIProvider(name, section)
-            else:
-                self._providers[name] = SimulatorProvider(name, section)
+        self._providers = make_providers(settings)
         self._routes = {
             alias: self._route(model, settings) for alias, model in settings.models.items()
         }
@@ -74,12 +64,14 @@ class Router:
         """The provider of this name."""
         return self._providers[name]
 
-    def resolve(self, alias: str, allowed: frozenset[str]) -> Route:
-        """Where this alias leads for a key that may use ``allowed``.
+    def resolve(self, call: Call) -> tuple[Route, Endpoint]:
+        """Where this call leads, and who answers it there.
 
-        Raises NotFound for an unknown alias and, in the same words, for a forbidden one.
+        Raises NotFound for an unknown alias and, in the same words, for one that its key may not
+        use, and NotImplementedHere where nobody answers.
         """
-        route = self._routes.get(alias) if alias in allowed else None
+        alias, operation = call.request.model, call.family.name
+        route = self._routes.get(alias) if alias in call.key.models else None
         if route is None:
             raise NotFound(
                 f"The model {alias!r} does not exist or this key may not use it; "
@@ -88,21 +80,29 @@ class Router:
                 param="model",
                 retryable=False,
             )
-        return route
+        endpoint = route.endpoints.get(operation)
+        if endpoint is None:
+            raise NotImplementedHere(
+                f"The model {alias!r} does not offer {operation}.", param="model"
+            )
+        return route, endpoint
 
     def find(self, alias: str) -> Route | None:
         """Where this alias leads, whoever asks."""
         return self._routes.get(alias)
 
-    def cost_bound(self, request: CompletionRequest) -> int | None:
-        """The most that a request can cost, in nano-dollars; None where its target has no price."""
+    def cost_bound(self, call: Call) -> int | None:
+        """The most that a call can cost, in nano-dollars; None where its target has no price."""
+        family, request = call.family, call.request
         route = self._routes.get(request.model)
-        if route is None or route.price is None:
+        endpoint = route.endpoints.get(family.name) if route is not None else None
+        if route is None or route.price is None or endpoint is None:
             return None
-        if not request.limited and says_more(request, route.dialect):
+        if not family.is_bounded(request, route.rules.dialect):
             return UNBOUNDED
-        added = 0 if route.native else TEMPLATE_OVERHEAD * route.calls_of(request)
-        return cost_bound(route.price, request, route.times(request), added)
+        fan_out = endpoint.fan_out(request)
+        prompt, output, _ = fan_out.over(family.most(request))
+        return route.price.of(prompt + fan_out.added, output)
 
     async def aclose(self) -> None:
         for provider in self._providers.values():
@@ -111,61 +111,30 @@ class Router:
     def _route(self, model: Model, settings: Settings) -> Route:
         target = model.targets[0]
         provider = self._providers[target.provider]
-        section = settings.providers[target.provider]
-        completions: Completions | None = None
-        if model.completions == "chat" and "chat" in provider.endpoints:
-            completions = ChatOnly(provider, model.fan_out)
-        elif model.completions == "native" and "completions" in provider.endpoints:
-            completions = provider
+        traits = provider.traits
         return Route(
             provider.slug,
             target.model,
-            completions,
-            _forwarded_to(section),
-            model.completions == "native",
+            _endpoints(provider, model),
+            TargetRules(
+                traits.dialect,
+                traits.members,
+                PartTokens(**msgspec.structs.asdict(model.part_tokens)),
+            ),
+            traits.forward_headers,
             price_of(model, settings),
-            model.completions == "chat" and "n" in provider.unsupported,
             model.max_calls,
-            _dialect(section),
-            forwardable(getattr(section, "forward_members", (ALL,))),
-            PartTokens(**msgspec.structs.asdict(model.part_tokens)),
             model.unknown_usage,
         )
 
 
-def _forwarded_to(section: object) -> frozenset[bytes]:
-    """The names of the headers that a provider is sent; none, where it is in this process."""
-    if not isinstance(section, OpenAISettings):
-        return frozenset()
-    return frozenset(name.encode() for name in section.forward_headers)
-
-
-def _dialect(section: OpenAISettings | SimulatorSettings) -> Dialect:
-    if isinstance(section, OpenAISettings):
-        return DIALECTS["openai"]._replace(zero_is_none=section.zero_max_tokens == "forward")
-    return DIALECTS["simulator"]
-
-
-def completions_of(
-    route: Route, request: CompletionRequest
-) -> tuple[Completions, CompletionRequest]:
-    """Who answers this request on this route, and the request as it is asked there.
-
-    Raises NotImplementedHere where nobody does, InvalidRequest where the request cannot be honoured
-    there. A native target is given the text of a one-message conversation as its prompt.
-    """
-    if route.completions is None:
-        raise NotImplementedHere(
-            f"The model {request.model!r} does not offer text completions.", param="model"
-        )
-    if route.native and request.messages is not None:
-        text = single_user_text(request.messages)
-        if text is None:
-            raise InvalidRequest(
-                "This model takes `messages` only as one user message of text; send `prompt`, "
-                "or use a chat model.",
-                code="unsupported_parameter",
-                param="messages",
-            )
-        request = request.as_prompt(text)
-    return route.completions, request
+def _endpoints(provider: Provider, model: Model) -> dict[str, Endpoint]:
+    """Whatever the provider has itself; completions as the model's setting says."""
+    native = provider.traits.operations
+    endpoints = {name: Endpoint(provider) for name in native}
+    if model.completions != "native":
+        endpoints.pop("completions", None)
+    if model.completions == "chat" and "chat" in native:
+        over_chat = ChatOnly(provider, model.fan_out)
+        endpoints["completions"] = Endpoint(over_chat, over_chat.fan_out, native=False)
+    return endpoints

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from hashlib import blake2b
 from time import time
 from typing import Any
@@ -15,10 +16,12 @@ import orjson
 
 from app.config.settings import SimulatorProvider as Settings
 from app.core.errors import UpstreamOverloaded
-from app.core.reply import Answer, Chunk
+from app.core.reply import Chunk
 from app.core.usage import Usage
 from app.openai.completions.answer import ID_PREFIX, OBJECT
-from app.providers.base import ChunkSink, UpstreamCall
+from app.openai.completions.output_limits import OPENAI
+from app.openai.completions.request import CompletionRequest
+from app.providers.base import ChunkSink, Traits, UpstreamCall
 from app.providers.simulated_text import Choice, Token, generate, tokens_of
 
 TURN = 16  # choices generated at a stretch
@@ -29,20 +32,31 @@ class SimulatorProvider:
 
     def __init__(self, slug: str, settings: Settings) -> None:
         self.slug = slug
-        self.endpoints = frozenset({"completions", "chat"})
-        self.unsupported: frozenset[str] = frozenset()
-        self.max_tokens_field = "max_tokens"
+        # It reads `max_tokens` alone, and is held to OpenAI's rules so that what was tried on it
+        # works elsewhere.
+        self.traits = Traits(operations=frozenset({"completions", "chat"}), dialect=OPENAI)
         self._latency = float(settings.latency)
         self._pause = 1 / settings.tokens_per_second if settings.tokens_per_second else 0.0
         self._failure_rate = settings.failure_rate
 
-    async def complete(self, call: UpstreamCall) -> Answer:
+    async def answer(self, call: UpstreamCall) -> bytes:
+        return await (self._chat(call) if call.operation == "chat" else self._complete(call))
+
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
+        if call.operation == "chat":
+            await self._stream_chat(call, sink)
+        else:
+            await self._stream_completion(call, sink)
+
+    async def aclose(self) -> None:
+        return
+
+    async def _complete(self, call: UpstreamCall) -> bytes:
         document = call.request.document
         await self._think(call)
         choices = await _choices(call)
         if self._pause:
             await self._wait(call, self._pause * max(len(choice.generated) for choice in choices))
-        usage = _usage(call, choices)
         body = {
             **_envelope(call),
             "choices": [
@@ -54,11 +68,11 @@ class SimulatorProvider:
                 }
                 for index, choice in enumerate(choices)
             ],
-            "usage": usage.document(),
+            "usage": _usage(call, choices).document(),
         }
-        return Answer(orjson.dumps(body), str(body["model"]), usage)
+        return orjson.dumps(body)
 
-    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
+    async def _stream_completion(self, call: UpstreamCall, sink: ChunkSink) -> None:
         document = call.request.document
         await self._think(call)
         choices = await _choices(call)
@@ -88,10 +102,10 @@ class SimulatorProvider:
         usage = _usage(call, choices).document()
         await sink.write([Chunk.of(envelope | {"choices": [], "usage": usage})], done=True)
 
-    async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]:
+    async def _chat(self, call: UpstreamCall) -> bytes:
         await self._think(call)
-        document, choices = _chat_choices(body)
-        return {
+        document, choices = _chat_choices(call)
+        body = {
             **_envelope(call),
             "object": "chat.completion",
             "choices": [
@@ -105,10 +119,11 @@ class SimulatorProvider:
             ],
             "usage": _chat_usage(document, choices).document(),
         }
+        return orjson.dumps(body)
 
-    async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None:
+    async def _stream_chat(self, call: UpstreamCall, sink: ChunkSink) -> None:
         await self._think(call)
-        document, choices = _chat_choices(body)
+        document, choices = _chat_choices(call)
         envelope = _envelope(call) | {"object": "chat.completion.chunk"}
         for step in range(max(len(choice.generated) for choice in choices) + 1):
             for index, choice in enumerate(choices):
@@ -126,26 +141,24 @@ class SimulatorProvider:
         usage = _chat_usage(document, choices).document()
         await sink.write([Chunk.of(envelope | {"choices": [], "usage": usage})], done=True)
 
-    async def aclose(self) -> None:
-        return
-
     async def _wait(self, call: UpstreamCall, seconds: float) -> None:
-        call.waited += seconds
+        call.tally.waited += seconds
         await asyncio.sleep(seconds)
 
     async def _think(self, call: UpstreamCall) -> None:
-        call.attempts += 1
-        call.unknown += 1
+        call.tally.attempts += 1
+        call.tally.unknown += 1
         if self._latency:
             await self._wait(call, self._latency)
         if self._failure_rate and random.random() < self._failure_rate:  # noqa: S311 - a test aid
-            call.unknown -= 1
+            call.tally.unknown -= 1
             raise UpstreamOverloaded("The simulator fails at the rate it was configured to.")
 
 
 async def _choices(call: UpstreamCall) -> list[Choice]:
     """Every choice of a request; the loop gets its turn in between."""
     request = call.request
+    assert isinstance(request, CompletionRequest)
     choices: list[Choice] = []
     for prompt in request.prompts:
         for i in range(request.n):
@@ -174,9 +187,10 @@ def _envelope(call: UpstreamCall) -> dict[str, Any]:
 
 
 def _usage(call: UpstreamCall, choices: list[Choice]) -> Usage:
+    request = call.request
+    assert isinstance(request, CompletionRequest)
     prompt = sum(
-        len(prompt if isinstance(prompt, list) else tokens_of(prompt))
-        for prompt in call.request.prompts
+        len(prompt if isinstance(prompt, list) else tokens_of(prompt)) for prompt in request.prompts
     )
     return Usage(prompt, sum(len(choice.generated) for choice in choices))
 
@@ -186,7 +200,7 @@ def _text(tokens: list[Token]) -> str:
 
 
 def _logprobs(
-    document: dict[str, Any], tokens: list[Token], offset: int, first: bool
+    document: Mapping[str, Any], tokens: list[Token], offset: int, first: bool
 ) -> dict[str, list[Any]] | None:
     if document.get("logprobs") is None:
         return None
@@ -206,19 +220,19 @@ def _logprobs(
     }
 
 
-def _chat_choices(body: bytes) -> tuple[dict[str, Any], list[Choice]]:
-    document = orjson.loads(body)
+def _chat_choices(call: UpstreamCall) -> tuple[Mapping[str, Any], list[Choice]]:
+    document = call.request.document
     prompt = "".join(str(message.get("content") or "") for message in document["messages"])
-    asked = document | {"logprobs": document.get("top_logprobs", 0)}
+    asked = {**document, "logprobs": document.get("top_logprobs", 0)}
     return document, [generate(asked, prompt, i) for i in range(document.get("n", 1))]
 
 
-def _chat_usage(document: dict[str, Any], choices: list[Choice]) -> Usage:
+def _chat_usage(document: Mapping[str, Any], choices: list[Choice]) -> Usage:
     prompt = "".join(str(message.get("content") or "") for message in document["messages"])
     return Usage(len(tokens_of(prompt)), sum(len(choice.generated) for choice in choices))
 
 
-def _chat_logprobs(document: dict[str, Any], tokens: list[Token]) -> dict[str, Any] | None:
+def _chat_logprobs(document: Mapping[str, Any], tokens: list[Token]) -> dict[str, Any] | None:
     if not document.get("logprobs") or not tokens:
         return None
     return {

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import time
-from typing import cast
 
 from app.core.call import Call
 from app.core.errors import UpstreamError, UpstreamInvalid
-from app.core.exchange import Outcome
-from app.core.reply import Chunk, Origin, ReplyWriter
-from app.core.usage import Counts, Usage
-from app.openai.completions.request import CompletionRequest
-from app.openai.completions.stream import StreamShaper
-from app.openai.completions.unknown_usage import reason_of, unknown_usage
-from app.providers.base import Completions, UpstreamCall
+from app.core.family import Family, Shaper
+from app.core.reply import Answer, Chunk, Origin, ReplyWriter
+from app.core.request import ModelRequest
+from app.core.usage import Counts, Usage, usage_in
+from app.providers.base import Answers, UpstreamCall
 from app.providers.forwarding import forwarded_headers
-from app.providers.routing import Route, Router, completions_of
+from app.providers.routing import Endpoint, Route, Router
+from app.providers.unknown_usage import reason_of, unknown_usage
 
 UNKNOWN_USAGE = "headgate_unknown_usage_total"
 
@@ -30,67 +28,63 @@ class Upstream:
         self._counts = counts
 
     async def __call__(self, call: Call, reply: ReplyWriter) -> None:
-        route = self._router.resolve(call.request.model, call.key.models)
-        outcome = call.outcome
+        route, endpoint = self._router.resolve(call)
+        outcome, family, request = call.outcome, call.family, call.request
         outcome.provider, outcome.model = route.provider, route.model
-        provider, request = completions_of(route, cast("CompletionRequest", call.request))
+        if endpoint.native:
+            request = request.native()
         headers = forwarded_headers(call, route.forward_headers)
-        asked = UpstreamCall(request, route.model, headers)
+        asked = UpstreamCall(family.name, request, route.model, headers)
         failure: BaseException | None = None
         try:
             if request.stream:
-                failure = await self._stream(provider, asked, route, outcome, reply)
+                shaper = family.shaper(request, route.model, int(time()))
+                relay = StreamRelay(call, asked, route, reply, shaper)
+                failure = await self._stream(endpoint.answers, asked, relay)
             else:
-                answer = await provider.complete(asked)
+                body = await endpoint.answers.answer(asked)
+                answer = _mended(family, body, asked, request)
                 outcome.usage = answer.usage
-                _note(outcome, asked, route)
+                _note(call, asked, route)
                 await reply.answer(_origin(route, answer.model), answer)
         except BaseException as error:
             failure = error
             raise
         finally:
             if outcome.usage is None:
-                outcome.usage = self._known_and_unknown(route, asked, failure)
-            _note(outcome, asked, route)
+                outcome.usage = self._known_and_unknown(call, asked, route, endpoint, failure)
+            _note(call, asked, route)
 
     async def _stream(
-        self,
-        provider: Completions,
-        asked: UpstreamCall,
-        route: Route,
-        outcome: Outcome,
-        reply: ReplyWriter,
+        self, answers: Answers, asked: UpstreamCall, relay: StreamRelay
     ) -> UpstreamError | None:
         """The failure that ended a stream which had begun; None where it was whole."""
-        relay = StreamRelay(asked, route, outcome, reply)
         try:
-            await provider.stream(asked, relay)
+            await answers.stream(asked, relay)
             await relay.end()
         except UpstreamError as error:
             await relay.fail(error)
             return error
         finally:
-            outcome.usage = relay.usage
+            relay.note_usage()
         return None
 
     def _known_and_unknown(
-        self, route: Route, asked: UpstreamCall, failure: BaseException | None
+        self,
+        call: Call,
+        asked: UpstreamCall,
+        route: Route,
+        endpoint: Endpoint,
+        failure: BaseException | None,
     ) -> Usage | None:
         """What a call without an answer used: what the upstream said, and by rule what it did not."""
-        if asked.unknown <= 0:
-            return asked.usage
-        self._counts.add(UNKNOWN_USAGE, {"reason": reason_of(failure)}, asked.unknown)
-        request = asked.request
-        unknown = unknown_usage(
-            route.unknown_usage,
-            request,
-            unknown=asked.unknown,
-            calls=route.calls_of(request),
-            times=route.times(request),
-        )
-        if unknown is None or asked.usage is None:
-            return unknown or asked.usage
-        return asked.usage.plus(unknown)
+        known, count = asked.tally.usage, asked.tally.unknown
+        if count <= 0:
+            return known
+        self._counts.add(UNKNOWN_USAGE, {"reason": reason_of(failure)}, count)
+        fan_out = endpoint.fan_out(call.request)
+        unknown = unknown_usage(route.unknown_usage, call, fan_out, count)
+        return unknown.plus(known) if unknown and known else unknown or known
 
 
 class StreamRelay:
@@ -100,20 +94,19 @@ class StreamRelay:
     """
 
     def __init__(
-        self, asked: UpstreamCall, route: Route, outcome: Outcome, reply: ReplyWriter
+        self, call: Call, asked: UpstreamCall, route: Route, reply: ReplyWriter, shaper: Shaper
     ) -> None:
+        self._call = call
         self._asked = asked
         self._route = route
-        self._outcome = outcome
         self._reply = reply
-        self._shaper = StreamShaper(asked.request, asked.model, int(time()))
+        self._shaper = shaper
         self._begun = False
         self._over = False
 
-    @property
-    def usage(self) -> Usage | None:
+    def note_usage(self) -> None:
         """What was used so far, as far as it is known."""
-        return self._shaper.usage
+        self._call.outcome.usage = self._shaper.usage
 
     async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
         """Chunks that arrived together; ``done`` says that the upstream's own end mark followed.
@@ -152,31 +145,42 @@ class StreamRelay:
         """The upstream's stream broke; raised where nothing was sent yet."""
         if not self._begun:
             raise error
-        self._outcome.error_code = error.code
+        self._call.outcome.error_code = error.code
         await self._reply.fail(error)
 
     async def _finish(self, chunks: list[Chunk], *, said_done: bool) -> None:
         end = self._shaper.end(said_done=said_done)
         self._over = True
         await self._begin()
-        self._outcome.usage = end.usage
-        _note(self._outcome, self._asked, self._route)
+        self._call.outcome.usage = end.usage
+        _note(self._call, self._asked, self._route)
         await self._reply.finish(end, chunks)
 
     async def _begin(self) -> None:
         if not self._begun:
             self._begun = True
-            self._outcome.attempts = self._asked.attempts
+            self._call.outcome.attempts = self._asked.tally.attempts
             await self._reply.begin(_origin(self._route, self._shaper.model))
+
+
+def _mended(family: Family, body: bytes, asked: UpstreamCall, request: ModelRequest) -> Answer:
+    """The answer as the contract has it. Raises UpstreamInvalid, having noted what was used."""
+    try:
+        return family.mend(body, request, asked.model, int(time()))
+    except UpstreamInvalid:
+        if asked.tally.unknown > 0:  # else it is known of every part
+            asked.tally.used(usage_in(body))
+        raise
 
 
 def _origin(route: Route, model: str) -> Origin:
     return Origin(route.provider, model, (route.provider, route.model))
 
 
-def _note(outcome: Outcome, asked: UpstreamCall, route: Route) -> None:
+def _note(call: Call, asked: UpstreamCall, route: Route) -> None:
     """What the call came to, for the record and for whoever settles it."""
-    outcome.attempts = asked.attempts
-    outcome.upstream_time = asked.waited
+    outcome = call.outcome
+    outcome.attempts = asked.tally.attempts
+    outcome.upstream_time = asked.tally.waited
     if outcome.usage is not None and route.price is not None:
         outcome.cost = route.price.cost(outcome.usage)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 
 from app.core.family import Family, Part
+from app.core.reply import StreamEnd
 from app.core.usage import Usage
 from app.openai.completions import parts as cached_parts
+from app.openai.completions.answer import read_answer
+from app.openai.completions.bounds import bounded, is_bounded, likely, most
 from app.openai.completions.replay import CompletionAssembly, replay
 from app.openai.completions.request import CompletionRequest, parse
+from app.openai.completions.stream import StreamShaper
 from app.openai.completions.view import CompletionView
 from cache.answers.fingerprint import Fingerprinter
 from cache.semantic.eligible_text import fuzzy_text
@@ -38,6 +43,11 @@ def _merge(parts: Mapping[int, bytes], request: CompletionRequest, envelope: int
     return cached_parts.merge(parts, len(request.prompts), request.n, envelope)
 
 
+def _usage_event(first: Mapping[str, Any], end: StreamEnd) -> dict[str, Any]:
+    head = {name: first[name] for name in ("id", "object", "created", "model")}
+    return {**head, "choices": [], **end.members}
+
+
 def _view(
     request: CompletionRequest,
     positions: Sequence[int] | None,
@@ -48,7 +58,15 @@ def _view(
 
 COMPLETIONS = Family(
     name="completions",
+    prompts="prompt",
     parse=parse,
+    bounded=bounded,
+    is_bounded=is_bounded,
+    most=most,
+    likely=likely,
+    mend=read_answer,
+    shaper=StreamShaper,
+    usage_event=_usage_event,
     fingerprints=_fingerprints,
     semantic_text=fuzzy_text,
     answer_text=_text,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from random import random
-from typing import Any
 
 from app.concurrency.background import Background
 from app.core.budgets import Budget
@@ -39,7 +38,7 @@ class Verifier:
         by_meaning: ByMeaning,
         background: Background,
         ledger: Ledger,
-        bound_of: Callable[[Any], int | None],
+        bound_of: Callable[[Call], int | None],
         recorder: Callable[[Call], None],
     ) -> None:
         self._upstream = upstream
@@ -86,7 +85,7 @@ class Verifier:
         budget = Budget(f"shadow:{call.request.model}", plan.per_day, "day")
         paying = BudgetPlan(GATEWAY, (budget,))
         try:
-            hold = await self._ledger.reserve(paying, self._bound_of(call.request) or 0)
+            hold = await self._ledger.reserve(paying, self._bound_of(call) or 0)
         except StoreUnavailable:
             return None
         if isinstance(hold, Refusal):

@@ -29,7 +29,6 @@ class Admission:
             Answering(),
             limiter=limiter,
             plan_of=lambda key, alias: BOTH,
-            tokens_of=lambda request, calls: 40,
         )
 
     async def take(self, exchange: Exchange) -> GatewayError | None:
@@ -50,7 +49,7 @@ def test_what_was_taken_before_the_body_is_not_taken_again() -> None:
         admission, door = Admission(), Door()
         assert await admission.take(door.exchange) is None
         assert await admission.ask(door) == b"1"
-        assert door.headers[b"x-ratelimit-remaining-tokens"] == b"60"
+        assert door.headers[b"x-ratelimit-remaining-tokens"] == b"83"  # 1 + 16 are reserved
         assert await admission.ask(Door()) == b"0"
 
     in_loop(body)

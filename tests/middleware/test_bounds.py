@@ -9,30 +9,29 @@ import pytest
 
 from app.core.call import Call
 from app.core.errors import GatewayError
-from app.openai.completions.forwarded_members import forwardable
-from app.openai.completions.output_limits import OPENAI, Cap
-from app.openai.completions.part_tokens import DEFAULT_PART_TOKENS
+from app.core.request import Allowance, Cap, FanOut, TargetRules
+from app.openai.completions.output_limits import OPENAI
 from app.openai.completions.request import DEFAULT_MAX_TOKENS
-from app.policy.limits_and_budgets import Allowance
-from app.providers.routing import Route
+from app.providers.routing import Endpoint, Route
 from middleware.bounds import Bounds
 from tests.harness.chain import KEY, Answering, RecordingWriter, call_of, in_loop
 
 ROUTE = Route(
     provider="up",
     model="m-1",
-    completions=object(),  # type: ignore[arg-type]
+    endpoints={"completions": Endpoint(object())},  # type: ignore[arg-type]
+    rules=TargetRules(OPENAI),
     forward_headers=frozenset(),
-    native=True,
     price=None,
-    repeated=False,
     max_calls=4,
-    dialect=OPENAI,
-    members=None,
-    part_tokens=DEFAULT_PART_TOKENS,
     unknown_usage="bound",
 )
-OVER_CHAT = ROUTE._replace(native=False)
+
+
+def in_calls(fan_out: FanOut) -> Route:
+    """A route on which every request is sent so."""
+    endpoint = ROUTE.endpoints["completions"]._replace(fan_out=lambda request: fan_out)
+    return ROUTE._replace(endpoints={"completions": endpoint})
 
 
 def through(
@@ -62,7 +61,7 @@ def refused(call: Call, route: Route | None = ROUTE, **allowance: Any) -> Gatewa
 
 def sent(call: Call) -> dict[str, Any]:
     """What the upstream will be sent."""
-    document: dict[str, Any] = orjson.loads(call.request.body_for("m"))  # type: ignore[attr-defined]
+    document: dict[str, Any] = orjson.loads(call.request.body_for("m"))
     return document
 
 
@@ -95,26 +94,23 @@ def test_the_call_that_came_in_is_left_as_it_was() -> None:
     assert passed.reply_headers is call.reply_headers
 
 
-@pytest.mark.parametrize(
-    ("route", "calls"),
-    [(ROUTE, 1), (OVER_CHAT, 2), (OVER_CHAT._replace(repeated=True), 4)],
-    ids=["native", "over chat", "over chat without n"],
-)
-def test_a_request_counts_as_the_upstream_calls_that_it_makes(route: Route, calls: int) -> None:
-    assert through(call_of(prompt=["a", "b"], n=2), route).calls == calls
+@pytest.mark.parametrize("fan_out", [FanOut(), FanOut(4, 2, added=5)], ids=["native", "over chat"])
+def test_a_request_counts_as_the_upstream_calls_that_it_makes(fan_out: FanOut) -> None:
+    assert through(call_of(prompt=["a", "b"], n=2), in_calls(fan_out)).fan_out == fan_out
 
 
-def test_a_request_that_makes_too_many_calls_is_refused() -> None:
-    error = refused(call_of(prompt=["p"] * 5), OVER_CHAT)
-    assert (error.status, error.code, error.param) == (400, "too_many_calls", "prompt")
+@pytest.mark.parametrize(("times", "param"), [(1, "prompt"), (5, "n")])
+def test_a_request_that_makes_too_many_calls_is_refused(times: int, param: str) -> None:
+    error = refused(call_of(), in_calls(FanOut(5, times)))
+    assert (error.status, error.code, error.param) == (400, "too_many_calls", param)
 
 
 def test_a_member_that_may_not_be_forwarded_is_refused() -> None:
-    error = refused(call_of(odd=1), ROUTE._replace(members=forwardable(("min_p",))))
+    error = refused(call_of(odd=1), ROUTE._replace(rules=TargetRules(OPENAI, frozenset({"min_p"}))))
     assert (error.status, error.param) == (400, "odd")
 
 
-@pytest.mark.parametrize("route", [None, ROUTE._replace(completions=None)])
+@pytest.mark.parametrize("route", [None, ROUTE._replace(endpoints={})])
 def test_what_leads_nowhere_is_left_for_the_route_to_refuse(route: Route | None) -> None:
     call = call_of()
     assert through(call, route) is call

@@ -34,7 +34,7 @@ class Layer:
             inner,
             ledger=self.ledger,
             plan_of=lambda key, alias: plan,
-            bound_of=lambda request: bound,
+            bound_of=lambda call: bound,
             on_outage=on_outage,
         )
 

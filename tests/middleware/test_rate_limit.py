@@ -10,6 +10,7 @@ from app.core.call import Call
 from app.core.errors import GatewayError, UpstreamTimeout
 from app.core.limits import Bucket, Slots
 from app.core.reply import Handler
+from app.core.request import FanOut
 from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.rate_limit import RateLimit
 from tests.harness.chain import (
@@ -26,7 +27,12 @@ from tests.harness.chain import (
 REQUESTS = LimitPlan.of("acme", [Bucket("key:web", "requests", 60, 2)], [])
 TOKENS = LimitPlan.of("acme", [Bucket("tenant", "tokens", 60, 100)], [])
 ONE_AT_A_TIME = LimitPlan.of("acme", [], [Slots("model:house", 1)])
-RESERVED = 40  # tokens that a request may use
+PROMPT, OUTPUT = [7] * 30, 10  # tokens
+RESERVED = 40
+
+
+def asked() -> Call:
+    return call_of(prompt=PROMPT, max_tokens=OUTPUT)
 
 
 class Layer:
@@ -40,11 +46,10 @@ class Layer:
             inner,
             limiter=Limiter(self.store, on_outage),
             plan_of=lambda key, alias: plan,
-            tokens_of=lambda request, calls: RESERVED * calls,
         )
 
     async def ask(self, call: Call | None = None) -> Call:
-        call = call or call_of()
+        call = call or asked()
         await self._layer(call, RecordingWriter())
         return call
 
@@ -173,12 +178,12 @@ def test_a_call_that_ends_badly_gives_its_slot_back(end: str) -> None:
 def test_a_request_of_several_upstream_calls_takes_as_many() -> None:
     async def body() -> list[int]:
         both = LimitPlan.of("acme", [*REQUESTS.buckets, *TOKENS.buckets], [])
-        call = call_of()
-        call.calls = 2
+        call = asked()
+        call.fan_out = FanOut(calls=2, times=2)
         await Layer(Answering(), both).ask(call)
         return [left(call, b"requests"), left(call, b"tokens")]
 
-    assert in_loop(body) == [0, 100 - 2 * RESERVED]
+    assert in_loop(body) == [0, 100 - 2 * len(PROMPT) - OUTPUT]
 
 
 # Without the store

@@ -104,15 +104,6 @@ def _mended(body: bytes, request: CompletionRequest, model: str, now: int) -> An
     return Answer(encode(document), document["model"], usage)
 
 
-def usage_in(body: bytes) -> Usage | None:
-    """What a body says that was used, though it is no answer."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return read_usage(document.get("usage")) if isinstance(document, dict) else None
-
-
 def encode(document: dict[str, Any]) -> bytes:
     """JSON again. Raises UpstreamInvalid for what was nested deeper than can be written."""
     try:

@@ -18,32 +18,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from app.core.errors import InvalidRequest, Problem
+from app.core.request import Cap, Dialect
 from app.openai.completions.request import DEFAULT_MAX_TOKENS, FIELDS, CompletionRequest
 
 MOST_PROBLEMS = 32  # named in one answer
 MOST_NAME = 64  # characters of a name that an answer repeats
-
-
-class Cap(NamedTuple):
-    """The most tokens that one choice may have, and whose setting says so (``This key's``)."""
-
-    tokens: int
-    whose: str
-
-
-class Dialect(NamedTuple):
-    """What the servers of one kind of provider read besides the contract's fields, names folded.
-
-    ``limits`` say how much is generated, ``floors`` how much at least, ``candidates`` how many
-    answers are generated for one, ``refused`` why another member cannot be bounded. Where
-    ``zero_is_none`` is false, the server takes a limit of 0 for no limit.
-    """
-
-    limits: frozenset[str]
-    floors: frozenset[str]
-    candidates: frozenset[str]
-    refused: Mapping[str, str]
-    zero_is_none: bool = True
 
 
 def folded(name: str) -> str:
@@ -109,11 +88,7 @@ OPENAI = Dialect(
     },
 )
 
-# By the kind of provider. The simulator reads `max_tokens` alone, and is held to the same rules so
-# that what was tried on it works elsewhere.
-DIALECTS: Mapping[str, Dialect] = {"openai": OPENAI, "simulator": OPENAI}
-
-_CONTRACT = frozenset(FIELDS) | {"messages"}
+CONTRACT = frozenset(FIELDS) | {"messages"}
 # The contract's fields that decide what is paid, whatever their case: `N` is `n` to a Go server.
 _PAID_BY = {
     folded(name): name for name in ("model", "prompt", "messages", "n", "best_of", "suffix")
@@ -142,7 +117,7 @@ def limited(request: CompletionRequest, cap: Cap | None, dialect: Dialect) -> Co
     Raises InvalidRequest naming every member that has no valid limit, exceeds the cap, or would
     generate more by another way.
     """
-    if request.document.keys() <= _CONTRACT and cap is None and request.max_tokens:
+    if request.document.keys() <= CONTRACT and cap is None and request.max_tokens:
         return request.limited_to(request.max_tokens)  # nothing else that a server could read
     read = _read(request, dialect)
     wrong, unsupported = read.wrong, read.unsupported
@@ -171,10 +146,10 @@ def _read(request: CompletionRequest, dialect: Dialect) -> _Read:
     read = _Read({}, [], [], [])
     if "max_tokens" in document:
         read.limits["max_tokens"] = request.max_tokens
-    if document.keys() <= _CONTRACT:
+    if document.keys() <= CONTRACT:
         return read
     for name, value in document.items():
-        if name not in _CONTRACT:
+        if name not in CONTRACT:
             _read_member(read, name, value, dialect)
     return read
 
@@ -222,7 +197,7 @@ def _smallest(limits: Mapping[str, int], cap: Cap | None) -> tuple[int, str]:
 
 
 def _floors(document: Mapping[str, Any], dialect: Dialect, tokens: int) -> Iterator[Problem]:
-    if document.keys() <= _CONTRACT:
+    if document.keys() <= CONTRACT:
         return
     for name, value in document.items():
         if value is not None and folded(name) in dialect.floors:

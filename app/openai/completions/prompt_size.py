@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from app.core.request import PartTokens
 from app.core.usage import estimate_bytes
-from app.openai.completions.part_tokens import PartTokens
 from app.openai.completions.request import FIELDS, CompletionRequest, Prompt
 
 # What servers add of their own accord: a start token; a role and the marks of a message or part;

@@ -12,9 +12,9 @@ import msgspec
 import orjson
 
 from app.core.errors import InvalidRequest, Problem
+from app.core.request import DEFAULT_PART_TOKENS, PartTokens
 from app.openai import json_body
-from app.openai.completions.part_tokens import DEFAULT_PART_TOKENS, PartTokens
-from app.openai.messages import messages_problems
+from app.openai.messages import messages_problems, single_user_text
 from app.openai.validators import (
     BEYOND_64_BITS,
     Check,
@@ -153,10 +153,7 @@ class CompletionRequest:
             limited.bind_max_tokens = limited.bind_max_tokens or absent
         else:
             kept = {name: value for name, value in self.document.items() if name not in without}
-            limited = CompletionRequest(
-                kept | {"max_tokens": tokens}, self._raw | {"max_tokens": msgspec.Raw(written)}
-            )
-            limited.part_tokens = self.part_tokens
+            limited = self._with(kept | {"max_tokens": tokens}, {"max_tokens": written})
         limited.limited = True
         return limited
 
@@ -194,11 +191,23 @@ class CompletionRequest:
         other.bind_max_tokens = True
         return other
 
-    def as_prompt(self, text: str) -> CompletionRequest:
-        """A conversation as the one prompt that a native completions target takes."""
-        other = self._copy()
-        other.prompts = [text]
-        return other
+    def native(self) -> CompletionRequest:
+        """The request with a prompt: a one-message conversation is its text.
+
+        Raises InvalidRequest for any other conversation.
+        """
+        if self.messages is None:
+            return self
+        text = single_user_text(self.messages)
+        if text is None:
+            raise InvalidRequest(
+                "This model takes `messages` only as one user message of text; send `prompt`, "
+                "or use a chat model.",
+                code="unsupported_parameter",
+                param="messages",
+            )
+        document = {k: v for k, v in self.document.items() if k != "messages"} | {"prompt": text}
+        return self._with(document, {"prompt": orjson.dumps(text)})
 
     def _copy(self) -> CompletionRequest:
         other = CompletionRequest.__new__(CompletionRequest)
@@ -211,10 +220,15 @@ class CompletionRequest:
         written = json_body.raw_items(bytes(self._raw["prompt"]))
         prompt = b"[" + b",".join(bytes(written[place]) for place in places) + b"]"
         document = self.document | {"prompt": [self.prompts[place] for place in places]}
-        part = CompletionRequest(document, self._raw | {"prompt": msgspec.Raw(prompt)})
-        part.bind_max_tokens, part.limited = self.bind_max_tokens, self.limited
-        part.part_tokens = self.part_tokens
-        return part
+        return self._with(document, {"prompt": prompt})
+
+    def _with(self, document: dict[str, Any], written: dict[str, bytes]) -> CompletionRequest:
+        """The same request with another document, of which some members are ``written`` anew."""
+        raw = self._raw | {name: msgspec.Raw(value) for name, value in written.items()}
+        other = CompletionRequest(document, raw)
+        other.bind_max_tokens, other.limited = self.bind_max_tokens, self.limited
+        other.part_tokens = self.part_tokens
+        return other
 
 
 def _chat_limit(document: dict[str, Any]) -> int:

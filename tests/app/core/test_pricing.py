@@ -20,7 +20,7 @@ from app.core.pricing import (
     nano_dollars,
 )
 from app.core.usage import Usage
-from app.openai.completions.bounds import cost_bound, output_bound, token_bound
+from app.openai.completions.bounds import likely, most, output_bound
 from app.openai.completions.prompt_size import prompt_bound
 from app.openai.completions.request import CompletionRequest, parse
 
@@ -145,12 +145,12 @@ def test_no_answer_within_the_request_costs_more_than_the_bound(
 ) -> None:
     asked = request(prompt=[7] * (prompt + 1), n=n, max_tokens=max_tokens)
     worst = Usage(prompt + 1, n * max_tokens)
-    assert price.cost(worst) == cost_bound(price, asked)
+    assert price.cost(worst) == price.cost(most(asked))
 
 
 def test_an_absurd_request_has_an_absurd_bound() -> None:
     asked = request(prompt="x", max_tokens=2**62, n=128)
-    assert cost_bound(Price(1, 10**9), asked) > MAX_DOLLARS * NANO
+    assert Price(1, 10**9).cost(most(asked)) > MAX_DOLLARS * NANO
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_an_absurd_request_has_an_absurd_bound() -> None:
 def test_the_tokens_to_reserve_are_the_prompts_and_all_that_may_be_generated(
     members: dict[str, Any], tokens: int
 ) -> None:
-    assert token_bound(request(**members)) == tokens
+    assert likely(request(**members)).total_tokens == tokens

@@ -32,11 +32,11 @@ def request(**members: Any) -> CompletionRequest:
 def calls(
     unsupported: tuple[str, ...] = (), field: str = "max_tokens", **members: Any
 ) -> list[ChatCall]:
-    return list(ChatPlan(request(**members), "up", frozenset(unsupported), field))
+    return list(ChatPlan(request(**members), frozenset(unsupported), field))
 
 
 def bodies(unsupported: tuple[str, ...] = (), **members: Any) -> list[dict[str, Any]]:
-    return [orjson.loads(call.body) for call in calls(unsupported, **members)]
+    return [orjson.loads(call.request.body_for("up")) for call in calls(unsupported, **members)]
 
 
 def refused(unsupported: tuple[str, ...] = (), **members: Any) -> list[str | None]:
@@ -57,14 +57,17 @@ def test_a_prompt_becomes_one_user_message() -> None:
 
 def test_every_prompt_becomes_its_own_call() -> None:
     made = calls(prompt=["a", "b"], n=2)
-    assert [orjson.loads(c.body)["messages"][0]["content"] for c in made] == ["a", "b"]
+    assert [orjson.loads(c.request.body_for("up"))["messages"][0]["content"] for c in made] == [
+        "a",
+        "b",
+    ]
     assert [(c.first_index, c.choices) for c in made] == [(0, 2), (2, 2)]
 
 
 def test_a_provider_without_n_is_called_n_times() -> None:
     made = calls(("n",), prompt=["a", "b"], n=2)
     assert [(c.first_index, c.choices) for c in made] == [(0, 1), (1, 1), (2, 1), (3, 1)]
-    assert all("n" not in orjson.loads(c.body) for c in made)
+    assert all("n" not in orjson.loads(c.request.body_for("up")) for c in made)
 
 
 def test_messages_are_passed_on() -> None:
@@ -96,7 +99,7 @@ def test_a_parameter_is_passed_on(name: str, value: Any) -> None:
 @pytest.mark.parametrize(("asked", "sent"), [({}, 16), ({"max_tokens": 5}, 5)])
 def test_max_tokens_goes_under_the_providers_name(asked: dict[str, Any], sent: int) -> None:
     [call] = calls((), "max_completion_tokens", **asked)
-    body = orjson.loads(call.body)
+    body = orjson.loads(call.request.body_for("up"))
     assert body["max_completion_tokens"] == sent
     assert "max_tokens" not in body
 
@@ -117,10 +120,10 @@ def test_what_the_bridge_answers_itself_is_not_sent() -> None:
     assert not {"prompt", "echo", "best_of", "suffix"} & set(body)
 
 
-def test_a_stream_is_asked_for_with_usage() -> None:
+def test_what_is_said_of_the_stream_is_said_to_chat() -> None:
     [body] = bodies(stream=True, stream_options={"x": 1})
     assert body["stream"] is True
-    assert body["stream_options"] == {"x": 1, "include_usage": True}
+    assert body["stream_options"] == {"x": 1}
 
 
 # What chat cannot do

@@ -8,7 +8,7 @@ from app.config.loading import load
 from app.core.budgets import BudgetRule
 from app.core.keys import Key
 from app.core.limits import LimitRule
-from app.openai.completions.output_limits import Cap
+from app.core.request import Cap
 from app.pipeline import key_ring
 from app.policy.limits_and_budgets import Policies
 

@@ -11,9 +11,11 @@ import pytest
 
 from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamOverloaded, UpstreamTimeout
 from app.core.reply import Chunk
+from app.core.request import FanOut
 from app.core.usage import Usage
+from app.openai.completions.output_limits import OPENAI
 from app.openai.completions.request import parse
-from app.providers.base import ChunkSink, UpstreamCall
+from app.providers.base import ChunkSink, Traits, UpstreamCall
 from app.providers.chat_only import ChatOnly
 
 USAGE = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
@@ -24,21 +26,15 @@ class Chat:
     """A provider in the test's hand: ``act`` runs within every call, with the prompt."""
 
     slug = "chat"
-    endpoints = frozenset({"chat"})
-    max_tokens_field = "max_tokens"
 
     def __init__(self, act: Act | None = None, unsupported: tuple[str, ...] = ()) -> None:
-        self.unsupported = frozenset(unsupported)
+        self.traits = Traits(
+            frozenset({"chat"}), dialect=OPENAI, unsupported=frozenset(unsupported)
+        )
         self._act = act
         self.running = self.most = 0
         self.cancelled: list[str] = []
         self.began: list[str] = []
-
-    async def complete(self, call: UpstreamCall) -> Any:
-        raise NotImplementedError
-
-    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
-        raise NotImplementedError
 
     async def aclose(self) -> None:
         return
@@ -56,9 +52,13 @@ class Chat:
         finally:
             self.running -= 1
 
-    async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]:
-        call.attempts += 1
-        document = orjson.loads(body)
+    async def answer(self, call: UpstreamCall) -> bytes:
+        return orjson.dumps(await self._chat(call))
+
+    async def _chat(self, call: UpstreamCall) -> dict[str, Any]:
+        assert call.operation == "chat"
+        call.tally.attempts += 1
+        document = orjson.loads(call.request.body_for(call.model))
         prompt = document["messages"][0]["content"]
         await self._work(prompt)
         choices = [
@@ -67,9 +67,10 @@ class Chat:
         ]
         return {"id": "chatcmpl-1", "choices": choices, "usage": USAGE}
 
-    async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None:
-        call.attempts += 1
-        document = orjson.loads(body)
+    async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
+        assert call.operation == "chat"
+        call.tally.attempts += 1
+        document = orjson.loads(call.request.body_for(call.model))
         prompt = document["messages"][0]["content"]
         for i in range(document.get("n", 1)):
             await sink.write([chunk(i, f"{prompt}-")])
@@ -97,12 +98,13 @@ class Sink:
 
 
 def call(**members: Any) -> UpstreamCall:
-    return UpstreamCall(parse(orjson.dumps({"model": "m", "prompt": "p"} | members)), "up", [])
+    return UpstreamCall(
+        "completions", parse(orjson.dumps({"model": "m", "prompt": "p"} | members)), "up"
+    )
 
 
 async def complete(provider: Chat, made: UpstreamCall, fan_out: int = 8) -> dict[str, Any]:
-    answer = await ChatOnly(provider, fan_out).complete(made)
-    document: dict[str, Any] = orjson.loads(answer.body)
+    document: dict[str, Any] = orjson.loads(await ChatOnly(provider, fan_out).answer(made))
     return document
 
 
@@ -175,7 +177,7 @@ def test_never_more_calls_at_a_time_than_the_fan_out(streamed: bool) -> None:
     made = call(prompt=[str(n) for n in range(12)], stream=streamed)
     asyncio.run((stream if streamed else complete)(provider, made, 3))
     assert provider.most == 3
-    assert len(provider.began) == made.attempts == 12
+    assert len(provider.began) == made.tally.attempts == 12
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -199,7 +201,7 @@ def test_what_finished_before_a_failure_is_metered(streamed: bool) -> None:
         made = call(prompt=["good", "bad"], stream=streamed)
 
         async def act(prompt: str) -> None:
-            while prompt == "bad" and made.usage is None:  # noqa: ASYNC110 - as above
+            while prompt == "bad" and made.tally.usage is None:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0)
             if prompt == "bad":
                 raise UpstreamOverloaded("no")
@@ -208,19 +210,19 @@ def test_what_finished_before_a_failure_is_metered(streamed: bool) -> None:
             await (stream if streamed else complete)(Chat(act), made)
         return made
 
-    assert asyncio.run(asyncio.wait_for(run(), 10)).usage == Usage(2, 3)
+    assert asyncio.run(asyncio.wait_for(run(), 10)).tally.usage == Usage(2, 3)
 
 
 @pytest.mark.parametrize("prompt", ["a", ["a", "b"]])
 def test_an_answer_that_cannot_be_used_is_metered_all_the_same(prompt: Any) -> None:
     class Short(Chat):
-        async def chat(self, call: UpstreamCall, body: bytes) -> dict[str, Any]:
-            return await super().chat(call, body) | {"choices": []}
+        async def _chat(self, call: UpstreamCall) -> dict[str, Any]:
+            return await super()._chat(call) | {"choices": []}
 
     made = call(prompt=prompt)
     with pytest.raises(UpstreamInvalid):
         asyncio.run(complete(Short(), made))
-    assert made.usage == Usage(2 * len(prompt), 3 * len(prompt))
+    assert made.tally.usage == Usage(2 * len(prompt), 3 * len(prompt))
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -281,7 +283,7 @@ def test_calls_write_one_at_a_time() -> None:
 @pytest.mark.parametrize("prompt", ["a", ["a", "b"]])
 def test_a_cut_call_cuts_the_stream(prompt: Any) -> None:
     class Cut(Chat):
-        async def stream_chat(self, call: UpstreamCall, body: bytes, sink: ChunkSink) -> None:
+        async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
             await sink.write([chunk(0, "half")])
 
     with pytest.raises(UpstreamInvalid):
@@ -295,7 +297,7 @@ def test_what_chat_cannot_do_is_refused_before_any_call(streamed: bool) -> None:
     with pytest.raises(InvalidRequest) as caught:
         asyncio.run((stream if streamed else complete)(provider, made))
     assert [problem.param for problem in caught.value.details] == ["prompt", "seed"]
-    assert made.attempts == 0
+    assert made.tally.attempts == 0
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -304,3 +306,32 @@ def test_a_provider_without_n_is_asked_n_times(streamed: bool) -> None:
     made = call(prompt=["a", "b"], n=2, stream=streamed)
     asyncio.run((stream if streamed else complete)(provider, made))
     assert sorted(provider.began) == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"5", b"{", b"<html>"])
+def test_a_chat_answer_that_is_no_object_is_refused(answer: bytes) -> None:
+    class Odd(Chat):
+        async def answer(self, call: UpstreamCall) -> bytes:
+            return answer
+
+    with pytest.raises(UpstreamInvalid):
+        asyncio.run(complete(Odd(), call()))
+
+
+@pytest.mark.parametrize(
+    ("unsupported", "fan_out"), [((), FanOut(3, 1, 384)), (("n",), FanOut(6, 2, 768))]
+)
+def test_it_is_known_how_many_calls_a_request_makes(
+    unsupported: tuple[str, ...], fan_out: FanOut
+) -> None:
+    bridge = ChatOnly(Chat(unsupported=unsupported), 8)
+    assert bridge.fan_out(call(prompt=["a", "b", "c"], n=2).request) == fan_out
+
+
+def test_a_chat_request_can_be_read_as_well_as_sent() -> None:
+    made = call(prompt="a", stop=["x"], min_p=0.5, logprobs=2, stream=True)
+    plan = ChatOnly(Chat(), 8).plan(made)
+    [chat_call] = plan
+    assert chat_call.request.document | {"model": "up"} == orjson.loads(
+        chat_call.request.body_for("up")
+    )

@@ -85,7 +85,7 @@ def provider(**members: Any) -> OpenAIProvider:
 
 
 def call(headers: HeaderList | None = None) -> UpstreamCall:
-    return UpstreamCall(parse(b'{"model":"m","prompt":"p"}'), "up", headers or [])
+    return UpstreamCall("completions", parse(b'{"model":"m","prompt":"p"}'), "up", headers)
 
 
 def exchanged(
@@ -160,8 +160,8 @@ def test_the_configured_timeouts_go_with_every_request() -> None:
 def test_a_good_answer_is_read_whole_and_counted() -> None:
     body, made = exchanged(lambda _: httpx.Response(200, content=b"answer"))
     assert body == b"answer"
-    assert made.attempts == 1
-    assert made.waited > 0
+    assert made.tally.attempts == 1
+    assert made.tally.waited > 0
 
 
 def failed(handler: Handler, **members: Any) -> Any:
@@ -204,7 +204,7 @@ def test_an_error_of_the_transport_counts_as_an_attempt() -> None:
 
     with pytest.raises(UpstreamUnreachable) as caught:
         asyncio.run(run())
-    assert made.attempts == 1
+    assert made.tally.attempts == 1
     assert "10.0.0.1" not in caught.value.message
 
 
@@ -346,7 +346,7 @@ def unknown_after(handler: Handler) -> int:
             await client.post("/completions", b"{}", made, b"application/json")
 
     asyncio.run(run())
-    return made.unknown
+    return made.tally.unknown
 
 
 def test_a_wrong_path_is_told_without_credentials_once_a_minute(

@@ -50,9 +50,8 @@ class Upstream:
 
 
 def call(**members: Any) -> UpstreamCall:
-    return UpstreamCall(
-        parse(orjson.dumps({"model": "m", "prompt": "p"} | members)), "up-model", []
-    )
+    request = parse(orjson.dumps({"model": "m", "prompt": "p"} | members))
+    return UpstreamCall("completions", request, "up-model")
 
 
 class Sink:
@@ -189,18 +188,16 @@ def test_a_server_that_cannot_count_streams_is_not_asked() -> None:
     assert "stream_options" not in orjson.loads(upstream.asked[0].content)
 
 
-def test_one_message_is_sent_as_a_prompt() -> None:
-    upstream = Upstream(b"data: [DONE]\n\n")
-    made = call(prompt=None, messages=[{"role": "user", "content": "hi"}], stream=True)
-    made.request = made.request.as_prompt("hi")  # as routing does for a native target
-    stream(upstream, made)
-    body = orjson.loads(upstream.asked[0].content)
-    assert body["prompt"] == "hi"
-    assert "messages" not in body
-
-
-@pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"5", b"{", b"<html>"])
-def test_a_chat_answer_that_is_no_object_is_refused(answer: bytes) -> None:
-    upstream = Upstream(answer, headers={"content-type": "application/json"})
-    with pytest.raises(UpstreamInvalid):
-        asyncio.run(upstream.provider().chat(call(), b"{}"))
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [
+        ("completions", "/v1/completions"),
+        ("chat", "/v1/chat/completions"),
+        ("embeddings", "/v1/embeddings"),
+    ],
+)
+def test_each_operation_has_its_path(operation: str, path: str) -> None:
+    upstream = Upstream(b'{"a":1}', headers={"content-type": "application/json"})
+    made = call().asking(operation, call().request)
+    assert asyncio.run(upstream.provider().answer(made)) == b'{"a":1}'
+    assert upstream.asked[0].url.path == path

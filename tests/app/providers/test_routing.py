@@ -9,12 +9,15 @@ import orjson
 import pytest
 
 from app.config.loading import load
-from app.core.errors import InvalidRequest, NotFound, NotImplementedHere
+from app.core.errors import NotFound, NotImplementedHere
 from app.core.pricing import UNBOUNDED
 from app.openai.completions.request import CompletionRequest, parse
 from app.providers.chat_only import ChatOnly
-from app.providers.routing import Route, Router, completions_of
+from app.providers.openai import OpenAIProvider
+from app.providers.routing import Endpoint, Route, Router
 from app.providers.simulator import SimulatorProvider
+from app.routes.completions import COMPLETIONS
+from tests.harness.chain import KEY, call_of
 
 TEXT = """
 providers:
@@ -31,11 +34,18 @@ models:
 EVERYTHING = frozenset({"native", "bridged", "off", "missing", "legacy"})
 
 
-def route(alias: str, allowed: frozenset[str] = EVERYTHING) -> Route:
-    async def run() -> Route:
-        router = Router(load(TEXT, environment={}).settings)
+def route(
+    alias: str,
+    allowed: frozenset[str] = EVERYTHING,
+    text: str = TEXT,
+    operation: str = "completions",
+) -> tuple[Route, Endpoint]:
+    async def run() -> tuple[Route, Endpoint]:
+        router = Router(load(text, environment={}).settings)
         try:
-            return router.resolve(alias, allowed)
+            call = call_of(key=KEY._replace(models=allowed), model=alias)
+            call.family = COMPLETIONS._replace(name=operation)
+            return router.resolve(call)
         finally:
             await router.aclose()
 
@@ -47,25 +57,36 @@ def request(**members: Any) -> CompletionRequest:
 
 
 def test_an_alias_leads_to_its_target() -> None:
-    found = route("native")
+    found, endpoint = route("native")
     assert (found.provider, found.model) == ("trial", "simulator-1")
-    assert isinstance(completions_of(found, request())[0], SimulatorProvider)
+    assert isinstance(endpoint.answers, SimulatorProvider)
+    assert endpoint.native
 
 
 def test_a_chat_setting_leads_over_the_bridge() -> None:
-    assert isinstance(completions_of(route("bridged"), request())[0], ChatOnly)
+    _, endpoint = route("bridged")
+    assert isinstance(endpoint.answers, ChatOnly)
+    assert not endpoint.native
 
 
-@pytest.mark.parametrize("alias", ["native", "bridged"])
-def test_a_request_that_needs_no_change_is_asked_as_it_is(alias: str) -> None:
-    asked = request()
-    assert completions_of(route(alias), asked)[1] is asked
+def test_a_provider_is_asked_itself_for_whatever_else_it_has() -> None:
+    _, endpoint = route("bridged", operation="chat")
+    assert isinstance(endpoint.answers, OpenAIProvider)
+    assert endpoint.native
 
 
-@pytest.mark.parametrize("alias", ["off", "missing"])
-def test_where_nobody_answers_completions_it_is_501(alias: str) -> None:
-    with pytest.raises(NotImplementedHere) as caught:
-        completions_of(route(alias), request())
+@pytest.mark.parametrize(
+    ("alias", "operation"),
+    [
+        ("off", "completions"),
+        ("missing", "completions"),
+        ("legacy", "chat"),
+        ("native", "embeddings"),
+    ],
+)
+def test_where_nobody_answers_an_operation_it_is_501(alias: str, operation: str) -> None:
+    with pytest.raises(NotImplementedHere, match=f"does not offer {operation}") as caught:
+        route(alias, operation=operation)
     assert caught.value.status == 501
 
 
@@ -81,8 +102,8 @@ def test_unknown_and_forbidden_aliases_are_told_apart_by_nobody() -> None:
 
 def test_headers_go_upstream_unless_the_configuration_says_no() -> None:
     tracing = {b"traceparent", b"tracestate", b"x-request-id"}
-    assert route("bridged").forward_headers == tracing
-    assert not route("legacy").forward_headers
+    assert route("bridged")[0].forward_headers == tracing
+    assert not route("legacy")[0].forward_headers
 
 
 COUNTED = """
@@ -98,16 +119,8 @@ models:
 
 @pytest.mark.parametrize(("alias", "calls"), [("native", 1), ("once", 3), ("each", 6)])
 def test_a_route_knows_how_many_calls_a_request_makes(alias: str, calls: int) -> None:
-    async def run() -> int:
-        router = Router(load(COUNTED, environment={}).settings)
-        try:
-            found = router.find(alias)
-            assert found is not None
-            return found.calls_of(request(prompt=["a", "b", "c"], n=2))
-        finally:
-            await router.aclose()
-
-    assert asyncio.run(run()) == calls
+    _, endpoint = route(alias, frozenset({alias}), COUNTED)
+    assert endpoint.fan_out(request(prompt=["a", "b", "c"], n=2)).calls == calls
 
 
 PRICED = """
@@ -121,32 +134,8 @@ def test_a_body_that_was_not_bound_and_says_more_costs_more_than_any_budget() ->
     async def run() -> list[int | None]:
         router = Router(load(PRICED, environment={}).settings)
         return [
-            router.cost_bound(request(prompt=[1, 2], **more))
+            router.cost_bound(call_of(model="m", prompt=[1, 2], **more))
             for more in ({"max_tokens": 3}, {"n_predict": 3})
         ]
 
     assert asyncio.run(run()) == [5_000, UNBOUNDED]
-
-
-@pytest.mark.parametrize(
-    ("content", "prompt"),
-    [("hi", "hi"), ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab")],
-)
-def test_one_user_message_becomes_the_prompt_of_a_native_target(content: Any, prompt: str) -> None:
-    asked = request(messages=[{"role": "user", "content": content}])
-    assert completions_of(route("native"), asked)[1].prompts == [prompt]
-    assert asked.prompts == []  # what is passed along is frozen
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        [{"role": "system", "content": "s"}],
-        [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
-        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
-    ],
-)
-def test_any_other_conversation_is_refused_by_a_native_target(messages: Any) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        completions_of(route("native"), request(messages=messages))
-    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "messages")

@@ -27,11 +27,13 @@ def provider(**settings: Any) -> SimulatorProvider:
 
 
 def call(model: str = "simulator-1", **members: Any) -> UpstreamCall:
-    return UpstreamCall(parse(orjson.dumps({"model": "m", "prompt": "p q"} | members)), model, [])
+    return UpstreamCall(
+        "completions", parse(orjson.dumps({"model": "m", "prompt": "p q"} | members)), model
+    )
 
 
 def answer(made: UpstreamCall, **settings: Any) -> dict[str, Any]:
-    document: dict[str, Any] = orjson.loads(asyncio.run(provider(**settings).complete(made)).body)
+    document: dict[str, Any] = orjson.loads(asyncio.run(provider(**settings).answer(made)))
     return document
 
 
@@ -138,7 +140,7 @@ def test_its_stream_passes_the_gateways_own_rules(members: dict[str, Any]) -> No
 @pytest.mark.parametrize("members", [{}, {"prompt": ["a", "b"], "n": 2, "logprobs": 2}])
 def test_its_chat_endpoint_answers_completions_too(members: dict[str, Any]) -> None:
     over_chat = ChatOnly(provider(), 8)
-    whole = orjson.loads(asyncio.run(over_chat.complete(call(**members))).body)
+    whole = orjson.loads(asyncio.run(over_chat.answer(call(**members))))
     streamed = asyncio.run(chunks_of(call(**members, stream=True), over_chat))
     texts: dict[int, str] = {}
     for item in streamed:
@@ -170,7 +172,7 @@ def test_latency_passes_before_the_first_token() -> None:
 def test_latency_counts_as_waiting_for_the_upstream() -> None:
     made = call()
     answer(made, latency=Duration(0.05))
-    assert made.waited >= 0.05
+    assert made.tally.waited >= 0.05
 
 
 def test_tokens_come_at_the_configured_speed() -> None:
@@ -192,8 +194,8 @@ def test_at_a_failure_rate_of_one_every_call_fails(streamed: bool) -> None:
     made = call(stream=streamed)
     failing = provider(failure_rate=1.0)
     with pytest.raises(UpstreamOverloaded):
-        asyncio.run(chunks_of(made, failing) if streamed else failing.complete(made))  # type: ignore[arg-type]
-    assert made.attempts == 1
+        asyncio.run(chunks_of(made, failing) if streamed else failing.answer(made))  # type: ignore[arg-type]
+    assert made.tally.attempts == 1
 
 
 def test_at_a_failure_rate_of_zero_none_does() -> None:

@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
 import pytest
 
 from app.core.call import Call
 from app.core.errors import GatewayError, HeaderList, NotFound, UpstreamInvalid, UpstreamTimeout
 from app.core.pricing import Price
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
+from app.core.request import TargetRules
 from app.core.usage import Usage
 from app.openai.completions.output_limits import OPENAI
-from app.openai.completions.part_tokens import DEFAULT_PART_TOKENS
 from app.providers.base import ChunkSink, UpstreamCall
-from app.providers.routing import Route
+from app.providers.routing import Endpoint, Route
 from app.providers.upstream import Upstream
 from tests.harness.chain import (
     ORIGIN,
@@ -42,12 +43,12 @@ def usage_chunk() -> Chunk:
 class Provider:
     """Answers as the test says: by ``act`` on a stream, with ``plain`` otherwise."""
 
-    def __init__(self, act: Act | None = None, plain: Answer | Exception | None = None) -> None:
+    def __init__(self, act: Act | None = None, plain: bytes | Exception | None = None) -> None:
         self._act = act
-        self._plain = plain or answer_of("yes")
+        self._plain = answer_of("yes").body if plain is None else plain
         self.asked: list[UpstreamCall] = []
 
-    async def complete(self, call: UpstreamCall) -> Answer:
+    async def answer(self, call: UpstreamCall) -> bytes:
         self._note(call)
         if isinstance(self._plain, Exception):
             raise self._plain
@@ -60,7 +61,7 @@ class Provider:
 
     def _note(self, call: UpstreamCall) -> None:
         self.asked.append(call)
-        call.attempts, call.waited = 1, 0.5
+        call.tally.attempts, call.tally.waited = 1, 0.5
 
 
 class Router:
@@ -68,22 +69,18 @@ class Router:
         self._route = Route(
             provider="up",
             model="m-1",
-            completions=provider,
+            endpoints={"completions": Endpoint(provider)},
+            rules=TargetRules(OPENAI),
             forward_headers=frozenset(),
-            native=True,
-            repeated=False,
             max_calls=1,
-            dialect=OPENAI,
-            members=None,
-            part_tokens=DEFAULT_PART_TOKENS,
             unknown_usage="bound",
             price=PRICE,
         )._replace(**route)
 
-    def resolve(self, alias: str, allowed: frozenset[str]) -> Route:
-        if alias not in allowed:
-            raise NotFound(alias)
-        return self._route
+    def resolve(self, call: Call) -> tuple[Route, Endpoint]:
+        if call.request.model not in call.key.models:
+            raise NotFound(call.request.model)
+        return self._route, self._route.endpoints[call.family.name]
 
 
 class Counts(list[tuple[str, str, int]]):
@@ -148,9 +145,9 @@ def test_what_a_plain_call_came_to_is_known_before_it_is_answered() -> None:
 
 def test_a_plain_failure_is_raised_and_what_it_used_is_noted() -> None:
     class Metered(Provider):
-        async def complete(self, call: UpstreamCall) -> Answer:
-            call.usage = Usage(1, 1)
-            return await super().complete(call)
+        async def answer(self, call: UpstreamCall) -> bytes:
+            call.tally.usage = Usage(1, 1)
+            return await super().answer(call)
 
     reply = RecordingWriter()
     failure = UpstreamTimeout("late")
@@ -205,12 +202,6 @@ def test_a_model_that_the_key_may_not_use_is_not_asked() -> None:
     _, raised = ask(provider, RecordingWriter(), call_of(model="other"))
     assert isinstance(raised, NotFound)
     assert not provider.asked
-
-
-def test_a_model_without_completions_is_not_asked() -> None:
-    _, raised = ask(Provider(), RecordingWriter(), completions=None)
-    assert raised is not None
-    assert raised.status == 501
 
 
 # A stream
@@ -384,7 +375,7 @@ class Silent(Provider):
 
     def _note(self, call: UpstreamCall) -> None:
         super()._note(call)
-        call.unknown = 1
+        call.tally.unknown = 1
 
 
 @pytest.mark.parametrize(
@@ -413,7 +404,7 @@ def test_what_was_said_is_charged_beside_what_nobody_knows() -> None:
     class Half(Silent):
         def _note(self, call: UpstreamCall) -> None:
             super()._note(call)
-            call.usage = Usage(5, 5)
+            call.tally.usage = Usage(5, 5)
 
     call, _ = ask(
         Half(plain=UpstreamTimeout("late")),
@@ -427,3 +418,18 @@ def test_what_was_said_is_charged_beside_what_nobody_knows() -> None:
 def test_what_an_answer_says_is_all_that_is_charged() -> None:
     call, _ = ask(Silent(), RecordingWriter())
     assert call.outcome.usage == USAGE
+
+
+@pytest.mark.parametrize("unknown", [1, 0], ids=["not counted yet", "counted by the provider"])
+def test_what_an_unusable_answer_says_is_charged_once(unknown: int) -> None:
+    class Odd(Provider):
+        def _note(self, call: UpstreamCall) -> None:
+            super()._note(call)
+            call.tally.unknown = 1
+            if not unknown:
+                call.tally.used(Usage(4, 4))
+
+    body = orjson.dumps({"choices": [], "usage": Usage(4, 4).document()})
+    call, raised = ask(Odd(plain=body), RecordingWriter())
+    assert isinstance(raised, UpstreamInvalid)
+    assert call.outcome.usage == Usage(4, 4)

@@ -33,7 +33,7 @@ class Verifying:
             by_meaning=self.worker.services.by_meaning,
             background=self.worker.services.background,
             ledger=Ledger(self.worker.store),
-            bound_of=lambda request: bound,
+            bound_of=lambda call: bound,
             recorder=self.recorded.append,
         )
         self.lookup = self.looked_up()

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import InvalidRequest
+from app.core.request import Cap
 from app.openai.chat_bridge import ChatPlan
 from app.openai.completions.bounds import output_bound
-from app.openai.completions.output_limits import OPENAI, Cap, folded, limited, says_more
+from app.openai.completions.output_limits import OPENAI, folded, limited, says_more
 from app.openai.completions.request import FIELDS, CompletionRequest, parse
 from cache.answers.fingerprint import Fingerprinter, Scope
 
@@ -317,8 +318,8 @@ def test_whatever_is_forwarded_has_one_limit_and_it_is_the_bound(
     except InvalidRequest:
         return
     if chat:
-        [call] = ChatPlan(asked, "up", frozenset(), "max_completion_tokens")
-        sent, field = json.loads(call.body), "max_completion_tokens"
+        [call] = ChatPlan(asked, frozenset(), "max_completion_tokens")
+        sent, field = json.loads(call.request.body_for("up")), "max_completion_tokens"
     else:
         sent, field = json.loads(asked.body_for("up")), "max_tokens"  # every digit
     limiting = [name for name in sent if folded(name) in OPENAI.limits]

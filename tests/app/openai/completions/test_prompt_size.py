@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
+from app.core.request import DEFAULT_PART_TOKENS, FanOut, PartTokens
 from app.openai.completions.answer import estimate
-from app.openai.completions.bounds import token_bound
-from app.openai.completions.part_tokens import DEFAULT_PART_TOKENS, PartTokens
+from app.openai.completions.bounds import likely
 from app.openai.completions.prompt_size import prompt_bound, prompt_estimate
 from app.openai.completions.request import CompletionRequest, parse
 
@@ -60,7 +60,7 @@ def test_a_part_counts_by_its_kind_and_detail(name: str) -> None:
 
 def test_an_image_of_900_kilobytes_counts_as_one_image() -> None:
     asked = request(messages=[{"role": "user", "content": [image(url=PICTURE)]}], max_tokens=0)
-    assert token_bound(asked) == DEFAULT_PART_TOKENS.image_auto == 50_000
+    assert likely(asked).total_tokens == DEFAULT_PART_TOKENS.image_auto == 50_000
     assert prompt_bound(asked) < 50_100
     assert estimate(asked, 0).prompt_tokens == 50_000
 
@@ -119,6 +119,6 @@ def test_whatever_else_is_text_counts_for_the_bound() -> None:
 
 def test_a_prompt_that_is_sent_for_each_choice_is_reserved_for_each() -> None:
     asked = request(prompt=["x" * 40, "y" * 40], n=3, max_tokens=1)
-    assert token_bound(asked, calls=1) == 20 + 6
-    assert token_bound(asked, calls=2) == 20 + 6
-    assert token_bound(asked, calls=6) == 60 + 6
+    assert FanOut(calls=1).over(likely(asked)).total_tokens == 20 + 6
+    assert FanOut(calls=2).over(likely(asked)).total_tokens == 20 + 6
+    assert FanOut(calls=6, times=3).over(likely(asked)).total_tokens == 60 + 6

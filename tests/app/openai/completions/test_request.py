@@ -356,9 +356,8 @@ def test_a_request_is_sampled_without_a_seed_and_with_temperature(
     [
         lambda asked: asked.bound(),
         lambda asked: asked.of_prompts([1]),
-        lambda asked: asked.as_prompt("other"),
     ],
-    ids=["bound", "of_prompts", "as_prompt"],
+    ids=["bound", "of_prompts"],
 )
 def test_a_change_leaves_the_request_as_it_was(change: Any) -> None:
     asked = request(prompt=["a", "b"], seed=1)
@@ -458,3 +457,37 @@ def test_a_seed_is_an_integer_and_one_beyond_64_bits_stays_as_it_is(
 def test_token_ids_are_integers_to_the_letter(prompt: Any) -> None:
     """As at OpenAI: an id is a name, not a quantity, and a prompt is forwarded as it is written."""
     assert refused(BASE | {"prompt": prompt})["param"] == "prompt"
+
+
+# A conversation on a target that takes prompts
+
+
+def test_a_request_with_a_prompt_is_asked_as_it_is() -> None:
+    asked = request()
+    assert asked.native() is asked
+
+
+@pytest.mark.parametrize(
+    ("content", "prompt"),
+    [("hi", "hi"), ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab")],
+)
+def test_one_user_message_becomes_the_prompt_of_a_native_target(content: Any, prompt: str) -> None:
+    asked = request(prompt=None, messages=[{"role": "user", "content": content}])
+    assert asked.native().prompts == [prompt]
+    assert asked.prompts == []  # what is passed along is frozen
+    sent = orjson.loads(asked.native().body_for("up"))
+    assert sent == {"model": "up", "prompt": prompt}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "system", "content": "s"}],
+        [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+    ],
+)
+def test_any_other_conversation_is_refused_by_a_native_target(messages: Any) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        request(prompt=None, messages=messages).native()
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "messages")

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.core.errors import InvalidRequest, Problem
 from app.openai.completions.output_limits import MOST_NAME, MOST_PROBLEMS
-from app.openai.completions.request import FIELDS
 
 ALL, KNOWN = "all", "known"
-_CONTRACT = frozenset(FIELDS) | {"messages"}
 
 
 def forwardable(names: Iterable[str]) -> frozenset[str] | None:
-    """The members that the setting ``forward_members`` lets through; None for every one."""
+    """The members beyond the contract's that ``forward_members`` lets through; None for every one."""
     names = frozenset(names)
-    return None if ALL in names else _CONTRACT | (names - {KNOWN})
+    return None if ALL in names else names - {KNOWN}
 
 
-def refuse_others(document: dict[str, Any], allowed: frozenset[str] | None) -> None:
-    """Raises InvalidRequest naming the members that are not let through."""
-    if allowed is None or document.keys() <= allowed:
+def refuse_others(
+    document: Mapping[str, Any], contract: frozenset[str], allowed: frozenset[str] | None
+) -> None:
+    """Raises InvalidRequest naming the members that are neither the contract's nor allowed."""
+    if allowed is None or document.keys() <= contract:
         return
-    names = [name[:MOST_NAME] for name in document if name not in allowed]
+    names = [name[:MOST_NAME] for name in document if name not in contract and name not in allowed]
+    if not names:
+        return
     problems = [
         Problem(name, f"`{name}` is not forwarded to this model's provider; leave it out.")
         for name in names[:MOST_PROBLEMS]

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from app.core.call import Call
 from app.core.errors import UpstreamError, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from app.core.request import FanOut
 from app.core.usage import Usage
-from app.openai.completions.bounds import output_bound
-from app.openai.completions.prompt_size import prompt_bound, prompt_estimate
-from app.openai.completions.request import CompletionRequest
 
 Rule = Literal["prompt", "bound", "nothing"]
 
@@ -23,20 +22,15 @@ _REASONS: tuple[tuple[type[UpstreamError], str], ...] = (
 )
 
 
-def unknown_usage(
-    rule: Rule, request: CompletionRequest, *, unknown: int, calls: int, times: int
-) -> Usage | None:
-    """The use to charge for ``unknown`` of a request's ``calls``; None where the rule is nothing.
-
-    ``times`` is how often each prompt is sent.
-    """
+def unknown_usage(rule: Rule, call: Call, fan_out: FanOut, unknown: int) -> Usage | None:
+    """The use to charge for ``unknown`` of a call's upstream calls; None where the rule is nothing."""
     if rule == "nothing":
         return None
-    if rule == "prompt":
-        return Usage(_share(prompt_estimate(request) * times, unknown, calls), 0, estimated=True)
+    family, request = call.family, call.request
+    used = fan_out.over(family.most(request) if rule == "bound" else family.likely(request))
     return Usage(
-        _share(prompt_bound(request) * times, unknown, calls),
-        _share(output_bound(request), unknown, calls),
+        _share(used.prompt_tokens, unknown, fan_out.calls),
+        _share(used.completion_tokens, unknown, fan_out.calls) if rule == "bound" else 0,
         estimated=True,
     )
 
