@@ -1,0 +1,30 @@
+"""Chat over Bedrock's Converse API. Pure, but for a random id: the API gives its answers none."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import orjson
+
+from app.providers.bedrock.answer import ConverseStream, answer
+from app.providers.bedrock.request import converse_request
+from app.providers.translation.base import Asked, Prepared
+
+
+class BedrockTranslation:
+    """``/model/{id}/converse``; an id may be an inference profile's ARN."""
+
+    media_type = b"application/vnd.amazon.eventstream"
+
+    def prepare(self, asked: Asked) -> Prepared:
+        call = "converse-stream" if asked.stream else "converse"
+        path = f"/model/{quote(asked.model, safe='-_.~')}/{call}"
+        return Prepared(path, orjson.dumps(converse_request(asked)))
+
+    def answer(self, asked: Asked, data: bytes) -> dict[str, Any]:
+        return answer(asked, uuid4().hex, data)
+
+    def translator(self, asked: Asked, max_event_bytes: int) -> ConverseStream:
+        return ConverseStream(asked, uuid4().hex, max_event_bytes)

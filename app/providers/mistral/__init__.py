@@ -1,0 +1,4 @@
+"""Mistral's API: chat, fill-in-the-middle, embeddings.
+
+Source: https://docs.mistral.ai/api.
+"""

@@ -1,0 +1,1 @@
+"""What the translated providers share: conversations, chunks, usage, and one interface."""
