@@ -19,6 +19,7 @@ from app.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
+from app.providers.too_long import too_long
 
 MAX_MESSAGE = 2000
 MIN_SECRET = 8  # a shorter configured value is no secret, and would be found everywhere
@@ -40,10 +41,6 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _PARAM = re.compile(r"[A-Za-z_][\w.\[\]-]{0,127}")
 _SECONDS = re.compile(rb"\d{1,9}(?:\.\d{1,6})?")
 
-# How servers without a code of their own say that a prompt is too long: vLLM by the parameter,
-# llama.cpp's own server by the type.
-_LENGTH_SIGNS = frozenset({"input_tokens", "input_text", "exceed_context_size_error"})
-
 # What servers say of a path that they do not have, where they say more than a page of HTML:
 # FastAPI (vLLM, SGLang), llama.cpp's own server, Go's (Ollama), OpenAI, Express.
 _NO_SUCH_PATH = re.compile(
@@ -61,19 +58,26 @@ def refusal(
     status: int, headers: Mapping[bytes, bytes], body: bytes, secrets: tuple[str, ...]
 ) -> GatewayError:
     """The error that a caller gets for an upstream answer with a status other than 200."""
-    wait = _retry_headers(status, headers)
-    if status in (401, 403, 407):
+    wait = _told(headers) or ([(b"retry-after", b"1")] if status in (429, 503, 529) else [])
+    if status in (401, 402, 403, 407):
         return UpstreamAuth("The gateway's own credentials were refused by the upstream.")
     if status == 501:
         return NotImplementedHere("The model's provider does not have this endpoint.")
     if status in (503, 529):
         return UpstreamOverloaded("The upstream is overloaded.", headers=wait)
-    if status == 504:
+    if status == 504 or (status == 408 and b"x-amzn-errortype" in headers):
         return UpstreamTimeout("The upstream timed out.")
-    if not 400 <= status < 500:
+    if not 400 <= status < 500 or status == 424:  # 424: the model behind Bedrock failed
         kind = "a redirect" if 300 <= status < 400 else f"status {status}"
         return UpstreamInvalid(f"The upstream answered with {kind}.")
-    message, code, param = _read(body)
+    error = _error_of(body)
+    message, code, param = _read(error)
+    if _bad_key(error):
+        return UpstreamAuth("The gateway's own credentials were refused by the upstream.")
+    members = error.values() if isinstance(error, dict) else ()
+    if too_long(status, code, members, message):
+        code = "context_length_exceeded"
+        status = 400
     if status == 404 and code is None and _says_no_such_path(message):
         return UpstreamNotFound("The upstream has nothing at the path that the gateway asks.")
     # A name is shown only where there is nothing in it to hide.
@@ -86,8 +90,9 @@ def refusal(
         type=_TYPES.get(status, "invalid_request_error"),
         code=code or _CODES.get(status, "invalid_request"),
         param=param,
-        headers=wait,
-        retryable=status in (408, 409, 429),
+        headers=_told(headers) or _retry_info(error) or wait,
+        # What no waiting brings back: somebody has to pay.
+        retryable=status in (408, 409, 429) and code != "insufficient_quota",
     )
 
 
@@ -105,26 +110,54 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
 
 
-def _retry_headers(status: int, headers: Mapping[bytes, bytes]) -> HeaderList:
-    """When to try again: the upstream's word, else a second, on a status that promises one."""
-    told = [
+def _told(headers: Mapping[bytes, bytes]) -> HeaderList:
+    """The upstream's word on when to try again. Without one it is a second, on a status that
+    promises that waiting helps."""
+    return [
         (name, headers[name])
         for name in (b"retry-after", b"retry-after-ms")
         if _SECONDS.fullmatch(headers.get(name, b""))
     ]
-    return told or ([(b"retry-after", b"1")] if status in (429, 503, 529) else [])
 
 
-def _read(body: bytes) -> tuple[str | None, str | None, str | None]:
-    """Message, code and param from any of the dialects that servers speak."""
+def _retry_info(error: Any) -> HeaderList:
+    """Google's word on when to try again: ``{"@type": "…RetryInfo", "retryDelay": "12.5s"}``."""
+    for detail in _details(error):
+        delay = detail.get("retryDelay")
+        if isinstance(delay, str) and _SECONDS.fullmatch(delay.removesuffix("s").encode()):
+            return [(b"retry-after", b"%d" % -(-float(delay.removesuffix("s")) // 1))]
+    return []
+
+
+def _bad_key(error: Any) -> bool:
+    """Whether Google refuses our key, which it does with status 400."""
+    return any(detail.get("reason") == "API_KEY_INVALID" for detail in _details(error))
+
+
+def _details(error: Any) -> list[dict[str, Any]]:
+    listed = error.get("details") if isinstance(error, dict) else None
+    return [item for item in listed if isinstance(item, dict)] if type(listed) is list else []
+
+
+def _error_of(body: bytes) -> Any:
+    """What a body says is wrong: an object, a list of problems, a text, or None."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         text = body[: MAX_MESSAGE * 4].decode(errors="replace").strip()
-        return (text if text and not text.startswith("<") else None), None, None
-    error: Any = document
-    if isinstance(document, dict):
-        error = document.get("error") or document.get("detail") or document
+        return text if text and not text.startswith("<") else None
+    if type(document) is list and len(document) == 1 and isinstance(document[0], dict):
+        document = document[0] if "error" in document[0] else document  # Gemini, streamed
+    if not isinstance(document, dict):
+        return document
+    error = document.get("error") or document.get("detail") or document
+    inner = error.get("message") if isinstance(error, dict) else None
+    # Mistral puts FastAPI's list into its message.
+    return inner.get("detail") or inner if isinstance(inner, dict) else error
+
+
+def _read(error: Any) -> tuple[str | None, str | None, str | None]:
+    """Message, code and param from any of the dialects that servers speak."""
     if isinstance(error, list):
         return _validation_list(error)
     if not isinstance(error, dict):
@@ -134,8 +167,6 @@ def _read(body: bytes) -> tuple[str | None, str | None, str | None]:
         None,
     )
     code, param = error.get("code"), error.get("param")
-    if _LENGTH_SIGNS.intersection(v for v in (param, error.get("type")) if isinstance(v, str)):
-        code = "context_length_exceeded"
     return (
         message,
         code if isinstance(code, str) and _CODE.fullmatch(code) else None,
