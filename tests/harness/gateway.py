@@ -19,200 +19,21 @@ from typing import IO, Any, Self
 
 import httpx
 
-from tests.harness.upstream import PATIENCE
-
-PRIVATE = "wombat"  # stands in every prompt and answer, so that a log line with it is a leak
-PROMPT = f"tell me of a {PRIVATE}"
-PROVIDER_KEY = "sk-upstream-51f0a9d2c7e84b36"
-OPERATOR_SECRET = "op-header-7d1c02b9e6f34a58"
-
-KEY = "hg-all-3f9c1d7a5e2b4860"
-KEYS = {
-    "all": KEY,
-    "expired": "hg-expired-71b2c3d4e5f60718",
-    "later": "hg-later-0a1b2c3d4e5f6071",
-    "embedder": "hg-embedder-9a8b7c6d5e4f3021",
-    "team": "hg-team-5566778899aabbcc",
-    "new-secret": "hg-rotated-new-1122334455667788",
-    "old-secret": "hg-rotated-old-8877665544332211",
-    "hashed": "hg-hashed-0123456789abcdef",
-}
-
-
-class Reply:
-    """A whole HTTP answer."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self.headers = response.headers
-        self.body = response.content
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> dict[str, Any]:
-        error = self.document["error"]
-        assert {"message", "type", "code", "param"} <= set(error)
-        assert error["code"] is None or isinstance(error["code"], str)
-        assert isinstance(error["message"], str)
-        assert error["message"]
-        return error
-
-    @property
-    def texts(self) -> list[str]:
-        return [choice["text"] for choice in self.document["choices"]]
-
-    @property
-    def payloads(self) -> list[bytes]:
-        """The events of a stream, each of which must be exactly `data: …` and an empty line."""
-        *events, rest = self.body.split(b"\n\n")
-        assert rest == b""
-        assert all(event.startswith(b"data: ") and b"\n" not in event for event in events)
-        return [event.removeprefix(b"data: ") for event in events]
-
-    @property
-    def done(self) -> bool:
-        return self.payloads[-1:] == [b"[DONE]"]
-
-    @property
-    def chunks(self) -> list[dict[str, Any]]:
-        """The chunks of a stream that must have ended well."""
-        *payloads, done = self.payloads
-        assert done == b"[DONE]"
-        assert b"[DONE]" not in payloads
-        return [json.loads(payload) for payload in payloads]
-
-    def streamed_texts(self) -> dict[int, str]:
-        texts: dict[int, str] = {}
-        for chunk in self.chunks:
-            for choice in chunk["choices"]:
-                texts[choice["index"]] = texts.get(choice["index"], "") + choice["text"]
-        return texts
-
-
-class RawAnswer:
-    """An answer read from a bare socket; None of it is there where the peer only closed."""
-
-    def __init__(self, head: bytes, body: bytes) -> None:
-        line, *fields = head.split(b"\r\n")
-        self.status = int(line.split(b" ")[1])
-        self.headers = {
-            name.decode().lower(): value.strip().decode()
-            for name, _, value in (field.partition(b":") for field in fields)
-        }
-        self.body = body
-
-    @property
-    def error(self) -> dict[str, Any]:
-        return json.loads(self.body)["error"]
-
-
-class RawConnection:
-    """A bare socket to the gateway."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._socket = socket.create_connection(("127.0.0.1", gateway.port), PATIENCE)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = b""
-
-    def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def send_all_it_takes(self, data: bytes) -> None:
-        """Send; a peer that has had enough may close before it is all out."""
-        try:
-            self._socket.sendall(data)
-        except OSError:
-            return
-
-    def answer(self, *, head_only: bool = False) -> RawAnswer | None:
-        """The next answer, or None where the connection ends instead."""
-        while b"\r\n\r\n" not in self._buffer:
-            if not self._more():
-                return None
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        answer = RawAnswer(head, b"")
-        if head_only:
-            return answer
-        if "content-length" in answer.headers:
-            answer.body = self._take(int(answer.headers["content-length"]))
-        elif answer.headers.get("transfer-encoding") == "chunked":
-            while size := int(self._line(), 16):
-                answer.body += self._take(size)
-                self._line()
-            self._line()
-        self._gateway.check_leaks(head + answer.body)
-        return answer
-
-    def answer_within(self, seconds: float) -> RawAnswer | None:
-        """The next answer; TimeoutError where it takes longer."""
-        self._socket.settimeout(seconds)
-        try:
-            return self.answer()
-        finally:
-            self._socket.settimeout(PATIENCE)
-
-    def read_until(self, mark: bytes) -> bytes:
-        """Everything up to and with ``mark``, framing included."""
-        while mark not in self._buffer:
-            assert self._more(), f"the connection ended before {mark!r}"
-        before, _, self._buffer = self._buffer.partition(mark)
-        return before + mark
-
-    def read_to_end(self) -> bytes:
-        while self._more():
-            pass
-        data, self._buffer = self._buffer, b""
-        return data
-
-    def read_to_end_within(self, seconds: float) -> bytes:
-        """What comes until the end, or until nothing has come for so long."""
-        self._socket.settimeout(seconds)
-        try:
-            return self.read_to_end()
-        except TimeoutError:
-            return self._buffer
-        finally:
-            self._socket.settimeout(PATIENCE)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the gateway closes without saying more; waits for one of the two."""
-        return not self._buffer and not self._more()
-
-    def reset(self) -> None:
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self._socket.close()
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _more(self) -> bool:
-        try:
-            data = self._socket.recv(65536)
-        except ConnectionResetError:
-            return False
-        self._buffer += data
-        return bool(data)
-
-    def _take(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            assert self._more(), "the connection ended inside a body"
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
-
-    def _line(self) -> bytes:
-        while b"\r\n" not in self._buffer:
-            assert self._more(), "the connection ended inside a body"
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
-        return line
+from tests.harness.credentials import (
+    KEY,
+    KEYS,
+    OPERATOR_SECRET,
+    PROVIDER_KEY,
+)
+from tests.harness.prompts import PRIVATE, PROMPT
+from tests.harness.raw_connection import RawConnection
+from tests.harness.replies import Reply
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE
 
 
 class Gateway:
-    """The process; use as a context manager."""
+    """The process; use as a context manager, which fails where anything private was written."""
 
     def __init__(
         self,
@@ -225,7 +46,7 @@ class Gateway:
         self.configuration = configuration
         self._environment = environment
         self.port = free_port()
-        self.leaks: list[str] = []
+        self._leaks: list[str] = []
         self._upstreams = frozenset(secrets) - {*KEYS.values()}
         self._secrets = [*secrets, *KEYS.values(), PROVIDER_KEY, OPERATOR_SECRET]
         self._addresses = addresses
@@ -266,11 +87,16 @@ class Gateway:
         try:
             self._wait_until_ready()
         except BaseException:
-            self.__exit__()
+            self._stop()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        self._stop()
+        if kind is None:
+            self.check_output()
+
+    def _stop(self) -> None:
         assert self._process is not None
         self._client.close()
         if self._process.poll() is None:
@@ -355,9 +181,13 @@ class Gateway:
             assert response.status_code == 200, response.read()
             yield _payloads(response)
 
+    def connect(self) -> RawConnection:
+        """A bare socket to it, which the caller closes."""
+        return RawConnection(self.port, self.check_leaks)
+
     @contextmanager
     def raw(self) -> Iterator[RawConnection]:
-        connection = RawConnection(self)
+        connection = self.connect()
         try:
             yield connection
         finally:
@@ -407,19 +237,25 @@ class Gateway:
         text = data.decode(errors="replace")
         assert not [word for word in [*self._secrets, *self._addresses] if word in text]
 
+    def check_output(self) -> None:
+        """Fail where anything private stands in a line that was written since the last look."""
+        with self._line_came:
+            leaks, self._leaks = self._leaks, []
+        assert leaks == []
+
     def _keep_line(self, line: str) -> None:
         forbidden = [*self._secrets, *([] if self._logs_prompts else [PRIVATE])]
         if '"event":"upstream_not_found"' in line:  # tells the operator which address is wrong
             forbidden = [word for word in forbidden if word not in self._upstreams]
         with self._line_came:
             self._lines.append(line)
-            self.leaks += [f"{word} in {line}" for word in forbidden if word in line]
+            self._leaks += [f"{word} in {line}" for word in forbidden if word in line]
             self._line_came.notify_all()
 
     def _keep_error(self, line: str) -> None:
         with self._line_came:
             self.errors.append(line)
-            self.leaks += [
+            self._leaks += [
                 f"{word} in {line}" for word in [*self._secrets, PRIVATE] if word in line
             ]
             self._line_came.notify_all()
@@ -441,31 +277,15 @@ class Gateway:
         raise AssertionError("the gateway did not get ready: " + "\n".join(self.errors))
 
 
+def open_gateway(settings: dict[str, Any], upstream: Upstream) -> Gateway:
+    """A gateway before an upstream whose address nobody is told."""
+    return Gateway(settings, [upstream.address])
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def raw_request(
-    body: bytes = b"",
-    *,
-    method: str = "POST",
-    path: str = "/v1/completions",
-    headers: Sequence[str] = (),
-    length: bool = True,
-) -> bytes:
-    """A request with a good key as bytes; ``headers`` are whole lines."""
-    lines = [
-        f"{method} {path} HTTP/1.1",
-        "host: gateway",
-        f"authorization: Bearer {KEY}",
-        "content-type: application/json",
-        *headers,
-    ]
-    if length:
-        lines.append(f"content-length: {len(body)}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
 
 
 def _payloads(response: httpx.Response) -> Iterator[bytes]:

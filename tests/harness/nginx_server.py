@@ -15,7 +15,7 @@ import httpx
 
 from bench.nginx import proxy
 from tests.harness.gateway import free_port
-from tests.harness.upstream import PATIENCE
+from tests.harness.waiting import PATIENCE
 
 
 @contextmanager

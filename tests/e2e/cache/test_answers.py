@@ -9,22 +9,16 @@ from typing import Any
 import openai
 import pytest
 
-from tests.e2e.cache.conftest import (
-    ONLY_CACHED,
-    TOKEN,
-    ask,
-    configuration,
-    eventually,
-    how,
-    open_gateway,
-    saying,
-    unseen,
-    wait_kept,
-    warm,
-)
-from tests.harness.gateway import KEY, PATIENCE, Gateway
+from tests.e2e.cache.asking import ONLY_CACHED, ask, how, saying, wait_kept, warm
+from tests.e2e.cache.configuration import configuration
+from tests.harness.configuration import TOKEN
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import unseen
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE, eventually
 
 SAME_CALL = pytest.mark.parametrize("fields", [{}, {"temperature": 0}], ids=["alone", "shared"])
 SHAPES = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -283,19 +277,19 @@ def test_an_answer_that_was_just_given_is_known(
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_a_hit_costs_nothing(
-    redis_server: RedisServer, cache_upstream: Upstream, upstream: Upstream, kind: str
+    redis_server: RedisServer, the_upstream: Upstream, upstream: Upstream, kind: str
 ) -> None:
     url = "memory://" if kind == "memory" else redis_server.url
     settings = configuration(
         url,
-        cache_upstream,
+        the_upstream,
         limits={"some": {"tokens_per_minute": 1000, "requests_per_minute": 1000}},
         budgets={"some": {"usd": 10, "per": "month"}},
         tenants={kind: {}},
         keys=[{"id": kind, "tenant": kind, "secret": KEY, "limits": "some", "budget": "some"}],
     )
     prompt = unseen()
-    with open_gateway(settings, cache_upstream) as gateway:
+    with open_gateway(settings, the_upstream) as gateway:
         before = ask(gateway, prompt, max_tokens=100)
         wait_kept(gateway, prompt, max_tokens=100)
         spent = json.dumps(gateway.get("/v1/usage").document["budgets"])
@@ -329,17 +323,17 @@ def tokens_left(gateway: Gateway, prompt: str) -> int:
 
 
 def test_a_hit_is_served_where_no_money_is_left(
-    redis_server: RedisServer, cache_upstream: Upstream, upstream: Upstream
+    redis_server: RedisServer, the_upstream: Upstream, upstream: Upstream
 ) -> None:
     settings = configuration(
         redis_server.url,
-        cache_upstream,
+        the_upstream,
         budgets={"little": {"usd": 0.2, "per": "month"}},
         tenants={"poor": {}},
         keys=[{"id": "poor", "tenant": "poor", "secret": KEY, "budget": "little"}],
     )
     prompt = unseen()
-    with open_gateway(settings, cache_upstream) as gateway:
+    with open_gateway(settings, the_upstream) as gateway:
         warm(gateway, prompt, max_tokens=4)
         refused = ask(gateway, unseen(), max_tokens=400)
         assert refused.error["code"] == "budget_exceeded"

@@ -7,19 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    ONLY_CACHED,
-    TOKEN,
-    ask,
-    eventually,
-    how,
-    is_kept,
-    unseen,
-    wait_kept,
-    warm,
-)
-from tests.harness.gateway import Gateway, Reply
-from tests.harness.upstream import Upstream, good_server, text_of
+from tests.e2e.cache.asking import ONLY_CACHED, ask, how, is_kept, wait_kept, warm
+from tests.harness.configuration import TOKEN
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import good_server, text_of
+from tests.harness.prompts import unseen
+from tests.harness.replies import Reply
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 SHAPES = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 MODELS = pytest.mark.parametrize("model", ["cached", "chat"])

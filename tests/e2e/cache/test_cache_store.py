@@ -7,21 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    ONLY_CACHED,
-    STRANGER,
-    ask,
-    command,
-    configuration,
-    eventually,
-    how,
-    open_gateway,
-    unseen,
-    warm,
-)
-from tests.harness.gateway import KEY, Gateway
+from tests.e2e.cache.asking import ONLY_CACHED, ask, command, how, warm
+from tests.e2e.cache.configuration import configuration
+from tests.harness.credentials import KEY, STRANGER
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import unseen
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +41,11 @@ def settings(main: RedisServer, cache: RedisServer, upstream: Upstream) -> dict[
 
 @pytest.fixture(scope="module")
 def two(
-    main_server: RedisServer, cache_server: RedisServer, cache_upstream: Upstream
+    main_server: RedisServer, cache_server: RedisServer, the_upstream: Upstream
 ) -> Iterator[Gateway]:
-    made = settings(main_server, cache_server, cache_upstream)
-    with open_gateway(made, cache_upstream) as gateway:
+    made = settings(main_server, cache_server, the_upstream)
+    with open_gateway(made, the_upstream) as gateway:
         yield gateway
-        assert gateway.leaks == []
 
 
 def ready(gateway: Gateway) -> tuple[int, Any, Any]:
@@ -145,11 +138,11 @@ def test_without_the_main_store_what_is_kept_is_given(
 
 
 def test_limits_by_share_do_not_keep_the_cache_from_answering(
-    main_server: RedisServer, cache_server: RedisServer, cache_upstream: Upstream, prompt: str
+    main_server: RedisServer, cache_server: RedisServer, the_upstream: Upstream, prompt: str
 ) -> None:
-    made = settings(main_server, cache_server, cache_upstream)
+    made = settings(main_server, cache_server, the_upstream)
     made["keys"][0]["limits"] = "few"
-    with open_gateway(made, cache_upstream) as gateway:
+    with open_gateway(made, the_upstream) as gateway:
         warm(gateway, prompt)
         main_server.kill()
         try:
@@ -176,12 +169,12 @@ def test_a_purge_reaches_the_caches_store(
 def test_two_workers_follow_each_other_over_the_caches_store(
     main_server: RedisServer,
     cache_server: RedisServer,
-    cache_upstream: Upstream,
+    the_upstream: Upstream,
     upstream: Upstream,
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from tests.harness.upstream import good_server
+    from tests.harness.good_server import good_server
 
     gate = upstream.gate()
 
@@ -190,11 +183,11 @@ def test_two_workers_follow_each_other_over_the_caches_store(
         await good_server(request, wire)
 
     upstream.on("up", script)
-    made = settings(main_server, cache_server, cache_upstream)
+    made = settings(main_server, cache_server, the_upstream)
     prompt = unseen()
     with (
-        open_gateway(made, cache_upstream) as one,
-        open_gateway(made, cache_upstream) as other,
+        open_gateway(made, the_upstream) as one,
+        open_gateway(made, the_upstream) as other,
         ThreadPoolExecutor(2) as threads,
     ):
         first = threads.submit(ask, one, prompt, KEY, temperature=0)

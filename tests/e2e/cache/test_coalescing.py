@@ -10,89 +10,49 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.herd import (
+from tests.e2e.cache.herd import Herd, asking, tally
+from tests.e2e.cache.play import WORDS, Play, held
+from tests.e2e.cache.replicas import (
     FOLLOWING,
     LEADING,
+    LEASE,
     RICH,
     RICHER,
-    WORDS,
-    Herd,
-    Play,
     Shared,
-    asking,
     descriptors,
-    eventually,
-    held,
     quiet,
-    replicas,
-    tally,
-    unseen,
     workers_of,
 )
 from tests.harness.gateway import Gateway
-from tests.harness.redis_server import RedisServer
+from tests.harness.prompts import unseen
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 MANY = 200
-LEASE = 3.0  # seconds within which a flight is gone at the latest, and a look's length
 STREAM: dict[str, Any] = {"stream": True}
 USAGE: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Shared]:
-    with RedisServer.start() as server:
-        shared = Shared(server.port)
-        yield shared
-        shared.close()
-
-
-@pytest.fixture(scope="module")
-def the_upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def the_gateways(shared: Shared, the_upstream: Upstream) -> Iterator[list[Gateway]]:
-    with replicas(shared.url, the_upstream) as gateways:
-        shared.all_listen(4)
-        yield gateways
-
-
-@pytest.fixture(scope="module")
-def at_first(the_gateways: list[Gateway], the_upstream: Upstream) -> dict[int, int]:
+def at_first(the_replicas: list[Gateway], the_upstream: Upstream) -> dict[int, int]:
     """Open descriptors of each worker after some work, before the rest of it."""
     with Herd() as herd:
         Play(the_upstream)
         for _ in range(3):
             bodies = [asking(unseen(), **extra) for extra in (STREAM, {}) for _ in range(20)]
-            assert set(herd.finish(herd.over(the_gateways, bodies))) == {"whole"}
-    quiet(the_gateways)
-    pids = [pid for gateway in the_gateways for pid in workers_of(gateway)]
+            assert set(herd.finish(herd.over(the_replicas, bodies))) == {"whole"}
+    quiet(the_replicas)
+    pids = [pid for gateway in the_replicas for pid in workers_of(gateway)]
     return {pid: descriptors(pid, the_upstream) for pid in pids}
 
 
 @pytest.fixture
 def gateways(
-    the_gateways: list[Gateway], at_first: dict[int, int], shared: Shared
+    the_replicas: list[Gateway], at_first: dict[int, int], shared: Shared
 ) -> Iterator[list[Gateway]]:
     """Two replicas of two workers; no flight may be left behind."""
-    yield the_gateways
+    yield the_replicas
     eventually(lambda: shared.flights, [], within=LEASE)
-
-
-@pytest.fixture
-def upstream(the_upstream: Upstream) -> Iterator[Upstream]:
-    the_upstream.reset()
-    yield the_upstream
-    the_upstream.reset()
-
-
-@pytest.fixture
-def herd() -> Iterator[Herd]:
-    with Herd() as herd:
-        yield herd
 
 
 SHAPES: dict[str, list[dict[str, Any]]] = {

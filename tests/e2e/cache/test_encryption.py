@@ -8,27 +8,23 @@ from typing import Any
 import pytest
 
 from tests.cache.stores import server_of
-from tests.e2e.cache.conftest import (
-    ONLY_CACHED,
-    PRICE,
-    ask,
-    configuration,
-    eventually,
-    how,
-    open_gateway,
-    warm,
-)
-from tests.e2e.semantic.conftest import QUESTION, STRESSED, embedding, remote
-from tests.e2e.wire.conftest import target
-from tests.harness.gateway import PRIVATE, PROMPT, Gateway
+from tests.e2e.cache.asking import ONLY_CACHED, ask, how, warm
+from tests.e2e.cache.configuration import configuration
+from tests.e2e.semantic.asking import QUESTION, STRESSED
+from tests.e2e.semantic.configuration import remote
+from tests.harness.configuration import NOT_VERIFIED, PRICE, target
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import PRIVATE, PROMPT
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 ONE, TWO = "11" * 32, "22" * 32
 
 
 @pytest.fixture(scope="module")
-def own_server() -> Iterator[RedisServer]:
+def server() -> Iterator[RedisServer]:
     with server_of("8") as server:  # it has vectors
         yield server
 
@@ -36,8 +32,7 @@ def own_server() -> Iterator[RedisServer]:
 def settings(server: RedisServer, upstream: Upstream, *keys: str) -> dict[str, Any]:
     made = configuration(server.url, upstream)
     made["store"] |= {"encryption_keys": list(keys), "timeout": "500ms"}
-    off = {"tier1": 0, "tier2": 0, "control": 0}
-    semantic = {"enabled": True, "encoder": "same", "verify": off}
+    semantic = {"enabled": True, "encoder": "same", "verify": NOT_VERIFIED}
     made["encoders"] = {"same": remote("embed-same")}
     made["models"]["by-meaning"] = target("main", "up", price=PRICE, cache={"semantic": semantic})
     return made
@@ -64,10 +59,9 @@ return table.concat(out)"""
 
 
 def test_a_thief_of_the_store_reads_no_prompt_and_no_answer(
-    own_server: RedisServer, cache_upstream: Upstream, upstream: Upstream, prompt: str
+    server: RedisServer, the_upstream: Upstream, upstream: Upstream, prompt: str
 ) -> None:
-    upstream.on("embed-same", embedding(lambda text: [1.0, 2.0, 3.0]))
-    with open_gateway(settings(own_server, cache_upstream, ONE), cache_upstream) as gateway:
+    with open_gateway(settings(server, the_upstream, ONE), the_upstream) as gateway:
         warm(gateway, prompt)
         warm(gateway, QUESTION, model="by-meaning", temperature=0)
 
@@ -76,10 +70,10 @@ def test_a_thief_of_the_store_reads_no_prompt_and_no_answer(
             return ask(gateway, STRESSED, headers=ONLY_CACHED, **fields).status == 200
 
         eventually(by_meaning)
-        assert ":near:" in own_server.cli("KEYS", "*")
+        assert ":near:" in server.cli("KEYS", "*")
         reply = ask(gateway, prompt)
         assert (how(reply), reply.texts) == ("hit", [text_of(prompt)])
-    found = everything_kept(own_server)
+    found = everything_kept(server)
     assert ":answer:" in found
     for word in (PRIVATE, PROMPT, "Re <", "cmpl-7"):
         assert word not in found
@@ -87,31 +81,31 @@ def test_a_thief_of_the_store_reads_no_prompt_and_no_answer(
 
 
 def test_keys_are_changed_while_answers_stay(
-    own_server: RedisServer, cache_upstream: Upstream, upstream: Upstream, prompt: str
+    server: RedisServer, the_upstream: Upstream, upstream: Upstream, prompt: str
 ) -> None:
     def hit(gateway: Gateway) -> str | None:
         return how(ask(gateway, prompt))
 
-    with open_gateway(settings(own_server, cache_upstream, ONE), cache_upstream) as gateway:
+    with open_gateway(settings(server, the_upstream, ONE), the_upstream) as gateway:
         warm(gateway, prompt)
-    with open_gateway(settings(own_server, cache_upstream, TWO, ONE), cache_upstream) as gateway:
+    with open_gateway(settings(server, the_upstream, TWO, ONE), the_upstream) as gateway:
         assert hit(gateway) == "hit"
-    with open_gateway(settings(own_server, cache_upstream, TWO), cache_upstream) as gateway:
+    with open_gateway(settings(server, the_upstream, TWO), the_upstream) as gateway:
         assert hit(gateway) == "miss"
 
 
 def test_an_entry_copied_to_another_name_is_a_miss(
-    own_server: RedisServer, cache_upstream: Upstream, upstream: Upstream, prompt: str
+    server: RedisServer, the_upstream: Upstream, upstream: Upstream, prompt: str
 ) -> None:
-    plain = configuration(own_server.url, cache_upstream)
-    for made in (plain, settings(own_server, cache_upstream, ONE)):
-        own_server.cli("FLUSHALL")
-        with open_gateway(made, cache_upstream) as gateway:
+    plain = configuration(server.url, the_upstream)
+    for made in (plain, settings(server, the_upstream, ONE)):
+        server.cli("FLUSHALL")
+        with open_gateway(made, the_upstream) as gateway:
             warm(gateway, prompt)
-            [first] = own_server.cli("KEYS", "*:answer:*").splitlines()
+            [first] = server.cli("KEYS", "*:answer:*").splitlines()
             warm(gateway, prompt + " other")
-            [other] = set(own_server.cli("KEYS", "*:answer:*").splitlines()) - {first}
-            own_server.cli("COPY", first, other, "REPLACE")
+            [other] = set(server.cli("KEYS", "*:answer:*").splitlines()) - {first}
+            server.cli("COPY", first, other, "REPLACE")
             reply = ask(gateway, prompt + " other")
             assert (how(reply), reply.texts) == ("miss", [text_of(prompt + " other")])
             assert how(ask(gateway, prompt)) == "hit"

@@ -7,24 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    COLLEAGUE,
-    ONLY_CACHED,
-    PRICE,
-    STRANGER,
-    ask,
-    configuration,
-    eventually,
-    how,
-    open_gateway,
-    unseen,
-    warm,
-)
-from tests.e2e.semantic.conftest import PARAPHRASE, QUESTION
-from tests.e2e.wire.conftest import openai, target
-from tests.harness.gateway import KEY, Gateway
+from tests.e2e.cache.asking import ONLY_CACHED, ask, how, warm
+from tests.e2e.cache.configuration import configuration
+from tests.e2e.semantic.asking import PARAPHRASE, QUESTION
+from tests.harness.configuration import NOT_VERIFIED, PRICE, openai, target
+from tests.harness.credentials import COLLEAGUE, KEY, STRANGER
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import good_server, text_of
+from tests.harness.prompts import unseen
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Upstream, good_server, text_of
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 EVIL = {"x-org": "evil"}
 TEMPERATURES: list[dict[str, Any]] = [{}, {"temperature": 0}]
@@ -32,26 +25,24 @@ EACH = pytest.mark.parametrize("fields", TEMPERATURES, ids=["alone", "shared"])
 
 
 @pytest.fixture(scope="module")
-def header_gateway(redis_server: RedisServer, cache_upstream: Upstream) -> Iterator[Gateway]:
+def header_gateway(redis_server: RedisServer, the_upstream: Upstream) -> Iterator[Gateway]:
     """Its upstream is sent `x-org` and, declared neutral, `x-trace`; `plain` is sent neither."""
     named = {
         "forward_headers": ["x-org", "x-trace", "traceparent"],
         "neutral_headers": ["x-trace", "traceparent"],
     }
-    settings = configuration(redis_server.url, cache_upstream)
+    settings = configuration(redis_server.url, the_upstream)
     settings["providers"] |= {
-        "main": openai(cache_upstream.base_url, **named),
-        "plain": openai(cache_upstream.base_url),
+        "main": openai(the_upstream.base_url, **named),
+        "plain": openai(the_upstream.base_url),
     }
-    off = {"tier1": 0, "tier2": 0, "control": 0}
-    meaning = {"semantic": {"enabled": True, "verify": off}}
+    meaning = {"semantic": {"enabled": True, "verify": NOT_VERIFIED}}
     settings["models"] |= {
         "plain": target("plain", "up", price=PRICE, cache={"scope": "global"}),
         "by-meaning": target("main", "up", price=PRICE, cache=meaning),
     }
-    with open_gateway(settings, cache_upstream) as gateway:
+    with open_gateway(settings, the_upstream) as gateway:
         yield gateway
-        assert gateway.leaks == []
 
 
 @pytest.fixture

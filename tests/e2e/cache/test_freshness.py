@@ -6,20 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    ONLY_CACHED,
-    ask,
-    eventually,
-    expired,
-    how,
-    is_kept,
-    saying,
-    unseen,
-    wait_kept,
-    warm,
-)
-from tests.harness.gateway import KEYS, Gateway
+from tests.e2e.cache.asking import ONLY_CACHED, ask, expired, how, is_kept, saying, wait_kept, warm
+from tests.harness.credentials import KEYS
+from tests.harness.gateway import Gateway
+from tests.harness.prompts import unseen
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 SAME_CALL = pytest.mark.parametrize("fields", [{}, {"temperature": 0}], ids=["alone", "shared"])
 

@@ -9,18 +9,15 @@ from typing import Any
 import pytest
 
 from tests.cache.stores import server_of
-from tests.e2e.cache.conftest import (
-    STRANGER,
-    TOKEN,
-    ask,
-    configuration,
-    eventually,
-    how,
-    open_gateway,
-    unseen,
-)
-from tests.harness.gateway import KEY, Gateway
-from tests.harness.upstream import Upstream, good_server
+from tests.e2e.cache.asking import ask, how
+from tests.e2e.cache.configuration import configuration
+from tests.harness.configuration import TOKEN
+from tests.harness.credentials import KEY, STRANGER
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import good_server
+from tests.harness.prompts import unseen
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 POLICIES = [
     *("noeviction", "volatile-lru", "volatile-lfu", "volatile-ttl", "volatile-random"),
@@ -65,13 +62,13 @@ def spent(gateway: Gateway) -> float:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_full_cache_stops_nobodys_budget_and_forgets_no_spending(
-    cache_upstream: Upstream, upstream: Upstream, policy: str
+    the_upstream: Upstream, upstream: Upstream, policy: str
 ) -> None:
     large_answers(upstream)
     options = ("--maxmemory", str(MOST), "--maxmemory-policy", policy)
     with (
         server_of("7", options) as server,
-        open_gateway(settings(server.url, cache_upstream), cache_upstream) as gateway,
+        open_gateway(settings(server.url, the_upstream), the_upstream) as gateway,
     ):
         charged = 0.0
         for number in range(ANSWERS):

@@ -6,20 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    COLLEAGUE,
-    ONLY_CACHED,
-    STRANGER,
-    ask,
-    eventually,
-    how,
-    is_kept,
-    unseen,
-    wait_kept,
-    warm,
-)
-from tests.harness.gateway import KEY, Gateway
+from tests.e2e.cache.asking import ONLY_CACHED, ask, how, is_kept, wait_kept, warm
+from tests.harness.credentials import COLLEAGUE, KEY, STRANGER
+from tests.harness.gateway import Gateway
+from tests.harness.prompts import unseen
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 SAID = "say it"
 NAMESPACE = {"x-headgate-cache-namespace": "blue"}

@@ -12,69 +12,27 @@ from random import Random
 
 import pytest
 
-from tests.e2e.cache.herd import (
-    LATE,
-    POOR,
-    RICH,
-    RICHER,
-    WORDS,
-    Act,
-    Client,
-    Herd,
-    Play,
-    Shared,
-    asking,
-    eventually,
-    held,
-    quiet,
-    replicas,
-    tally,
-    unseen,
-    workers_of,
-)
+from tests.e2e.cache.herd import LATE, Client, Herd, asking, tally
+from tests.e2e.cache.play import WORDS, Act, Play, held
+from tests.e2e.cache.replicas import LEASE, POOR, RICH, RICHER, Shared, quiet, replicas, workers_of
 from tests.harness.gateway import Gateway
+from tests.harness.prompts import unseen
 from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 STREAM = {"stream": True}
 FEW = 40
 FEW_CALLS = 20  # of 80 or 40 callers: who is between two flights begins a third
-LEASE = 3.0  # seconds within which a flight is gone at the latest, and a look's length
 BROKEN = {"upstream_invalid_response", "upstream_unreachable", "cut"}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    """A store for this module alone."""
-    with RedisServer.start() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared(server: RedisServer) -> Iterator[Shared]:
-    shared = Shared(server.port)
-    yield shared
-    shared.close()
-
-
-@pytest.fixture(scope="module")
-def the_upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def the_gateways(server: RedisServer, the_upstream: Upstream) -> Iterator[list[Gateway]]:
-    with replicas(f"{server.url}/0", the_upstream) as gateways:
-        yield gateways
-
-
 @pytest.fixture
-def gateways(the_gateways: list[Gateway], shared: Shared) -> Iterator[list[Gateway]]:
+def gateways(the_replicas: list[Gateway], shared: Shared) -> Iterator[list[Gateway]]:
     """Two replicas of two workers that are well, before and after; no flight is left behind."""
-    all_well(the_gateways, shared)
-    yield the_gateways
-    all_well(the_gateways, shared)
+    all_well(the_replicas, shared)
+    yield the_replicas
+    all_well(the_replicas, shared)
     eventually(lambda: shared.flights, [], within=LEASE)
 
 
@@ -84,28 +42,13 @@ def all_well(gateways: list[Gateway], shared: Shared) -> None:
     eventually(lambda: {g.get("/health/ready", None).status for g in gateways * 8}, {200})
 
 
-@pytest.fixture
-def upstream(the_upstream: Upstream) -> Iterator[Upstream]:
-    the_upstream.reset()
-    yield the_upstream
-    the_upstream.reset()
-
-
-@pytest.fixture
-def herd() -> Iterator[Herd]:
-    with Herd() as herd:
-        yield herd
-
-
 # The process that leads is killed.
 
 
 @pytest.fixture
 def their() -> Iterator[Shared]:
-    with RedisServer.start() as server:
-        shared = Shared(server.port)
+    with RedisServer.start() as server, Shared(server) as shared:
         yield shared
-        shared.close()
 
 
 @pytest.fixture

@@ -8,18 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    ask,
-    command,
-    configuration,
-    expired,
-    how,
-    open_gateway,
-    saying,
-    wait_kept,
-    warm,
-)
-from tests.harness.gateway import Gateway
+from tests.e2e.cache.asking import ask, command, expired, how, saying, wait_kept, warm
+from tests.e2e.cache.configuration import configuration
+from tests.harness.gateway import Gateway, open_gateway
 from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
 

@@ -9,39 +9,25 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    ONLY_CACHED,
-    ask,
-    command,
-    configuration,
-    eventually,
-    how,
-    open_gateway,
-    saying,
-    unseen,
-    warm,
-)
-from tests.harness.gateway import Gateway
+from tests.e2e.cache.asking import ONLY_CACHED, ask, command, how, saying, warm
+from tests.e2e.cache.configuration import configuration
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import unseen
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 ANY = pytest.mark.parametrize("fields", [{}, {"temperature": 0}], ids=["alone", "shared"])
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[RedisServer]:
-    """A store for this module alone."""
-    with RedisServer.start() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["no shelf", "a shelf"])
 def fragile(
-    request: pytest.FixtureRequest, own_server: RedisServer, cache_upstream: Upstream
+    request: pytest.FixtureRequest, server: RedisServer, the_upstream: Upstream
 ) -> Iterator[Gateway]:
     shelf = {"shelf_size": "0" if request.param == "no shelf" else "16MiB"}
-    settings = configuration(own_server.url, cache_upstream, cache=shelf)
-    with open_gateway(settings, cache_upstream) as gateway:
+    settings = configuration(server.url, the_upstream, cache=shelf)
+    with open_gateway(settings, the_upstream) as gateway:
         yield gateway
 
 
@@ -51,12 +37,12 @@ def ready(gateway: Gateway) -> bool:
 
 @ANY
 def test_without_a_store_requests_are_answered_and_say_bypass(
-    fragile: Gateway, own_server: RedisServer, upstream: Upstream, fields: dict[str, Any]
+    fragile: Gateway, server: RedisServer, upstream: Upstream, fields: dict[str, Any]
 ) -> None:
     prompt = unseen()
     warm(fragile, prompt, **fields)
     assert how(ask(fragile, prompt, **fields)) == "hit"
-    own_server.kill()
+    server.kill()
     try:
         for _ in range(5):
             fresh = unseen()
@@ -74,7 +60,7 @@ def test_without_a_store_requests_are_answered_and_say_bypass(
         assert (only.status, only.error["code"]) == (504, "not_cached")
         eventually(lambda: not ready(fragile))
     finally:
-        own_server.restart()
+        server.restart()
     eventually(lambda: ready(fragile))
     prompt = unseen()
     eventually(lambda: how(ask(fragile, prompt, **fields)) == "hit")
@@ -83,9 +69,9 @@ def test_without_a_store_requests_are_answered_and_say_bypass(
 
 @ANY
 def test_a_store_that_hangs_does_not_hold_anybody_up(
-    fragile: Gateway, own_server: RedisServer, upstream: Upstream, fields: dict[str, Any]
+    fragile: Gateway, server: RedisServer, upstream: Upstream, fields: dict[str, Any]
 ) -> None:
-    own_server.pause()
+    server.pause()
     try:
         for _ in range(3):
             reply = ask(fragile, unseen(), **fields)
@@ -93,28 +79,28 @@ def test_a_store_that_hangs_does_not_hold_anybody_up(
             line = fragile.line(reply.headers["x-request-id"])
             assert line["total_ms"] < 1000
     finally:
-        own_server.resume()
+        server.resume()
     eventually(lambda: ready(fragile))
     prompt = unseen()
     eventually(lambda: how(ask(fragile, prompt, **fields)) == "hit")
 
 
 def test_a_purge_without_a_store_says_so(
-    fragile: Gateway, own_server: RedisServer, upstream: Upstream
+    fragile: Gateway, server: RedisServer, upstream: Upstream
 ) -> None:
-    own_server.kill()
+    server.kill()
     try:
         done = command("cache", "purge", "--config", str(fragile.file))
         assert done.returncode == 1
         assert "store" in done.stderr
         assert "Traceback" not in done.stderr
     finally:
-        own_server.restart()
+        server.restart()
     eventually(lambda: ready(fragile))
 
 
-def test_a_store_in_the_process_cannot_be_purged_from_outside(cache_upstream: Upstream) -> None:
-    with open_gateway(configuration("memory://", cache_upstream), cache_upstream) as gateway:
+def test_a_store_in_the_process_cannot_be_purged_from_outside(the_upstream: Upstream) -> None:
+    with open_gateway(configuration("memory://", the_upstream), the_upstream) as gateway:
         done = command("cache", "purge", "--config", str(gateway.file))
     assert done.returncode == 1
     assert "memory://" in done.stderr
@@ -134,12 +120,12 @@ def reload(gateway: Gateway, settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_answers_of_another_target_are_no_answers(
-    redis_server: RedisServer, cache_upstream: Upstream, upstream: Upstream, kind: str
+    redis_server: RedisServer, the_upstream: Upstream, upstream: Upstream, kind: str
 ) -> None:
     url = "memory://" if kind == "memory" else redis_server.url
-    settings = configuration(url, cache_upstream)
+    settings = configuration(url, the_upstream)
     prompt = unseen()
-    with open_gateway(settings, cache_upstream) as gateway, Upstream() as another:
+    with open_gateway(settings, the_upstream) as gateway, Upstream() as another:
         warm(gateway, prompt)
         moved = copy.deepcopy(settings)
         moved["providers"]["main"]["base_url"] = another.base_url
@@ -169,10 +155,10 @@ def test_answers_of_another_target_are_no_answers(
         assert (how(reply), reply.texts) == ("hit", [text_of(prompt)])
 
 
-def test_a_file_without_a_cache_ends_caching(cache_upstream: Upstream, upstream: Upstream) -> None:
-    settings = configuration("memory://", cache_upstream)
+def test_a_file_without_a_cache_ends_caching(the_upstream: Upstream, upstream: Upstream) -> None:
+    settings = configuration("memory://", the_upstream)
     prompt = unseen()
-    with open_gateway(settings, cache_upstream) as gateway:
+    with open_gateway(settings, the_upstream) as gateway:
         warm(gateway, prompt)
         without = copy.deepcopy(settings)
         del without["models"]["cached"]["cache"]
@@ -181,12 +167,12 @@ def test_a_file_without_a_cache_ends_caching(cache_upstream: Upstream, upstream:
 
 
 def test_answers_outlive_a_gateway_in_a_shared_store(
-    redis_server: RedisServer, cache_upstream: Upstream, upstream: Upstream
+    redis_server: RedisServer, the_upstream: Upstream, upstream: Upstream
 ) -> None:
-    settings = configuration(redis_server.url, cache_upstream)
+    settings = configuration(redis_server.url, the_upstream)
     prompt = unseen()
-    with open_gateway(settings, cache_upstream) as gateway:
+    with open_gateway(settings, the_upstream) as gateway:
         first = warm(gateway, prompt)
-    with open_gateway(settings, cache_upstream) as gateway:
+    with open_gateway(settings, the_upstream) as gateway:
         again = ask(gateway, prompt, stream=False)
     assert (how(again), again.body) == ("hit", first.body)

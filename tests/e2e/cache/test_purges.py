@@ -9,43 +9,32 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    COLLEAGUE,
-    ONLY_CACHED,
-    STRANGER,
-    ask,
-    command,
-    configuration,
-    eventually,
-    how,
-    open_gateway,
-    saying,
-    unseen,
-    wait_kept,
-    warm,
-)
-from tests.harness.gateway import KEY, Gateway
+from tests.e2e.cache.asking import ONLY_CACHED, ask, command, how, saying, wait_kept, warm
+from tests.e2e.cache.configuration import configuration
+from tests.harness.credentials import COLLEAGUE, KEY, STRANGER
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.prompts import unseen
 from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 BLUE = {"x-headgate-cache-namespace": "blue"}
 
 
 @pytest.fixture(scope="module")
-def the_pair(redis_server: RedisServer, cache_upstream: Upstream) -> Iterator[list[Gateway]]:
+def the_pair(redis_server: RedisServer, the_upstream: Upstream) -> Iterator[list[Gateway]]:
     """Two gateways with shelves on one Redis."""
     shelf = {"shelf_size": "16MiB", "shelf_ttl": "60s"}
-    settings = configuration(redis_server.url, cache_upstream, cache=shelf)
+    settings = configuration(redis_server.url, the_upstream, cache=shelf)
     with ExitStack() as stack:
-        yield [stack.enter_context(open_gateway(settings, cache_upstream)) for _ in range(2)]
+        yield [stack.enter_context(open_gateway(settings, the_upstream)) for _ in range(2)]
 
 
 @pytest.fixture
 def pair(the_pair: list[Gateway], upstream: Upstream) -> Iterator[list[Gateway]]:
     yield the_pair
     for gateway in the_pair:
-        leaks, gateway.leaks = gateway.leaks, []
-        assert leaks == []
+        gateway.check_output()
 
 
 Question = tuple[str, str, str, dict[str, str]]  # prompt, key, alias, headers
@@ -208,14 +197,14 @@ def test_a_shelf_does_not_hide_a_new_answer_of_its_own_gateway(
 
 
 def test_a_shelf_lets_go_in_its_time_however_often_it_is_asked(
-    redis_server: RedisServer, cache_upstream: Upstream, upstream: Upstream, prompt: str
+    redis_server: RedisServer, the_upstream: Upstream, upstream: Upstream, prompt: str
 ) -> None:
     """Another replica's newer answer is seen after ``shelf_ttl`` at the latest."""
     shelf = {"shelf_size": "16MiB", "shelf_ttl": "500ms"}
-    settings: dict[str, Any] = configuration(redis_server.url, cache_upstream, cache=shelf)
+    settings: dict[str, Any] = configuration(redis_server.url, the_upstream, cache=shelf)
     with (
-        open_gateway(settings, cache_upstream) as one,
-        open_gateway(settings, cache_upstream) as two,
+        open_gateway(settings, the_upstream) as one,
+        open_gateway(settings, the_upstream) as two,
     ):
         upstream.on("up", saying("old"))
         warm(one, prompt)

@@ -8,22 +8,16 @@ from typing import Any
 import pytest
 import redis
 
-from tests.e2e.cache.conftest import (
-    ask,
-    configuration,
-    eventually,
-    how,
-    is_kept,
-    open_gateway,
-    saying,
-    unseen,
-    wait_kept,
-    warm,
-)
+from tests.e2e.cache.asking import ask, how, is_kept, saying, wait_kept, warm
+from tests.e2e.cache.configuration import configuration
 from tests.e2e.wire.test_streams import DONE, chunk, streaming, usage_chunk
-from tests.harness.gateway import Gateway
+from tests.harness.exchange import Script
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import good_server, text_of
+from tests.harness.prompts import unseen
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import PATIENCE, Script, Upstream, good_server, text_of
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE, eventually
 
 SAME_CALL = pytest.mark.parametrize("fields", [{}, {"temperature": 0}], ids=["alone", "shared"])
 SHAPES = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -224,8 +218,8 @@ def entries(redis_server: RedisServer):
 
 
 @pytest.fixture(scope="session")
-def redis_gateway(redis_server: RedisServer, cache_upstream: Upstream):
-    with open_gateway(configuration(redis_server.url, cache_upstream), cache_upstream) as gateway:
+def redis_gateway(redis_server: RedisServer, the_upstream: Upstream):
+    with open_gateway(configuration(redis_server.url, the_upstream), the_upstream) as gateway:
         yield gateway
 
 

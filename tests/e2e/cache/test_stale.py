@@ -8,21 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import (
-    TOKEN,
-    ask,
-    configuration,
-    eventually,
-    expired,
-    how,
-    open_gateway,
-    saying,
-    unseen,
-    warm,
-)
-from tests.harness.gateway import Gateway, Reply
+from tests.e2e.cache.asking import ask, expired, how, saying, warm
+from tests.e2e.cache.configuration import configuration
+from tests.harness.configuration import TOKEN
+from tests.harness.exchange import Script
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import unseen
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Script, Upstream, text_of
+from tests.harness.replies import Reply
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 SAME_CALL = pytest.mark.parametrize("fields", [{}, {"temperature": 0}], ids=["alone", "shared"])
 SHAPES = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -86,14 +82,14 @@ def test_a_stale_answer_is_served_at_once_and_renewed_once(
 
 
 def test_a_renewal_is_recorded_as_usage(
-    redis_server: RedisServer, cache_upstream: Upstream, upstream: Upstream
+    redis_server: RedisServer, the_upstream: Upstream, upstream: Upstream
 ) -> None:
     for url in ("memory://", redis_server.url):
-        settings = configuration(url, cache_upstream)
+        settings = configuration(url, the_upstream)
         settings["tenants"] = {"renewing": {}}
         settings["keys"] = [settings["keys"][0] | {"id": "renewing", "tenant": "renewing"}]
         prompt = unseen()
-        with open_gateway(settings, cache_upstream) as gateway:
+        with open_gateway(settings, the_upstream) as gateway:
             old(gateway, upstream, prompt, model="renewed")
             assert how(ask(gateway, prompt, model="renewed")) == "stale"
 

@@ -15,9 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.harness.gateway import KEY, PROMPT, Gateway, free_port, raw_request
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway, free_port
 from tests.harness.haproxy import SHIPPED, HAProxy
-from tests.harness.upstream import PATIENCE, Upstream
+from tests.harness.prompts import PROMPT
+from tests.harness.raw_connection import raw_request
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE
 
 REQUESTS = 1200  # through each of two balancers
 PER_SECOND = 60.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.harness.upstream import Gate, Script, Upstream, good_server
+from tests.harness.exchange import Gate, Script
+from tests.harness.good_server import good_server
+from tests.harness.upstream import Upstream
 
 
 def hold(upstream: Upstream) -> Gate:

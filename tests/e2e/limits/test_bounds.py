@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.limits.books import DOLLAR, Account, Books
 from tests.e2e.limits.crowd import Answer, shoot, tally, volley
-from tests.e2e.limits.fleet import DOLLAR, IDS, PRICE, Account, Books, Caller, Plans, eventually
-from tests.e2e.wire.conftest import openai, target
+from tests.e2e.limits.fleet import IDS, Caller, Plans
+from tests.harness.configuration import PRICE, openai, target
+from tests.harness.exchange import Request, Wire
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Request, Upstream, Wire
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 PLANS = Plans()
 CONTEXT = 1_000_000  # tokens that the upstream generates where nothing limits it
@@ -23,14 +26,14 @@ PICTURE = "data:image/jpeg;base64," + base64.b64encode(bytes(650_000)).decode()
 
 
 @pytest.fixture(scope="module")
-def gateway(redis_server: RedisServer, limits_upstream: Upstream) -> Iterator[Gateway]:
-    url = f"redis://127.0.0.1:{redis_server.port}/0"
-    settings = PLANS.configuration(url, limits_upstream, timeout="1s")
+def gateway(server: RedisServer, the_upstream: Upstream) -> Iterator[Gateway]:
+    url = f"redis://127.0.0.1:{server.port}/0"
+    settings = PLANS.configuration(url, the_upstream, timeout="1s")
     settings["providers"] |= {
-        "strict": openai(limits_upstream.base_url, forward_members="known"),
-        "few": openai(limits_upstream.base_url, forward_members=["min_p"]),
-        "nothing-is-all": openai(limits_upstream.base_url, zero_max_tokens="refuse"),
-        "one-each": openai(limits_upstream.base_url, unsupported=["n"]),
+        "strict": openai(the_upstream.base_url, forward_members="known"),
+        "few": openai(the_upstream.base_url, forward_members=["min_p"]),
+        "nothing-is-all": openai(the_upstream.base_url, zero_max_tokens="refuse"),
+        "one-each": openai(the_upstream.base_url, unsupported=["n"]),
     }
     sights = {"input_per_million": 8, "output_per_million": 8}
     settings["models"] |= {

@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from tests.e2e.limits.books import DOLLAR, Account, Books, spent_of
 from tests.e2e.limits.crowd import Volley, request, shoot, tally
-from tests.e2e.limits.fleet import (
-    DOLLAR,
-    IDS,
-    TOKEN,
-    Account,
-    Books,
-    Caller,
-    Plans,
-    eventually,
-    fleet,
-    kill,
-    spent_of,
-)
+from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet, kill
 from tests.e2e.limits.scripts import counting, endless_stream, hold
-from tests.harness.gateway import PATIENCE, Gateway, Reply
+from tests.harness.configuration import TOKEN
+from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
+from tests.harness.replies import Reply
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE, eventually
 
 PLANS = Plans()
+# A shared machine stalls a process for longer than the default timeout now and then.
+FLEET = {"count": 2, "workers": 2, "timeout": "1s"}
 
 SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens: two cents
 REFUSED = "429 budget_exceeded"
-
-
-@pytest.fixture(scope="module")
-def gateways(redis_server: RedisServer, limits_upstream: Upstream) -> Iterator[list[Gateway]]:
-    # A shared machine stalls a process for longer than the default timeout now and then.
-    with fleet(PLANS, redis_server.port, 2, limits_upstream, workers=2, timeout="1s") as gateways:
-        yield gateways
-
-
-@pytest.fixture
-def gateway(gateways: list[Gateway]) -> Gateway:
-    return gateways[0]
 
 
 # A crowd.
@@ -317,11 +298,11 @@ LEFT = KILLED_PLANS.caller("left", budget={"usd": 2})
 
 
 def test_a_killed_replicas_holds_are_given_back(
-    redis_server: RedisServer, upstream: Upstream, books: Books
+    server: RedisServer, upstream: Upstream, books: Books
 ) -> None:
     gate = hold(upstream)
     body = SHORT | {"model": "up"}
-    with fleet(KILLED_PLANS, redis_server.port, 2, upstream, lease="2s", timeout="1s") as (
+    with fleet(KILLED_PLANS, server.port, 2, upstream, lease="2s", timeout="1s") as (
         doomed,
         other,
     ):
@@ -352,10 +333,10 @@ RENEWED = KILLED_PLANS.caller("renewed", budget={"usd": 0.02})
 
 
 def test_a_running_requests_hold_outlives_its_lease(
-    redis_server: RedisServer, upstream: Upstream, books: Books
+    server: RedisServer, upstream: Upstream, books: Books
 ) -> None:
     gate = hold(upstream)
-    with fleet(KILLED_PLANS, redis_server.port, 2, upstream, lease="1s") as (one, other):
+    with fleet(KILLED_PLANS, server.port, 2, upstream, lease="1s") as (one, other):
         volley = Volley([one], RENEWED.secret, SHORT | {"model": "up"}, 1)
         upstream.wait_for(1)
         end = time.perf_counter() + 1.7  # almost two leases: the time is what is tested

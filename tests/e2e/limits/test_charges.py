@@ -8,22 +8,17 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.limits.books import Account, Books
 from tests.e2e.limits.crowd import request
-from tests.e2e.limits.fleet import (
-    IDS,
-    PRICE,
-    TOKEN,
-    Account,
-    Books,
-    Caller,
-    Plans,
-    eventually,
-)
+from tests.e2e.limits.fleet import IDS, Caller, Plans
 from tests.e2e.limits.scripts import hold
-from tests.e2e.wire.conftest import openai, target
+from tests.harness.configuration import PRICE, TOKEN, openai, target
+from tests.harness.exchange import Request, Script, Wire
 from tests.harness.gateway import Gateway
+from tests.harness.good_server import good_server
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Request, Script, Upstream, Wire, good_server
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 PLANS = Plans()
 RULES = {"prompt": 10, "bound": 10 + 7, "nothing": 0}  # tokens of a prompt of ten and seven more
@@ -31,13 +26,13 @@ SHORT_TIMES = {"connect": "2s", "first_byte": "200ms", "idle": "200ms", "total":
 
 
 @pytest.fixture(scope="module")
-def gateway(redis_server: RedisServer, limits_upstream: Upstream) -> Iterator[Gateway]:
-    url = f"redis://127.0.0.1:{redis_server.port}/0"
-    settings = PLANS.configuration(url, limits_upstream, timeout="1s")
-    settings["providers"]["quick"] = openai(limits_upstream.base_url, timeouts=SHORT_TIMES)
+def gateway(server: RedisServer, the_upstream: Upstream) -> Iterator[Gateway]:
+    url = f"redis://127.0.0.1:{server.port}/0"
+    settings = PLANS.configuration(url, the_upstream, timeout="1s")
+    settings["providers"]["quick"] = openai(the_upstream.base_url, timeouts=SHORT_TIMES)
     patient = {"connect": "200ms", "first_byte": "8s", "idle": "8s", "total": "20s"}
     settings["providers"]["narrow"] = openai(
-        limits_upstream.base_url, max_connections=1, timeouts=patient
+        the_upstream.base_url, max_connections=1, timeouts=patient
     )
     for rule in RULES:
         settings["models"][f"quick-{rule}"] = target("quick", "up", price=PRICE, unknown_usage=rule)

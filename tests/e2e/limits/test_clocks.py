@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.limits.books import Books
 from tests.e2e.limits.crowd import shoot, tally
-from tests.e2e.limits.fleet import IDS, Books, Caller, Plans, eventually, fleet
+from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet
 from tests.harness.faketime_install import environment
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
+from tests.harness.waiting import eventually
 
 PLANS = Plans()
 
@@ -37,22 +39,12 @@ COUNTED = PLANS.caller("clock-counted")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    """A store for this module alone, because it is killed."""
-    with RedisServer.start() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def gateways(server: RedisServer) -> Iterator[list[Gateway]]:
     """One whose clock is right, one 40 days ahead, one 25 hours and one ten seconds behind."""
     clocks = [{}, environment("+40d"), environment("-25h"), environment("-10s")]
     with fleet(PLANS, server.port, 4, environments=clocks, timeout="1s") as gateways:
-        books = Books(server.port)
-        try:
+        with Books(server.port) as books:
             eventually(lambda: books.replicas, 4)  # each knows the store's time now
-        finally:
-            books.close()
         yield gateways
 
 
@@ -101,16 +93,13 @@ def test_in_an_outage_each_gives_its_share_whatever_its_clock_says(
 
 def beat_twice(gateways: list[Gateway], server: RedisServer) -> None:
     """Wait until each has counted the others after all had said that they live."""
-    books = Books(server.port)
-    try:
+    with Books(server.port) as books:
         for _ in range(2):
             said = books.beats()
             eventually(
                 lambda said=said: sum(said.get(n) != t for n, t in books.beats().items()),
                 len(gateways),
             )
-    finally:
-        books.close()
 
 
 def budget_of(gateway: Gateway, caller: Caller) -> dict[str, str]:

@@ -8,23 +8,14 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from tests.e2e.limits.books import DOLLAR, Account, Books
 from tests.e2e.limits.crowd import shoot, tally
-from tests.e2e.limits.fleet import (
-    DOLLAR,
-    IDS,
-    PRICE,
-    TOKEN,
-    Account,
-    Books,
-    Caller,
-    Plans,
-    eventually,
-    fleet,
-)
-from tests.e2e.wire.conftest import target
+from tests.e2e.limits.fleet import IDS, Caller, Plans
+from tests.harness.configuration import PRICE, TOKEN, target
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 # Under allkeys-* a server takes whatever it likes where others fill it; that is warned of.
 POLICIES = ("noeviction", "volatile-lru", "volatile-lfu", "volatile-ttl", "volatile-random")
@@ -32,7 +23,20 @@ CACHE_POLICIES = POLICIES  # where it is the gateway's own cache that fills it
 ANSWERS = 36  # of 384 KiB each
 MONTH = 30 * 86400
 
-PLANS = Plans()
+
+class CachingPlans(Plans):
+    """Answers of the model `kept` are kept."""
+
+    def configuration(self, *args, **settings):
+        document = super().configuration(*args, **settings)
+        cache = {"exact": {"max_entry": "4MiB"}}
+        document["models"]["kept"] = target("up", "kept", price=PRICE, cache=cache)
+        document["cache"] = {"shelf_size": 0}
+        return document
+
+
+PLANS = CachingPlans()
+FLEET = {"count": 2, "timeout": "1s"}
 SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens: two cents
 REFUSED = "429 budget_exceeded"
 LIMITED = "429 rate_limit_exceeded"
@@ -47,38 +51,10 @@ GREEDY = PLANS.caller("greedy")
 BESIDE = {name: PLANS.caller(f"beside-{name}", budget={"usd": 0.2}) for name in CACHE_POLICIES}
 
 
-class CachingPlans(Plans):
-    """The same callers; answers of the model `kept` are kept."""
-
-    def configuration(self, *args, **settings):
-        document = PLANS.configuration(*args, **settings)
-        cache = {"exact": {"max_entry": "4MiB"}}
-        document["models"]["kept"] = target("up", "kept", price=PRICE, cache=cache)
-        document["cache"] = {"shelf_size": 0}
-        return document
-
-    @property
-    def secrets(self) -> list[str]:
-        return PLANS.secrets
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     with RedisServer.start(args=("--maxmemory", "8mb")) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def books(server: RedisServer) -> Iterator[Books]:
-    books = Books(server.port)
-    yield books
-    books.close()
-
-
-@pytest.fixture(scope="module")
-def gateways(server: RedisServer, limits_upstream: Upstream) -> Iterator[list[Gateway]]:
-    with fleet(CachingPlans(), server.port, 2, limits_upstream, timeout="1s") as gateways:
-        yield gateways
 
 
 @pytest.fixture

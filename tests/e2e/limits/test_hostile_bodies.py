@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import KEYS, Gateway, raw_request
+from tests.harness.credentials import KEYS
+from tests.harness.gateway import Gateway
+from tests.harness.raw_connection import raw_request
 
 QUIET, LIMITED, FREE = (KEYS[name] for name in ("all", "team", "later"))
 LONG = 20_000  # bytes: more than is parsed before its token is taken

@@ -6,10 +6,12 @@ import time
 
 import pytest
 
+from tests.e2e.limits.books import DOLLAR, Books
 from tests.e2e.limits.crowd import Load, tally
-from tests.e2e.limits.fleet import DOLLAR, IDS, Books, Caller, Plans, eventually, fleet, kill
+from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet, kill
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
+from tests.harness.waiting import eventually
 
 PLANS = Plans()
 PLAIN = PLANS.caller("plain", budget={"usd": 1000})
@@ -26,36 +28,30 @@ ASKS = {
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_usage_and_budget_agree_after_a_kill(redis_server: RedisServer, workers: int) -> None:
-    with RedisServer.start() as server:
-        books = Books(server.port)
-        try:
-            settings = {"timeout": "1s", "lease": "1s", "workers": workers}
-            with fleet(PLANS, server.port, 2, **settings) as (doomed, other):
-                with Load([doomed, other], ASKS, callers=CALLERS) as load:
-                    for wanted in (60, 150):
-                        eventually(lambda wanted=wanted: answered(load) > wanted, True)
-                    kill(doomed)
-                    killed = time.perf_counter()
-                    eventually(lambda: len(load.since("plain", killed)) > 20, True)
-                kill(other)  # now nobody is left who could count anything
-            with fleet(PLANS, server.port, 1, **settings) as [fresh]:
-                for caller in (PLAIN, STREAMED, HELD):
-                    scope = f"key:{caller.id}"
-                    # What the dead ones held is given back when their leases run out.
-                    eventually(lambda caller=caller: budget_of(fresh, caller)["held_usd"], "0")
-                    spent = books.account(caller.tenant, scope).spent
-                    [row] = usage_of(fresh, caller)
-                    assert nano(row["cost_usd"]) == spent
-                    # What was answered as the gateway died, a request for each caller at most, is
-                    # neither charged nor counted.
-                    served = tally(load.answers[caller.id])["200"]
-                    assert row["requests"] >= served - 2 * CALLERS
-                    assert (
-                        spent == (row["prompt_tokens"] + row["completion_tokens"]) * DOLLAR // 1000
-                    )
-        finally:
-            books.close()
+def test_usage_and_budget_agree_after_a_kill(workers: int) -> None:
+    with RedisServer.start() as server, Books(server.port) as books:
+        settings = {"timeout": "1s", "lease": "1s", "workers": workers}
+        with fleet(PLANS, server.port, 2, **settings) as (doomed, other):
+            with Load([doomed, other], ASKS, callers=CALLERS) as load:
+                for wanted in (60, 150):
+                    eventually(lambda wanted=wanted: answered(load) > wanted, True)
+                kill(doomed)
+                killed = time.perf_counter()
+                eventually(lambda: len(load.since("plain", killed)) > 20, True)
+            kill(other)  # now nobody is left who could count anything
+        with fleet(PLANS, server.port, 1, **settings) as [fresh]:
+            for caller in (PLAIN, STREAMED, HELD):
+                scope = f"key:{caller.id}"
+                # What the dead ones held is given back when their leases run out.
+                eventually(lambda caller=caller: budget_of(fresh, caller)["held_usd"], "0")
+                spent = books.account(caller.tenant, scope).spent
+                [row] = usage_of(fresh, caller)
+                assert nano(row["cost_usd"]) == spent
+                # What was answered as the gateway died, a request for each caller at most, is
+                # neither charged nor counted.
+                served = tally(load.answers[caller.id])["200"]
+                assert row["requests"] >= served - 2 * CALLERS
+                assert spent == (row["prompt_tokens"] + row["completion_tokens"]) * DOLLAR // 1000
 
 
 # Helpers of this file.

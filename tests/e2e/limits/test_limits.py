@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.e2e.limits.books import Books
 from tests.e2e.limits.crowd import Answer, Volley, request, shoot, tally
-from tests.e2e.limits.fleet import IDS, Books, Caller, Plans, eventually, fleet, kill
+from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet, kill
 from tests.e2e.limits.scripts import counting, endless_stream, hold
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 PLANS = Plans()
+# A shared machine stalls a process for longer than the default timeout now and then; limits are
+# then decided locally, as they should, but not to the request.
+FLEET = {"count": 2, "workers": 2, "timeout": "500ms"}
 CLIENTS = 400
 
 SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # exactly twenty tokens
 REFUSED = "429 rate_limit_exceeded"
-
-
-@pytest.fixture(scope="module")
-def gateways(redis_server: RedisServer, limits_upstream: Upstream) -> Iterator[list[Gateway]]:
-    # A shared machine stalls a process for longer than the default timeout now and then; limits
-    # are then decided locally, as they should, but not to the request.
-    with fleet(
-        PLANS, redis_server.port, 2, limits_upstream, workers=2, timeout="500ms"
-    ) as gateways:
-        yield gateways
-
-
-@pytest.fixture
-def gateway(gateways: list[Gateway]) -> Gateway:
-    return gateways[0]
 
 
 # Exactly so many.
@@ -370,14 +359,17 @@ def test_a_caller_that_leaves_frees_its_slot_and_pays_for_its_prompt(
 # A replica dies.
 
 KILLED_PLANS = Plans()
+# A shared machine stalls a process for longer than the default timeout now and then; limits are
+# then decided locally, as they should, but not to the request.
+FLEET = {"count": 2, "workers": 2, "timeout": "500ms"}
 ORPHAN = KILLED_PLANS.caller("orphan", {"concurrent": 4})
 
 
 def test_a_killed_replicas_slots_come_back_after_their_lease(
-    redis_server: RedisServer, upstream: Upstream
+    server: RedisServer, upstream: Upstream
 ) -> None:
     hold(upstream)
-    with fleet(KILLED_PLANS, redis_server.port, 2, upstream, lease="2s") as (doomed, other):
+    with fleet(KILLED_PLANS, server.port, 2, upstream, lease="2s") as (doomed, other):
         volley = Volley([doomed], ORPHAN.secret, {"model": "up", "prompt": IDS}, 4)
         upstream.wait_for(4)
         refused = ask(other, ORPHAN)
@@ -394,10 +386,10 @@ RUNNING = KILLED_PLANS.caller("running", {"concurrent": 1})
 
 
 def test_a_running_requests_slot_outlives_its_lease(
-    redis_server: RedisServer, upstream: Upstream
+    server: RedisServer, upstream: Upstream
 ) -> None:
     gate = hold(upstream)
-    with fleet(KILLED_PLANS, redis_server.port, 2, upstream, lease="1s") as (one, other):
+    with fleet(KILLED_PLANS, server.port, 2, upstream, lease="1s") as (one, other):
         volley = Volley([one], RUNNING.secret, {"model": "up", "prompt": IDS}, 1)
         upstream.wait_for(1)
         end = time.perf_counter() + 1.7  # almost two leases: the time is what is tested

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from tests.e2e.limits.fleet import Plans, fleet
+from tests.e2e.limits.fleet import Plans
 from tests.harness.gateway import Gateway
-from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
 
 PLANS = Plans()
+FLEET = {"count": 1, "timeout": "1s"}
 ONE = PLANS.caller("one", {"concurrent": 1})
 PAYING = PLANS.caller("paying", budget={"usd": 100})
 
 
-@pytest.fixture(scope="module")
-def gateway(redis_server: RedisServer, limits_upstream: Upstream) -> Iterator[Gateway]:
-    with fleet(PLANS, redis_server.port, 1, limits_upstream, timeout="1s") as [gateway]:
-        yield gateway
-
-
 def test_a_caller_of_one_request_at_a_time_is_never_refused(
-    gateway: Gateway, limits_upstream: Upstream
+    gateway: Gateway, the_upstream: Upstream
 ) -> None:
-    gate = limits_upstream.gate()
+    gate = the_upstream.gate()
 
     async def lingering(request: Any, wire: Any) -> None:
         choice = {"text": "x", "index": 0, "logprobs": None, "finish_reason": "stop"}
@@ -36,7 +27,7 @@ def test_a_caller_of_one_request_at_a_time_is_never_refused(
         await gate.wait()
         await wire.end_stream()
 
-    limits_upstream.on("up", lingering)
+    the_upstream.on("up", lingering)
     body = {"model": "up", "prompt": "x", "stream": True}
     statuses = [gateway.send(body, key=ONE.secret).status for _ in range(5)]
     gate.open()
@@ -44,16 +35,16 @@ def test_a_caller_of_one_request_at_a_time_is_never_refused(
 
 
 def test_while_a_budget_pays_the_upstream_is_told_the_limit_that_was_held_for(
-    gateway: Gateway, limits_upstream: Upstream
+    gateway: Gateway, the_upstream: Upstream
 ) -> None:
-    limits_upstream.reset()
+    the_upstream.reset()
     assert gateway.send({"model": "up", "prompt": "x"}, key=PAYING.secret).status == 200
-    assert limits_upstream.request.document["max_tokens"] == 16
+    assert the_upstream.request.document["max_tokens"] == 16
 
 
 def test_without_a_budget_the_upstream_is_told_nothing(
-    gateway: Gateway, limits_upstream: Upstream
+    gateway: Gateway, the_upstream: Upstream
 ) -> None:
-    limits_upstream.reset()
+    the_upstream.reset()
     assert gateway.send({"model": "up", "prompt": "x"}, key=ONE.secret).status == 200
-    assert "max_tokens" not in limits_upstream.request.document
+    assert "max_tokens" not in the_upstream.request.document

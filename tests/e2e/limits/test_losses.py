@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.limits.fleet import IDS, Plans, eventually, fleet
+from tests.e2e.limits.fleet import IDS, Plans, fleet
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
+from tests.harness.waiting import eventually
 
 PLANS = Plans()
 PAYING = PLANS.caller("paying", budget={"usd": 1})

@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.limits.books import Books, spent_of
 from tests.e2e.limits.crowd import Load, Volley, shoot, tally
-from tests.e2e.limits.fleet import IDS, TOKEN, Books, Caller, Plans, eventually, fleet, spent_of
+from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet
 from tests.e2e.limits.scripts import hold
-from tests.harness.gateway import Gateway, Reply
+from tests.harness.configuration import TOKEN
+from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
+from tests.harness.replies import Reply
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 PLANS = Plans()
 
@@ -24,6 +28,7 @@ LIMITED = "429 rate_limit_exceeded"
 NO_STORE = "503 store_unavailable"
 
 TIMEOUT = 0.3  # of the store; longer than the default, so that once and twice can be told apart
+FLEET = {"count": 2, "timeout": f"{TIMEOUT}s", "lease": "5s"}
 MARGIN = 0.2  # what a busy machine may add to a latency
 
 FREE = PLANS.caller("free")
@@ -43,34 +48,12 @@ LIMITED_AND_PAYING = PLANS.caller(
 )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    """A store for this module alone."""
-    with RedisServer.start() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def own_books(server: RedisServer) -> Iterator[Books]:
-    books = Books(server.port)
-    yield books
-    books.close()
-
-
-@pytest.fixture(scope="module")
-def the_fleet(server: RedisServer, limits_upstream: Upstream) -> Iterator[list[Gateway]]:
-    with fleet(
-        PLANS, server.port, 2, limits_upstream, timeout=f"{TIMEOUT}s", lease="5s"
-    ) as gateways:
-        yield gateways
-
-
 @pytest.fixture
-def gateways(the_fleet: list[Gateway]) -> Iterator[list[Gateway]]:
+def gateways(gateways: list[Gateway]) -> Iterator[list[Gateway]]:
     """Two replicas; afterwards they must have got well by themselves."""
-    all_ready(the_fleet)
-    yield the_fleet
-    all_ready(the_fleet)
+    all_ready(gateways)
+    yield gateways
+    all_ready(gateways)
 
 
 # Under load.
@@ -78,7 +61,7 @@ def gateways(the_fleet: list[Gateway]) -> Iterator[list[Gateway]]:
 
 @pytest.mark.parametrize("outage", UNDER_LOAD)
 def test_under_load_nothing_hangs_or_fails_otherwise_than_declared(
-    gateways: list[Gateway], server: RedisServer, own_books: Books, outage: str
+    gateways: list[Gateway], server: RedisServer, books: Books, outage: str
 ) -> None:
     paying = UNDER_LOAD[outage]
     asks = {
@@ -118,9 +101,9 @@ def test_under_load_nothing_hangs_or_fails_otherwise_than_declared(
         # What was held or being settled when it stopped is put right: by lease at the latest.
         eventually(lambda: held(gateways[0], paying), "0")
         # Every request left its record, the refused ones too, and what was spent is what they say.
-        records = own_books.wait_for_records(paying.id, len(load.answers["paying"]))
+        records = books.wait_for_records(paying.id, len(load.answers["paying"]))
         assert len({record["request_id"] for record in records}) == len(records)
-        assert own_books.account(paying.id, f"key:{paying.id}").spent == spent_of(records)
+        assert books.account(paying.id, f"key:{paying.id}").spent == spent_of(records)
 
 
 @pytest.mark.parametrize("how", ["killed", "paused"])
@@ -185,12 +168,12 @@ def test_a_key_without_limits_makes_no_trip(gateways: list[Gateway], server: Red
 def test_each_replica_gives_its_share_until_the_store_is_back(
     gateways: list[Gateway],
     server: RedisServer,
-    own_books: Books,
+    books: Books,
     how: str,
     caller: Caller,
     reasons: set[str],
 ) -> None:
-    know_each_other(gateways, own_books)
+    know_each_other(gateways, books)
     with out(server, how):
         provoke(gateways)
         all_say(gateways, "store_unavailable")
@@ -211,13 +194,13 @@ def test_each_replica_gives_its_share_until_the_store_is_back(
 
 
 def test_a_store_that_comes_back_empty_does_not_make_two_replicas_one(
-    gateways: list[Gateway], server: RedisServer, own_books: Books
+    gateways: list[Gateway], server: RedisServer, books: Books
 ) -> None:
-    know_each_other(gateways, own_books)
+    know_each_other(gateways, books)
     with out(server, "killed"):
         provoke(gateways)
     all_ready(gateways)
-    eventually(lambda: own_books.replicas, 2)  # both have said that they live, one before the other
+    eventually(lambda: books.replicas, 2)  # both have said that they live, one before the other
     with out(server, "killed"):
         provoke(gateways)
         assert tally(shoot(gateways, NARROW[5].secret, SHORT, 80)) == {"200": 20, LIMITED: 60}
@@ -242,7 +225,7 @@ def test_a_forgotten_script_is_loaded_again(gateways: list[Gateway], server: Red
 
 
 def test_slots_taken_as_the_store_stopped_are_free_when_it_is_back(
-    gateways: list[Gateway], server: RedisServer, own_books: Books
+    gateways: list[Gateway], server: RedisServer, books: Books
 ) -> None:
     shoot(gateways, ROOMY.secret, SHORT, 40)  # so that there are connections to be left hanging
     with out(server, "paused"):
@@ -250,27 +233,27 @@ def test_slots_taken_as_the_store_stopped_are_free_when_it_is_back(
         shoot(gateways, FEW.secret, SHORT, 4)
         all_say(gateways, "store_unavailable")
     all_ready(gateways)
-    eventually(lambda: own_books.slots_taken("few", "key:few"), 0, within=1)
+    eventually(lambda: books.slots_taken("few", "key:few"), 0, within=1)
     body = SHORT | {"model": "slow-sim"}
     assert tally(shoot(gateways, FEW.secret, body, 4)) == {"200": 4}
 
 
 def test_what_ends_while_the_store_is_out_is_settled_when_it_is_back(
-    gateways: list[Gateway], server: RedisServer, own_books: Books, upstream: Upstream
+    gateways: list[Gateway], server: RedisServer, books: Books, upstream: Upstream
 ) -> None:
     gate = hold(upstream)
     volley = Volley(gateways, SETTLING.secret, SHORT | {"model": "up"}, 10)
     upstream.wait_for(10)
-    assert own_books.account("settling", "key:settling").held == 200 * TOKEN
+    assert books.account("settling", "key:settling").held == 200 * TOKEN
     with out(server, "paused"):
         provoke(gateways)
         all_say(gateways, "store_unavailable")
         gate.open()
         assert tally(volley.finish()) == {"200": 10}
     all_ready(gateways)
-    eventually(lambda: own_books.account("settling", "key:settling").held, 0)
-    eventually(lambda: own_books.account("settling", "key:settling").spent, 130 * TOKEN)
-    assert spent_of(own_books.wait_for_records("settling", 10)) == 130 * TOKEN
+    eventually(lambda: books.account("settling", "key:settling").held, 0)
+    eventually(lambda: books.account("settling", "key:settling").spent, 130 * TOKEN)
+    assert spent_of(books.wait_for_records("settling", 10)) == 130 * TOKEN
 
 
 # What was configured.
@@ -294,15 +277,12 @@ def test_allow_lets_everything_pass_and_charges_it_afterwards() -> None:
         assert tally(shoot([gateway], OPEN_PAYING.secret, SHORT, 20)) == {"200": 20}
         own.resume()
         all_ready([gateway])
-        books = Books(own.port)
-        try:
+        with Books(own.port) as books:
             records = books.wait_for_records("open-paying", 22)
             assert spent_of(records) == 22 * 20 * TOKEN
             eventually(
                 lambda: books.account("open-paying", "key:open-paying").spent, 22 * 20 * TOKEN
             )
-        finally:
-            books.close()
         assert tally(shoot([gateway], OPEN.secret, SHORT, 10)) == {"200": 2, LIMITED: 8}
 
 
@@ -341,14 +321,11 @@ def test_an_optional_store_may_be_gone_from_the_start() -> None:
 def test_the_log_says_why_the_store_is_out_and_where_it_is() -> None:
     # Somebody sets a password, and then ends everybody's connections.
     with RedisServer.start() as own, fleet(VARIANTS, own.port, 1) as [gateway]:
-        books = Books(own.port)
-        try:
+        with Books(own.port) as books:
             books.redis.config_set("requirepass", "sesame")
             books.redis.client_kill_filter(_type="normal", skipme=True)
             eventually(lambda: [line["reason"] for line in outages(gateway)][-1:], ["auth"])
             books.redis.config_set("requirepass", "")
-        finally:
-            books.close()
         all_ready([gateway])
         first, second = outages(gateway)
         eventually(lambda: any('"store_back"' in line for line in gateway.output), True)

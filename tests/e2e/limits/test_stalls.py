@@ -13,12 +13,15 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.e2e.limits.books import Books
 from tests.e2e.limits.crowd import shoot, tally
-from tests.e2e.limits.fleet import IDS, TOKEN, Books, Caller, Plans, eventually, fleet
+from tests.e2e.limits.fleet import IDS, Caller, Plans
+from tests.harness.configuration import TOKEN
 from tests.harness.gateway import Gateway
-from tests.harness.redis_server import RedisServer
+from tests.harness.waiting import eventually
 
 PLANS = Plans()
+FLEET = {"count": 1}  # one worker, with the default timeout of the store
 
 SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens
 LIMITED = "429 rate_limit_exceeded"
@@ -35,15 +38,8 @@ BUSY = 3  # processes that each want a core for themselves
 BURN = "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
 
 
-@pytest.fixture(scope="module")
-def gateway(redis_server: RedisServer) -> Iterator[Gateway]:
-    """One worker, with the default timeout of the store."""
-    with fleet(PLANS, redis_server.port, 1) as [gateway]:
-        yield gateway
-
-
 @pytest.fixture(scope="module", autouse=True)
-def busy_neighbours(gateway: Gateway) -> Iterator[None]:
+def busy_neighbours(gateways: list[Gateway]) -> Iterator[None]:
     """They end by themselves, too."""
     with ExitStack() as stack:
         for _ in range(BUSY):

@@ -13,14 +13,18 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.limits.books import DOLLAR, Books, spent_of
 from tests.e2e.limits.crowd import Volley, request, shoot
-from tests.e2e.limits.fleet import DOLLAR, IDS, TOKEN, Books, Caller, Plans, fleet, spent_of
+from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet
 from tests.e2e.limits.scripts import endless_stream, hold
-from tests.harness.gateway import Gateway, Reply
+from tests.harness.configuration import TOKEN
+from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
+from tests.harness.replies import Reply
 from tests.harness.upstream import Upstream
 
 PLANS = Plans()
+FLEET = {"count": 2, "timeout": "500ms"}
 
 SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens: two cents
 
@@ -32,17 +36,6 @@ ELSE = PLANS.caller("else")
 CROWD = PLANS.caller("crowd", {"requests_per_minute": 100})
 LATE = PLANS.caller("late")
 LAST = PLANS.caller("last", budget={"usd": 10})
-
-
-@pytest.fixture(scope="module")
-def gateways(redis_server: RedisServer, limits_upstream: Upstream) -> Iterator[list[Gateway]]:
-    with fleet(PLANS, redis_server.port, 2, limits_upstream, timeout="500ms") as gateways:
-        yield gateways
-
-
-@pytest.fixture
-def gateway(gateways: list[Gateway]) -> Gateway:
-    return gateways[0]
 
 
 def test_every_request_leaves_one_record(
@@ -146,10 +139,10 @@ def test_nothing_is_lost_in_a_crowd(gateways: list[Gateway], books: Books) -> No
 
 
 def test_what_was_not_yet_written_is_written_at_sigterm(
-    redis_server: RedisServer, upstream: Upstream, books: Books
+    server: RedisServer, upstream: Upstream, books: Books
 ) -> None:
     gate = hold(upstream)
-    with fleet(PLANS, redis_server.port, 1, upstream) as [gateway]:
+    with fleet(PLANS, server.port, 1, upstream) as [gateway]:
         volley = Volley([gateway], LATE.secret, SHORT | {"model": "up"}, 5)
         upstream.wait_for(5)
         shoot([gateway], LATE.secret, SHORT, 5)
@@ -162,10 +155,10 @@ def test_what_was_not_yet_written_is_written_at_sigterm(
 
 
 def test_money_of_a_stopped_replica_is_settled(
-    redis_server: RedisServer, upstream: Upstream, books: Books
+    server: RedisServer, upstream: Upstream, books: Books
 ) -> None:
     gate = hold(upstream)
-    with fleet(PLANS, redis_server.port, 1, upstream) as [gateway]:
+    with fleet(PLANS, server.port, 1, upstream) as [gateway]:
         volley = Volley([gateway], LAST.secret, SHORT | {"model": "up"}, 5)
         upstream.wait_for(5)
         gateway.signal(signal.SIGTERM)
@@ -180,29 +173,25 @@ def test_money_of_a_stopped_replica_is_settled(
 
 
 @pytest.fixture(scope="module")
-def counted(redis_server: RedisServer) -> Iterator[Path]:
+def counted(server: RedisServer, books: Books) -> Iterator[Path]:
     """A configuration whose store holds a known use: now, three hours ago and three days ago."""
     plans = Plans()
     firm = plans.tenant("firm-a")
     a = plans.caller("a", tenant=firm)
     b = plans.caller("b", tenant=firm)
     c = plans.caller("c", tenant=plans.tenant("firm-b"))
-    with fleet(plans, redis_server.port, 1) as [gateway]:
+    with fleet(plans, server.port, 1) as [gateway]:
         shoot([gateway], a.secret, SHORT, 3)
         shoot([gateway], a.secret, SHORT | {"model": "other"}, 2)
         shoot([gateway], b.secret, SHORT, 4)
         shoot([gateway], c.secret, SHORT, 5)
-        books = Books(redis_server.port)
-        try:
-            books.wait_for_records("firm-a", 9)
-            books.wait_for_records("firm-b", 5)
-            for hours, requests in ((3, 100), (72, 1000)):
-                then = time.gmtime(time.time() - hours * 3600)
-                for period in ("%Y-%m-%dT%H", "%Y-%m-%d"):
-                    counters = f"hg1:{{firm-a}}:usage:{time.strftime(period, then)}"
-                    books.redis.hincrby(counters, "b|sim|requests", requests)
-        finally:
-            books.close()
+        books.wait_for_records("firm-a", 9)
+        books.wait_for_records("firm-b", 5)
+        for hours, requests in ((3, 100), (72, 1000)):
+            then = time.gmtime(time.time() - hours * 3600)
+            for period in ("%Y-%m-%dT%H", "%Y-%m-%d"):
+                counters = f"hg1:{{firm-a}}:usage:{time.strftime(period, then)}"
+                books.redis.hincrby(counters, "b|sim|requests", requests)
         yield gateway.file
 
 

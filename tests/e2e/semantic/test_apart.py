@@ -10,27 +10,25 @@ from typing import Any
 import pytest
 
 from tests.cache.semantic.pairs.test_pairs import DIFFER, SAME
-from tests.e2e.cache.conftest import COLLEAGUE, STRANGER
-from tests.e2e.semantic.conftest import (
-    ANY_STORE,
-    BOTH_TIERS,
+from tests.e2e.semantic.asking import (
     PARAPHRASE,
     QUESTION,
     STRESSED,
     ask,
     barrier,
-    configuration,
     keep,
     message,
-    model,
     only,
-    open_gateway,
     served,
     teach,
 )
-from tests.harness.gateway import KEY, PRIVATE, Gateway
+from tests.e2e.semantic.configuration import ANY_STORE, BOTH_TIERS, configuration, model
+from tests.harness.credentials import COLLEAGUE, KEY, STRANGER
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import PRIVATE
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.upstream import Upstream
 
 
 def nothing(gateway: Gateway, headers: dict[str, str], key: str = KEY, **fields: Any) -> None:
@@ -321,7 +319,7 @@ def test_what_means_the_same_is_answered(
 
 
 @pytest.fixture(scope="module")
-def others(redis8: RedisServer, semantic_upstream: Upstream) -> Iterator[dict[str, Gateway]]:
+def others(redis8: RedisServer, the_upstream: Upstream) -> Iterator[dict[str, Gateway]]:
     """Gateways on one store: what `tier1` is differs between them."""
     changed = {
         "mine": model(),
@@ -331,9 +329,9 @@ def others(redis8: RedisServer, semantic_upstream: Upstream) -> Iterator[dict[st
     }
 
     def opened(one: dict[str, Any]) -> Gateway:
-        settings = configuration(redis8.url, semantic_upstream)
+        settings = configuration(redis8.url, the_upstream)
         settings["models"] = {"tier1": one}
-        return open_gateway(settings, semantic_upstream)
+        return open_gateway(settings, the_upstream)
 
     with ExitStack() as stack, ThreadPoolExecutor(len(changed)) as pool:
         gateways = list(pool.map(stack.enter_context, map(opened, changed.values())))

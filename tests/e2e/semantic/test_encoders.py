@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import saying
-from tests.e2e.semantic.conftest import (
-    BOTH_TIERS,
+from tests.e2e.cache.asking import saying
+from tests.e2e.semantic.asking import (
     PARAPHRASE,
     QUESTION,
     STRESSED,
@@ -21,8 +20,11 @@ from tests.e2e.semantic.conftest import (
     served,
     teach,
 )
+from tests.e2e.semantic.configuration import BOTH_TIERS
+from tests.harness.exchange import Request, Wire, head
 from tests.harness.gateway import Gateway
-from tests.harness.upstream import Request, Upstream, Wire, head, text_of
+from tests.harness.good_server import text_of
+from tests.harness.upstream import Upstream
 
 pytestmark = BOTH_TIERS
 

@@ -8,25 +8,26 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import COLLEAGUE, STRANGER, eventually
-from tests.e2e.semantic.conftest import (
-    ANY_STORE,
-    BOTH_TIERS,
+from tests.e2e.semantic.asking import (
     PARAPHRASE,
     QUESTION,
     STRESSED,
     ask,
     barrier,
-    configuration,
-    metric,
     only,
-    open_gateway,
     served,
     teach,
 )
-from tests.harness.gateway import KEY, PRIVATE, Gateway, Reply
+from tests.e2e.semantic.configuration import ANY_STORE, BOTH_TIERS, configuration
+from tests.harness.credentials import COLLEAGUE, KEY, STRANGER
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import text_of
+from tests.harness.metrics import metric
+from tests.harness.prompts import PRIVATE
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.replies import Reply
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 THIRD = f"HOW DO I FEED {PRIVATE.upper()}S IN WINTER"
 
@@ -159,12 +160,12 @@ def test_only_post_is_allowed(gateway: Gateway, method: str) -> None:
 
 
 def test_invented_ids_write_nothing(
-    semantic_upstream: Upstream, redis7: RedisServer, space: dict[str, str]
+    the_upstream: Upstream, redis7: RedisServer, space: dict[str, str]
 ) -> None:
-    settings = configuration(redis7.url, semantic_upstream)
+    settings = configuration(redis7.url, the_upstream)
     settings["limits"] = {"few": {"requests_per_minute": 30, "tokens_per_minute": 1000}}
     settings["keys"][2]["limits"] = "few"
-    with open_gateway(settings, semantic_upstream) as gateway:
+    with open_gateway(settings, the_upstream) as gateway:
         found = hit_id(gateway, space)
         before = set(redis7.cli("KEYS", "*").splitlines())
         invented = [

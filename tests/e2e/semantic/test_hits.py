@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import command, eventually, saying
-from tests.e2e.semantic.conftest import (
-    ANY_STORE,
-    BOTH_TIERS,
+from tests.e2e.cache.asking import command, saying
+from tests.e2e.semantic.asking import (
     PARAPHRASE,
     QUESTION,
     STRESSED,
@@ -19,14 +17,19 @@ from tests.e2e.semantic.conftest import (
     embedding,
     keep,
     message,
-    metric,
     only,
     served,
     teach,
 )
-from tests.harness.gateway import PRIVATE, Gateway, Reply
+from tests.e2e.semantic.configuration import ANY_STORE, BOTH_TIERS
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import text_of
+from tests.harness.metrics import metric
+from tests.harness.prompts import PRIVATE
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.replies import Reply
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 THRESHOLD = "x-headgate-cache-threshold"
 
@@ -312,7 +315,9 @@ def test_what_was_renewed_goes_on_answering(
     eventually(lambda: served(only(gateway, QUESTION, space, model="renewed")) is None)
     ask(gateway, QUESTION, space, model="renewed")
     upstream.wait_for(2)
-    eventually(lambda: served(only(gateway, PARAPHRASE, space, model="renewed")) == "tier 1", 0.8)
+    eventually(
+        lambda: served(only(gateway, PARAPHRASE, space, model="renewed")) == "tier 1", within=0.8
+    )
 
 
 @ANY_STORE
@@ -321,7 +326,7 @@ def test_what_was_asked_anew_on_purpose_answers_by_meaning_too(
 ) -> None:
     ask(gateway, QUESTION, space | {"cache-control": "no-cache"})
     eventually(lambda: served(only(gateway, QUESTION, space)) == "exact")
-    eventually(lambda: served(only(gateway, PARAPHRASE, space)) == "tier 1", 1)
+    eventually(lambda: served(only(gateway, PARAPHRASE, space)) == "tier 1", within=1)
 
 
 @pytest.mark.parametrize(("alias", "tier"), [("dry", "1"), ("dry-same", "1")])
@@ -371,7 +376,7 @@ def test_a_purge_ends_answers_by_meaning(
             assert hit()
         done = command("cache", "purge", "--config", str(gateway.file), *way)
         assert done.returncode == 0, done.stderr
-        eventually(lambda: not hit(), 1)
+        eventually(lambda: not hit(), within=1)
 
 
 @BOTH_TIERS

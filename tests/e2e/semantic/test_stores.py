@@ -12,29 +12,29 @@ from typing import Any
 import pytest
 import redis
 
-from tests.e2e.cache.conftest import eventually, saying
-from tests.e2e.semantic.conftest import (
-    ANY_STORE,
-    BOTH_TIERS,
-    ODD,
+from tests.e2e.cache.asking import saying
+from tests.e2e.semantic.asking import (
     PARAPHRASE,
     QUESTION,
     STRESSED,
     ask,
-    configuration,
     embedded,
     embedding,
     keep,
-    metric,
     only,
-    open_gateway,
-    parsed,
     served,
     teach,
 )
-from tests.harness.gateway import PRIVATE, Gateway, raw_request
+from tests.e2e.semantic.configuration import ANY_STORE, BOTH_TIERS, ODD, configuration
+from tests.harness.exchange import Request, Wire
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.good_server import text_of
+from tests.harness.metrics import metric, parsed
+from tests.harness.prompts import PRIVATE
+from tests.harness.raw_connection import raw_request
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import PATIENCE, Request, Upstream, Wire, text_of
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE, eventually
 
 THIRD = f"HOW DO I FEED {PRIVATE.upper()}S IN WINTER"
 
@@ -113,7 +113,6 @@ def fragile(
         settings["store"]["timeout"] = "100ms"
         with open_gateway(settings, upstream) as gateway:
             yield gateway, server
-            assert gateway.leaks == []
 
 
 def test_without_a_store_requests_pass(
@@ -274,10 +273,10 @@ def test_who_waits_for_a_leader_that_is_answered_by_meaning_is_answered_too(
 
 
 def test_a_reload_that_ends_meanings_ends_them(
-    semantic_upstream: Upstream, upstream: Upstream, space: dict[str, str]
+    the_upstream: Upstream, upstream: Upstream, space: dict[str, str]
 ) -> None:
-    settings = configuration("memory://", semantic_upstream)
-    with open_gateway(settings, semantic_upstream) as gateway:
+    settings = configuration("memory://", the_upstream)
+    with open_gateway(settings, the_upstream) as gateway:
         teach(gateway, space)
         settings["models"]["tier1"]["cache"]["semantic"]["enabled"] = False
         before = gateway.get("/health/ready", None).headers["x-headgate-config"]
@@ -288,4 +287,3 @@ def test_a_reload_that_ends_meanings_ends_them(
         )
         assert served(only(gateway, PARAPHRASE, space)) is None
         assert served(ask(gateway, QUESTION, space)) == "exact"
-        assert gateway.leaks == []

@@ -10,25 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.conftest import command, eventually, saying
-from tests.e2e.limits.fleet import Account, Books
-from tests.e2e.semantic.conftest import (
-    PARAPHRASE,
-    QUESTION,
-    ask,
-    configuration,
-    keep,
-    metric,
-    model,
-    only,
-    open_gateway,
-    parsed,
-    served,
-    teach,
-)
-from tests.harness.gateway import PRIVATE, Gateway
+from tests.e2e.cache.asking import command, saying
+from tests.e2e.limits.books import Account, Books
+from tests.e2e.semantic.asking import PARAPHRASE, QUESTION, ask, keep, only, served, teach
+from tests.e2e.semantic.configuration import configuration, model
+from tests.harness.exchange import Request, Wire
+from tests.harness.gateway import Gateway, open_gateway
+from tests.harness.metrics import metric, parsed
+from tests.harness.prompts import PRIVATE
 from tests.harness.redis_server import RedisServer
-from tests.harness.upstream import Request, Upstream, Wire
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 ALL = {"tier1": 1, "tier2": 1, "control": 1, "usd_per_day": 100}
 TIER1 = ALL | {"control": 0}
@@ -63,17 +55,16 @@ def books(request: pytest.FixtureRequest) -> Iterator[Books | None]:
         yield None
         return
     server: RedisServer = request.getfixturevalue(request.param)
-    books = Books(server.port)
-    books.redis.flushdb()
-    yield books
-    books.close()
+    with Books(server.port) as books:
+        books.redis.flushdb()
+        yield books
 
 
 @pytest.fixture(scope="module")
-def the_verifier(books: Books | None, semantic_upstream: Upstream) -> Iterator[Gateway]:
+def the_verifier(books: Books | None, the_upstream: Upstream) -> Iterator[Gateway]:
     port = books.redis.connection_pool.connection_kwargs["port"] if books else None
     url = f"redis://127.0.0.1:{port}" if port else "memory://"
-    settings = configuration(url, semantic_upstream)
+    settings = configuration(url, the_upstream)
     settings["models"] = {
         "changing": verified("changing", **ALL),
         "changing-2": model("changing", verify=ALL, encoder="local", threshold=0.7),
@@ -91,15 +82,14 @@ def the_verifier(books: Books | None, semantic_upstream: Upstream) -> Iterator[G
         key["budget"] = "small"
     settings["tenants"]["acme"] = {"budget": "small"}
     settings["budgets"]["small"]["usd"] = 100
-    with open_gateway(settings, semantic_upstream) as gateway:
+    with open_gateway(settings, the_upstream) as gateway:
         yield gateway
 
 
 @pytest.fixture
 def verifier(the_verifier: Gateway, upstream: Upstream) -> Iterator[Gateway]:
     yield the_verifier
-    leaks, the_verifier.leaks = the_verifier.leaks, []
-    assert leaks == []
+    the_verifier.check_output()
 
 
 def events(gateway: Gateway, event: str, alias: str) -> list[dict[str, Any]]:

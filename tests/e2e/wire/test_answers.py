@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import KEY, PRIVATE, PROMPT, Gateway
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import PRIVATE, PROMPT
+from tests.harness.upstream import Upstream
 
 
 def saying(document: Any, **answer: Any):

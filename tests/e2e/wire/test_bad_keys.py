@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import KEY, Gateway
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway
 from tests.harness.upstream import Upstream
 
 FREE = 3

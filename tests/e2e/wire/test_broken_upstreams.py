@@ -9,8 +9,11 @@ import pytest
 
 from tests.e2e.wire.test_answers import choice, completion, saying, without
 from tests.e2e.wire.test_streams import DONE, USAGE, chunk, event, streaming, usage_chunk
-from tests.harness.gateway import PRIVATE, Gateway, Reply
-from tests.harness.upstream import Upstream, head
+from tests.harness.exchange import head
+from tests.harness.gateway import Gateway
+from tests.harness.prompts import PRIVATE
+from tests.harness.replies import Reply
+from tests.harness.upstream import Upstream
 
 GOOD = json.dumps(completion()).encode()
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import PRIVATE, PROMPT, Gateway, raw_request
-from tests.harness.upstream import Answer, Upstream, good_server, text_of, words_of
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import Answer, good_server, text_of, words_of
+from tests.harness.prompts import PRIVATE, PROMPT
+from tests.harness.raw_connection import raw_request
+from tests.harness.upstream import Upstream
 
 USER = {"role": "user", "content": PROMPT}
 

@@ -9,8 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.harness.gateway import KEY, PATIENCE, PRIVATE, Gateway, raw_request
-from tests.harness.upstream import Upstream, good_server, text_of
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import good_server, text_of
+from tests.harness.prompts import PRIVATE
+from tests.harness.raw_connection import raw_request
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE
 
 MODELS = ["native", "chat", "poor-chat", "renamed"]
 

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import KEY, Gateway, raw_request
-from tests.harness.upstream import PATIENCE, Upstream
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway
+from tests.harness.raw_connection import raw_request
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE
 
 LIVE = raw_request(method="GET", path="/health/live")
 ASK = raw_request(json.dumps({"model": "up", "prompt": "x"}).encode())

@@ -8,8 +8,12 @@ import pytest
 
 from tests.e2e.wire.test_answers import completion
 from tests.e2e.wire.test_streams import DONE, USAGE, chunk
-from tests.harness.gateway import PRIVATE, Gateway, raw_request
-from tests.harness.upstream import Connection, Upstream, good_server
+from tests.harness.exchange import Connection
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import good_server
+from tests.harness.prompts import PRIVATE
+from tests.harness.raw_connection import raw_request
+from tests.harness.upstream import Upstream
 
 PROMISE = 0.1  # seconds from the caller's close to the upstream's
 TRIES = 5  # a busy machine may hold up some; two of them must keep the promise

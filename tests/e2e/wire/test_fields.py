@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import PROMPT, Gateway
+from tests.harness.gateway import Gateway
+from tests.harness.prompts import PROMPT
 from tests.harness.upstream import Upstream
 
 ALLOWED = [

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from tests.harness.gateway import KEY, KEYS, OPERATOR_SECRET, PRIVATE, PROMPT, PROVIDER_KEY, Gateway
+from tests.harness.credentials import KEY, KEYS, OPERATOR_SECRET, PROVIDER_KEY
+from tests.harness.gateway import Gateway
+from tests.harness.prompts import PRIVATE, PROMPT
 from tests.harness.upstream import Upstream
 
 UNTOUCHED = [

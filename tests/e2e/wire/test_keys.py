@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.harness.gateway import KEY, KEYS, PROMPT, Gateway
+from tests.harness.credentials import KEY, KEYS
+from tests.harness.gateway import Gateway
+from tests.harness.prompts import PROMPT
 from tests.harness.upstream import Upstream
 
 GOOD = {"model": "native", "prompt": PROMPT}

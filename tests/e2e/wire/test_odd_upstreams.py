@@ -8,7 +8,8 @@ import pytest
 from tests.e2e.wire.test_answers import choice, completion, saying
 from tests.e2e.wire.test_broken_upstreams import ends_with_an_error, is_upstream_error
 from tests.e2e.wire.test_streams import DONE, USAGE, chunk, event, streaming, usage_chunk
-from tests.harness.gateway import PRIVATE, Gateway
+from tests.harness.gateway import Gateway
+from tests.harness.prompts import PRIVATE
 from tests.harness.upstream import Upstream
 
 SHAPES = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])

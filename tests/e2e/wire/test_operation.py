@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.wire.conftest import openai, target
 from tests.e2e.wire.test_streams import DONE, chunk
-from tests.harness.gateway import KEYS, Gateway
-from tests.harness.upstream import Gate, Upstream
+from tests.harness.configuration import openai, target
+from tests.harness.credentials import KEYS
+from tests.harness.exchange import Gate
+from tests.harness.gateway import Gateway
+from tests.harness.upstream import Upstream
 
 
 def settings(upstream: Upstream, **models: Any) -> dict[str, Any]:
@@ -28,7 +30,6 @@ def settings(upstream: Upstream, **models: Any) -> dict[str, Any]:
 def own(upstream: Upstream) -> Iterator[Gateway]:
     with Gateway(settings(upstream), [upstream.address]) as gateway:
         yield gateway
-    assert gateway.leaks == []
 
 
 def held_stream(upstream: Upstream) -> Gate:

@@ -4,7 +4,10 @@ import json
 
 import pytest
 
-from tests.harness.gateway import KEY, PROMPT, Gateway, RawAnswer, raw_request
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway
+from tests.harness.prompts import PROMPT
+from tests.harness.raw_connection import RawAnswer, raw_request
 from tests.harness.upstream import Upstream
 
 OTHER = "hg-another-0011223344556677"

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import PRIVATE, Gateway
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import PRIVATE
+from tests.harness.upstream import Upstream
 
 GOOD = [
     "",

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import KEY, PRIVATE, PROMPT, Gateway, RawAnswer, raw_request
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import PRIVATE, PROMPT
+from tests.harness.raw_connection import RawAnswer, raw_request
+from tests.harness.upstream import Upstream
 
 GOOD = json.dumps({"model": "native", "prompt": PROMPT}).encode()
 SMUGGLED = raw_request(json.dumps({"model": "native", "prompt": "smuggled"}).encode())

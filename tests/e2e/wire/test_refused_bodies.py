@@ -8,9 +8,12 @@ from typing import Any
 
 import httpx
 
-from tests.harness.gateway import KEY, Gateway, RawConnection, raw_request
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway
 from tests.harness.nginx_server import nginx_before
-from tests.harness.upstream import PATIENCE, Upstream
+from tests.harness.raw_connection import RawConnection, raw_request
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE
 
 SIZES = [10, 1_000, 60_000, 300_000, 900_000]
 KINDS = {
@@ -40,7 +43,7 @@ class Caller:
         self.failures: Counter[str] = Counter()
 
     def ask(self, data: bytes, status: int) -> None:
-        connection = self._connection or RawConnection(self._gateway)
+        connection = self._connection or self._gateway.connect()
         self._connection = None
         try:
             connection.send(data)

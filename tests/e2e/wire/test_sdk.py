@@ -11,8 +11,12 @@ import pytest
 
 from tests.e2e.wire.test_answers import saying
 from tests.e2e.wire.test_streams import chunk, streaming
-from tests.harness.gateway import KEY, KEYS, PATIENCE, PROMPT, Gateway
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.credentials import KEY, KEYS
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import PROMPT
+from tests.harness.upstream import Upstream
+from tests.harness.waiting import PATIENCE
 
 EVERYTHING: dict[str, Any] = {
     "max_tokens": 5,

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.gateway import KEY, Gateway, raw_request
+from tests.harness.credentials import KEY
+from tests.harness.gateway import Gateway
+from tests.harness.raw_connection import raw_request
 from tests.harness.upstream import Upstream
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.wire.test_answers import without
-from tests.harness.gateway import PRIVATE, PROMPT, Gateway
-from tests.harness.upstream import Upstream, text_of
+from tests.harness.gateway import Gateway
+from tests.harness.good_server import text_of
+from tests.harness.prompts import PRIVATE, PROMPT
+from tests.harness.upstream import Upstream
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.wire.test_answers import saying
-from tests.harness.gateway import KEY, OPERATOR_SECRET, PROVIDER_KEY, Gateway
+from tests.harness.credentials import KEY, OPERATOR_SECRET, PROVIDER_KEY
+from tests.harness.gateway import Gateway
 from tests.harness.upstream import Upstream
 
 DIALECTS: dict[str, tuple[Any, str, str | None, str]] = {

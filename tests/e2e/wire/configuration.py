@@ -1,136 +1,14 @@
-"""One gateway and one upstream for nearly every test; what differs is the model that is asked."""
+"""One gateway for nearly every test of the wire; what differs is the model that is asked."""
 
 from __future__ import annotations
 
 import hashlib
-import ssl
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
-from tests.harness.gateway import KEYS, OPERATOR_SECRET, PROVIDER_KEY, Gateway, free_port
+from tests.harness.configuration import key, openai, target
+from tests.harness.credentials import KEYS, OPERATOR_SECRET
 from tests.harness.upstream import Upstream
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PEM file with a key and its self-signed certificate for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "upstream.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
-
-
-@pytest.fixture(scope="session")
-def the_upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="session")
-def the_tls_upstream(certificate: Path) -> Iterator[Upstream]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Upstream(context) as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def upstream(the_upstream: Upstream) -> Iterator[Upstream]:
-    the_upstream.reset()
-    yield the_upstream
-    the_upstream.reset()
-
-
-@pytest.fixture
-def tls_upstream(the_tls_upstream: Upstream) -> Iterator[Upstream]:
-    the_tls_upstream.reset()
-    yield the_tls_upstream
-    the_tls_upstream.reset()
-
-
-@pytest.fixture(scope="session")
-def closed_port() -> int:
-    """A port that nobody listens on."""
-    return free_port()
-
-
-@pytest.fixture(scope="session")
-def the_gateway(
-    the_upstream: Upstream, the_tls_upstream: Upstream, certificate: Path, closed_port: int
-) -> Iterator[Gateway]:
-    secrets = [the_upstream.address, the_tls_upstream.address, f"127.0.0.1:{closed_port}"]
-    settings = configuration(the_upstream, the_tls_upstream, certificate, closed_port)
-    with Gateway(settings, secrets) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def gateway(the_gateway: Gateway) -> Iterator[Gateway]:
-    """The gateway; a test fails where anything private stood in what it wrote."""
-    yield the_gateway
-    leaks, the_gateway.leaks = the_gateway.leaks, []
-    assert leaks == []
-
-
-@pytest.fixture(scope="session")
-def strict_gateway(the_upstream: Upstream) -> Iterator[Gateway]:
-    """A second gateway: small bodies, no patience with slow ones, and prompts in its log."""
-    settings = {
-        "server": {"max_body_bytes": "2KiB", "body_timeout": "400ms"},
-        "log": {"format": "json", "prompts": True},
-        "providers": {"main": openai(the_upstream.base_url)},
-        "models": {"native": target("main", "native")},
-        "tenants": {"acme": {}},
-        "keys": [{"id": "all", "tenant": "acme", "secret": KEYS["all"]}],
-    }
-    with Gateway(settings, [the_upstream.address]) as gateway:
-        yield gateway
-
-
-def openai(base_url: str, **settings: Any) -> dict[str, Any]:
-    timeouts = {"connect": "2s", "first_byte": "8s", "idle": "8s", "total": "20s"}
-    return {
-        "kind": "openai",
-        "base_url": base_url,
-        "api_key": PROVIDER_KEY,
-        "timeouts": timeouts,
-    } | settings
-
-
-def target(provider: str, model: str, **settings: Any) -> dict[str, Any]:
-    return {"targets": [{"provider": provider, "model": model}]} | settings
 
 
 def configuration(
@@ -237,5 +115,13 @@ def configuration(
     }
 
 
-def key(name: str, tenant: str = "acme", **settings: Any) -> dict[str, Any]:
-    return {"id": name, "tenant": tenant, "secret": KEYS[name]} | settings
+def strict(upstream: Upstream) -> dict[str, Any]:
+    """A second gateway: small bodies, no patience with slow ones, and prompts in its log."""
+    return {
+        "server": {"max_body_bytes": "2KiB", "body_timeout": "400ms"},
+        "log": {"format": "json", "prompts": True},
+        "providers": {"main": openai(upstream.base_url)},
+        "models": {"native": target("main", "native")},
+        "tenants": {"acme": {}},
+        "keys": [key("all")],
+    }
