@@ -47,7 +47,6 @@ soak: $(STAMP) ## 1,000 streams at once, then floods beside a neighbour (two min
 	$(BIN)/python -m bench.soak $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --python-version 3.11 --extra dev --extra semantic --extra encryption pyproject.toml -o requirements.lock
 

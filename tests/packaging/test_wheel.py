@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import sysconfig
 import zipfile
@@ -10,47 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGURATION = """
-providers: {sim: {kind: simulator}}
-models: {demo: {targets: [{provider: sim, model: s}]}}
-"""
-
-
-def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """The output of a command that must succeed."""
-    done = subprocess.run(
-        [*map(str, command)],
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **environment},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def built(source: Path, folder: Path) -> Path:
-    """The wheel of a project."""
-    pip = (sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check")
-    run(*pip, "--no-deps", "--no-build-isolation", "-w", folder, source, cwd=folder)
-    [wheel] = folder.glob("*.whl")
-    return wheel
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ours, built from a copy, because a build leaves its own folders behind."""
-    source = tmp_path_factory.mktemp("source") / "headgate"
-    files = run("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT).split()
-    for name in files:
-        if name.partition("/")[0] in ("tests", "bench", "docs", "deploy"):
-            continue
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes((ROOT / name).read_bytes())
-    return built(source, tmp_path_factory.mktemp("wheel"))
+from tests.packaging.building import CONFIGURATION, ROOT, built, run
 
 
 @pytest.fixture(scope="module")
