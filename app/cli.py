@@ -1,41 +1,29 @@
-"""The commands: ``headgate serve | check | schema | usage | cache | keys``."""
+"""The commands: ``headgate init | serve | check | test | doctor | schema | usage | cache | keys``."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from datetime import timedelta
-from typing import NoReturn
 
 import click
 import orjson
 from msgspec.structs import replace
 
 from app import __version__
-from app.config.loading import (
-    ConfigError,
-    Loaded,
-    config_file_from_environment,
-    json_schema,
-    load,
-    read,
+from app.commands import first_steps
+from app.commands.files import (
+    fail,
+    find_file,
+    load_text,
+    read_text,
+    required_file,
+    shared_configuration,
 )
+from app.config.loading import Loaded, json_schema
 from app.config.quantities import Duration
 from app.core.keys import GATEWAY, digest_of, new_secret
 from cache.store.base import StoreUnavailable
-
-BUILT_IN = """\
-server: {{host: "{host}", port: {port}}}
-providers:
-  trial: {{kind: simulator, tokens_per_second: 50}}
-models:
-  demo: {{targets: [{{provider: trial, model: simulator-1}}]}}
-tenants:
-  trial: {{}}
-keys:
-  - {{id: trial, tenant: trial, secret: "{secret}", capabilities: [completions, chat, embeddings]}}
-"""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,43 +32,58 @@ def main() -> None:
     """An edge gateway for LLM completions.
 
     \b
-    Try it:             headgate serve
-    With your own file: headgate check gateway.yaml && headgate serve --config gateway.yaml
-    A key for a caller: headgate keys new acme-web
+    Try it:               headgate serve
+    In front of a server: headgate serve --upstream http://localhost:8000
+    With a file:          headgate init && headgate check && headgate serve
+    Does it work?         headgate test, headgate doctor
+    A key for a caller:   headgate keys new acme-web
     """
 
 
 @main.command()
 @click.option("--config", "file", type=click.Path(dir_okay=False), help="The configuration file.")
+@click.option("--upstream", metavar="URL", help="Serve this server's models, without a file.")
+@click.option("--model", "models", multiple=True, help="With --upstream: only this model.")
 @click.option("--host", help="Listen on this address instead of the file's.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Run this many worker processes.")
-def serve(file: str | None, host: str | None, port: int | None, workers: int | None) -> None:
+def serve(
+    file: str | None,
+    upstream: str | None,
+    models: tuple[str, ...],
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+) -> None:
     """Run the gateway.
 
-    Without --config (or HEADGATE_CONFIG) it runs a built-in configuration: no network needed, a
-    simulator behind the model `demo`, and a key that it prints. SIGHUP reads the file anew; a bad
-    file changes nothing. SIGTERM waits for load balancers to notice, then finishes running
-    requests; SIGINT (Ctrl-C) does not wait.
+    \b
+    headgate serve                                    the file: --config, HEADGATE_CONFIG or
+                                                      ./gateway.yaml; without one, a simulator
+    headgate serve --upstream http://localhost:8000   all models of that server, cached
+    headgate serve --upstream auto                    vLLM, Ollama, llama.cpp, SGLang on this machine
+
+    Without a file it prints a key and a call that works. The upstream's own key is read from
+    UPSTREAM_API_KEY (OPENAI_API_KEY for api.openai.com). SIGHUP reads the file anew; a bad file
+    changes nothing. SIGTERM waits for load balancers to notice, then finishes running requests;
+    SIGINT (Ctrl-C) does not wait.
     """
-    file = file or config_file_from_environment()
-    secret = None
+    if upstream is not None and file is not None:
+        fail("--upstream: is for running without a file; leave --config out")
+    if models and upstream is None:
+        fail("--model: goes with --upstream")
+    file = None if upstream is not None else find_file(file)
     if file is None:
-        secret = new_secret("trial")
-        text = BUILT_IN.format(
-            host=host or "127.0.0.1", port=8080 if port is None else port, secret=secret
-        )
-        source = "built-in configuration"
+        made = first_steps.without_file(upstream, models, host, port)
+        text, source = made.text, made.source
     else:
-        text, source = _read(file), file
-    loaded = _load(text, source)
+        made, text, source = None, read_text(file), file
+    loaded = load_text(text, source)
     given = {"host": host, "port": port, "workers": workers}
     changes = {name: value for name, value in given.items() if value is not None}
     server = replace(loaded.settings.server, **changes)
     if server.workers > 1 and loaded.settings.store.url.reveal().startswith("memory:"):
-        _fail(
-            ["--workers: more than one worker needs a shared store; set `store.url` to redis://…"]
-        )
+        fail("--workers: more than one worker needs a shared store; set `store.url` to redis://…")
     # Here, so that the other commands start at once.
     from app.serve import Main, free_port  # noqa: PLC0415
 
@@ -91,20 +94,22 @@ def serve(file: str | None, host: str | None, port: int | None, workers: int | N
         loaded = Loaded(settings, loaded.warnings, loaded.generation)
         gateway = Main(loaded, text, source, file)
     except OSError as error:
-        _fail([str(error)])
-    _greet(loaded, secret)
+        fail(str(error))
+    _greet(loaded, file, made)
     if not gateway.run():
-        _fail(["no worker could start; the lines above say why"])
+        fail("no worker could start; the lines above say why")
 
 
 @main.command()
-@click.argument("file", type=click.Path(dir_okay=False))
-def check(file: str) -> None:
-    """Check a configuration file; print every problem with its line, or nothing wrong.
+@click.argument("file", type=click.Path(dir_okay=False), required=False)
+def check(file: str | None) -> None:
+    """Check a configuration file; print every problem with its line, or that it is right.
 
-    Exits with 0 where the file can be used (warnings do not count), else with 1.
+    Without FILE: HEADGATE_CONFIG's, or ./gateway.yaml. Exits with 0 where the file can be used
+    (warnings do not count), else with 1.
     """
-    loaded = _load(_read(file), file)
+    file = required_file(file)
+    loaded = load_text(read_text(file), file)
     settings = loaded.settings
     click.echo(
         f"{file}: ok, {len(settings.models)} models, {len(settings.providers)} providers, "
@@ -128,13 +133,13 @@ def usage(
     file: str | None, tenant: str | None, key_id: str | None, model: str | None, since: str
 ) -> None:
     """Print what was used, by tenant, key and model, from the store that the gateways share."""
-    settings = _shared_configuration(file).settings
+    settings = shared_configuration(file).settings
     if tenant is not None and tenant not in settings.tenants:
-        _fail([f"--tenant: no such entry in `tenants`: {tenant!r}"])
+        fail(f"--tenant: no such entry in `tenants`: {tenant!r}")
     try:
         span = timedelta(seconds=Duration.parse(since))
     except (ValueError, OverflowError) as error:
-        _fail([f"--since: {error}"])
+        fail(f"--since: {error}")
     tenants = [tenant] if tenant is not None else [*sorted(settings.tenants), GATEWAY]
 
     from app.commands.usage import collect, table  # noqa: PLC0415 - needs redis, the others do not
@@ -142,7 +147,7 @@ def usage(
     try:
         rows = asyncio.run(collect(settings.store, tenants, span))
     except StoreUnavailable as error:
-        _fail([f"the store cannot be reached: {error}"])
+        fail(f"the store cannot be reached: {error}")
     chosen = [row for row in rows if key_id in (None, row.key) and model in (None, row.model)]
     click.echo("\n".join(table(chosen)))
 
@@ -165,18 +170,18 @@ def purge_command(
     It takes effect in every replica within a second, also for answers that are being made right
     now. Nothing is searched, so it takes equally long for one answer and for millions.
     """
-    settings = _shared_configuration(file, of_cache=True).settings
+    settings = shared_configuration(file, of_cache=True).settings
     if tenant is not None and tenant not in settings.tenants:
-        _fail([f"--tenant: no such entry in `tenants`: {tenant!r}"])
+        fail(f"--tenant: no such entry in `tenants`: {tenant!r}")
     if model is not None and model not in settings.models:
-        _fail([f"--model: no such entry in `models`: {model!r}"])
+        fail(f"--model: no such entry in `models`: {model!r}")
     from app.commands.purge import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
 
     tenants = [*sorted(settings.tenants), EVERYBODY] if tenant is None else [tenant]
     try:
         asyncio.run(purge(settings, tenants, model, namespace))
     except StoreUnavailable as error:
-        _fail([f"the store cannot be reached: {error}"])
+        fail(f"the store cannot be reached: {error}")
     named = {"tenant": tenant, "model": model, "namespace": namespace}
     chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
     click.echo(f"purged {', '.join(chosen) or 'everything'}")
@@ -195,7 +200,7 @@ def new(key_id: str) -> None:
     The secret is shown once and stored nowhere.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", key_id):
-        _fail([f"ID: {key_id!r} must be 1 to 64 letters, digits, dots, dashes or underscores"])
+        fail(f"ID: {key_id!r} must be 1 to 64 letters, digits, dots, dashes or underscores")
     secret = new_secret(key_id)
     click.echo(f"secret         {secret}")
     click.echo(f"secret_sha256  {digest_of(secret).hex()}")
@@ -204,58 +209,29 @@ def new(key_id: str) -> None:
     click.echo(entry, err=True)
 
 
-def _shared_configuration(file: str | None, *, of_cache: bool = False) -> Loaded:
-    """The configuration of gateways whose store (or the cache's) can be asked from here."""
-    file = file or config_file_from_environment()
-    if file is None:
-        _fail(["--config: name the configuration file (or set HEADGATE_CONFIG)"])
-    loaded = _load(_read(file), file)
-    reachable = of_cache and loaded.settings.cache_store is not None
-    if not reachable and loaded.settings.store.url.reveal().startswith("memory:"):
-        _fail(["store.url: memory:// lives inside the gateway's process, out of reach from here"])
-    return loaded
-
-
-def _read(file: str) -> str:
-    try:
-        return read(file)
-    except ConfigError as error:
-        _fail(error.problems)
-
-
-def _load(text: str, source: str) -> Loaded:
-    try:
-        loaded = load(text, source)
-    except ConfigError as error:
-        _fail(error.problems)
-    for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    return loaded
-
-
-def _greet(loaded: Loaded, secret: str | None) -> None:
+def _greet(loaded: Loaded, file: str | None, made: first_steps.Made | None) -> None:
+    """Say where the gateway listens, and what to do next."""
     server = loaded.settings.server
-    everywhere = server.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    base = f"http://{'127.0.0.1' if everywhere else server.host}:{server.port}"
+    base = f"http://{_reachable(server.host)}:{server.port}"
     lines = [f"Headgate {__version__}, configuration {loaded.generation}, on {base}"]
-    if secret is not None:
-        lines += [
-            "",
-            f"  key: {secret}",
-            "",
-            f"  curl {base}/v1/completions -H 'authorization: Bearer {secret}' \\",
-            "    -H 'content-type: application/json' \\",
-            '    -d \'{"model": "demo", "prompt": "Once upon a time"}\'',
-            "",
-            "The model `demo` is a simulator: its text means nothing. Your own file: --config FILE.",
-        ]
+    if made is None:
+        lines.append(
+            f"{file}: {len(loaded.settings.models)} models. Try it: headgate test --url {base}"
+        )
+    else:
+        lines += first_steps.greeting(made, base)
+    lines.append("Ctrl-C stops it.")
     click.echo("\n".join(lines), err=True)
 
 
-def _fail(problems: list[str]) -> NoReturn:
-    for problem in problems:
-        click.echo(problem, err=True)
-    sys.exit(1)
+def _reachable(host: str) -> str:
+    """An address that a caller on this machine can use, as it stands in a URL."""
+    usable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
+    return f"[{usable}]" if ":" in usable else usable
+
+
+for command in (first_steps.init, first_steps.test, first_steps.doctor):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

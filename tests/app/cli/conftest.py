@@ -217,7 +217,7 @@ def built_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway
     place, port = tmp_path_factory.mktemp("files"), free_port()
     gateway = Gateway(port, ["--port", str(port)], {"TMPDIR": str(place)})
     try:
-        gateway.ready().err.wait("--config FILE")
+        gateway.ready().err.wait("Ctrl-C stops it")
         yield gateway, place
     finally:
         gateway.stop()

@@ -1,0 +1,68 @@
+"""What the commands share: finding, reading and checking the configuration file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from app.config.loading import ConfigError, Loaded, config_file_from_environment, load, read
+
+USUAL_FILE = "gateway.yaml"
+
+
+def fail(*problems: str) -> NoReturn:
+    """Print the problems and end with 1."""
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(1)
+
+
+def find_file(given: str | None) -> str | None:
+    """The file that was named, else HEADGATE_CONFIG's, else ./gateway.yaml where there is one."""
+    named = given or config_file_from_environment()
+    if named is None and Path(USUAL_FILE).is_file():
+        return USUAL_FILE
+    return named
+
+
+def required_file(given: str | None) -> str:
+    """``find_file``, for commands that cannot do without; ends with 1 where there is none."""
+    file = find_file(given)
+    if file is None:
+        fail(
+            f"--config: name the configuration file (or set HEADGATE_CONFIG, or run this where "
+            f"{USUAL_FILE} is); `headgate init` writes one"
+        )
+    return file
+
+
+def read_text(file: str) -> str:
+    """The text of a file; ends with 1 where it cannot be read."""
+    try:
+        return read(file)
+    except ConfigError as error:
+        fail(*error.problems)
+
+
+def load_text(text: str, source: str) -> Loaded:
+    """A checked configuration, its warnings printed; ends with 1 and every problem otherwise."""
+    try:
+        loaded = load(text, source)
+    except ConfigError as error:
+        fail(*error.problems)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return loaded
+
+
+def shared_configuration(file: str | None, *, of_cache: bool = False) -> Loaded:
+    """The configuration of gateways whose store (or the cache's) can be asked from here."""
+    file = required_file(file)
+    loaded = load_text(read_text(file), file)
+    reachable = of_cache and loaded.settings.cache_store is not None
+    if not reachable and loaded.settings.store.url.reveal().startswith("memory:"):
+        fail("store.url: memory:// lives inside the gateway's process, out of reach from here")
+    return loaded
