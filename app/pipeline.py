@@ -137,15 +137,16 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     bounds = Bounds(limits, route_of=targets.find, allowance_of=policies.allowance)
     tokens = RequestTokens(shared.limiter, policies.requests)
 
+    door = Http(bounds, send_timeout=float(server.send_timeout))
+
     def endpoint(path: str, family: Family) -> Router:
         body = _layer(
             Body,
-            parse=family.parse,
+            family=family,
             take=tokens.take,
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         )
-        door = Http(bounds, family=family, send_timeout=float(server.send_timeout))
         return _route(path, door, [*metered("POST", family.name, shared.usage), body])
 
     beside = [_layer(Protocol, method="GET")]

@@ -9,7 +9,7 @@ from app.connections.bad_keys import BadKeys
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import Forbidden, GatewayError, Unauthenticated
 from app.core.exchange import Exchange, exchange_of
-from app.core.keys import KeyRing
+from app.core.keys import Key, KeyRing
 from app.core.refusal import refuse
 
 MAX_SECRET_BYTES = 512
@@ -39,15 +39,16 @@ class Auth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
-        error = self._admit(exchange)
-        if error is None:
+        found = self._find(exchange)
+        if isinstance(found, Key):
+            scope["state"]["key"] = found
             await self._app(scope, receive, send)
             return
-        if isinstance(error, Unauthenticated):
-            error = await self._bad_keys.slow(exchange, scope["client"][0]) or error
-        await refuse(exchange, send, error)
+        if isinstance(found, Unauthenticated):
+            found = await self._bad_keys.slow(exchange, scope["client"][0]) or found
+        await refuse(exchange, send, found)
 
-    def _admit(self, exchange: Exchange) -> GatewayError | None:
+    def _find(self, exchange: Exchange) -> Key | GatewayError:
         secret = presented_secret(exchange.headers)
         if not secret:
             return Unauthenticated(
@@ -62,7 +63,7 @@ class Auth:
             return Unauthenticated("The API key has expired.", code="expired_api_key")
         if self._capability is not None and self._capability not in key.capabilities:
             return Forbidden(f"This API key lacks the capability {self._capability!r}.")
-        return None
+        return key
 
 
 def presented_secret(headers: dict[bytes, bytes]) -> bytes:

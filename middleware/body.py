@@ -8,8 +8,11 @@ from typing import Any
 
 from app.concurrency.coarse_timer import CoarseTimer
 from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.call import Call
 from app.core.errors import GatewayError, InvalidRequest, Refused
-from app.core.exchange import Exchange, exchange_of
+from app.core.exchange import Exchange, exchange_of, key_of
+from app.core.family import Family
+from app.core.keys import Key
 from app.core.refusal import refuse
 from app.core.request import ModelRequest
 
@@ -32,7 +35,7 @@ class Late:
 
 
 class Body:
-    """Reads at most ``max_bytes`` within ``timeout`` seconds and hands them to ``parse``.
+    """Reads at most ``max_bytes`` within ``timeout`` seconds and makes a call of the family of them.
 
     ``take`` takes a request's token, once, or raises: for a large body before it is read, for any
     other that is refused after that. A good small request takes its token with everything else.
@@ -42,13 +45,14 @@ class Body:
         self,
         app: ASGIApp,
         *,
-        parse: Callable[[bytes], ModelRequest],
-        take: Callable[[Exchange], Awaitable[None]],
+        family: Family,
+        take: Callable[[Exchange, Key], Awaitable[None]],
         max_bytes: int,
         timeout: float,
     ) -> None:
         self._app = app
-        self._parse = parse
+        self._family = family
+        self._parse: Callable[[bytes], ModelRequest] = family.parse
         self._take = take
         # One at a time: two would halve what is left for everybody else.
         self._aside = asyncio.Semaphore(1)
@@ -57,12 +61,12 @@ class Body:
         self._patience = CoarseTimer(timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = exchange_of(scope)
+        exchange, key = exchange_of(scope), key_of(scope)
         try:
             length = _content_length(exchange.headers)
             self._check_headers(exchange.headers, length)
             if length is None or length > INLINE_BYTES:
-                await self._take(exchange)
+                await self._take(exchange, key)
             body = await self._read(receive, length)
             exchange.body_read = True
             if len(body) <= ASIDE_BYTES:
@@ -71,17 +75,18 @@ class Body:
                 async with self._aside:
                     request = await asyncio.to_thread(self._parse, body)
         except GatewayError as error:
-            await refuse(exchange, send, await self._paid(exchange, error))
+            await refuse(exchange, send, await self._paid(exchange, key, error))
             return
         exchange.body = body
-        exchange.request = request
         exchange.outcome.alias = request.model
+        call = Call.of(exchange, key, self._family, request, scope["headers"])
+        scope["state"]["call"] = call
         await self._app(scope, receive, send)
 
-    async def _paid(self, exchange: Exchange, error: GatewayError) -> GatewayError:
+    async def _paid(self, exchange: Exchange, key: Key, error: GatewayError) -> GatewayError:
         """What a refused request is told: that it has no token left, where that is so."""
         try:
-            await self._take(exchange)
+            await self._take(exchange, key)
         except GatewayError as refusal:
             return refusal
         return error

@@ -21,10 +21,9 @@ from app.core.asgi import (
     json_messages,
     start_message,
 )
-from app.core.call import Call
+from app.core.call import Call, admitted_call
 from app.core.errors import GatewayError, UpstreamError
-from app.core.exchange import CLIENT_CLOSED_REQUEST, exchange_of
-from app.core.family import Family
+from app.core.exchange import CLIENT_CLOSED_REQUEST
 from app.core.pricing import dollars_text
 from app.core.reply import Answer, Chunk, Handler, Origin, StreamEnd
 from app.openai import sse
@@ -37,9 +36,8 @@ class Http:
     ``send_timeout`` seconds.
     """
 
-    def __init__(self, handler: Handler, *, family: Family, send_timeout: float) -> None:
+    def __init__(self, handler: Handler, *, send_timeout: float) -> None:
         self._handler = handler
-        self._family = family
         self._patience = CoarseTimer(PATIENCE_SECONDS)
         self._stall = CoarseTimer(send_timeout)
 
@@ -48,7 +46,7 @@ class Http:
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call.of(exchange_of(scope), self._family, scope["headers"])
+        call = admitted_call(scope)
         guard = DisconnectGuard(receive, self._patience, call.caller)
         reply = HttpReply(call, send, guard, self._stall)
         try:

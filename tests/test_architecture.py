@@ -28,7 +28,7 @@ HOMES |= {"call": "app/core/call.py"}  # what a class does to itself is not a wr
 # What makes a new holder or a changed copy of one, and the facts that it sets.
 MAKERS = {
     "Exchange": ("exchange", ("request_id", "headers", "started")),
-    "Call.of": ("call", tuple(sorted(set(Call.__slots__) - {"caller", "calls"}))),
+    "Call.of": ("call", tuple(sorted(set(Call.__slots__) - {"caller", "fan_out"}))),
     "with_request": ("call", ("request",)),
     "background": ("call", ("outcome", "reply_headers", "started")),
 }

@@ -1,12 +1,13 @@
 """One admitted request, as the inner chain hands it on. Nothing in it is missing.
 
-After Auth there is a key and after Body a request, so the layers inside need not ask.
+Auth finds the key, Body reads the request and makes the call of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from time import perf_counter
+from typing import Any
 
 from app.core.errors import HeaderList
 from app.core.exchange import Exchange, Outcome
@@ -82,16 +83,21 @@ class Call:
         self.caller = Caller()
 
     @classmethod
-    def of(cls, exchange: Exchange, family: Family, header_lines: HeaderList) -> Call:
-        """The call in an exchange that has passed Auth and Body."""
-        assert exchange.key is not None
-        assert exchange.request is not None
+    def of(
+        cls,
+        exchange: Exchange,
+        key: Key,
+        family: Family,
+        request: ModelRequest,
+        header_lines: HeaderList,
+    ) -> Call:
+        """An exchange whose key and request are known."""
         call = cls(
             request_id=exchange.request_id,
             started=exchange.started,
-            key=exchange.key,
+            key=key,
             family=family,
-            request=exchange.request,
+            request=request,
             headers=exchange.headers,
             header_lines=header_lines,
             outcome=exchange.outcome,
@@ -138,3 +144,9 @@ class Call:
         call.outcome.alias = self.outcome.alias
         call.outcome.cache = kind
         return call
+
+
+def admitted_call(scope: Any) -> Call:
+    """The call that Body put into this scope."""
+    call: Call = scope["state"]["call"]
+    return call

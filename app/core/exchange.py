@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.core.errors import HeaderList
-from app.core.request import ModelRequest
 from app.core.usage import Usage
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Exchange:
 
     ``taken`` are the keys of the buckets that this request has taken one from before its body was
     known, None where it has not been asked of them; ``store_out`` says that this was decided without
-    the store.
+    the store. ``key`` is for the record, which is also made of requests that have none.
     """
 
     __slots__ = (
@@ -82,7 +81,6 @@ class Exchange:
         "key",
         "outcome",
         "reply_headers",
-        "request",
         "request_id",
         "started",
         "store_out",
@@ -96,7 +94,6 @@ class Exchange:
         self.key: Key | None = None
         self.body = b""
         self.body_read = False
-        self.request: ModelRequest | None = None
         self.reply_headers: HeaderList = []
         self.outcome = Outcome()
         self.store_out = False
@@ -107,3 +104,9 @@ def exchange_of(scope: Any) -> Exchange:
     """The exchange that RequestId put into this scope."""
     exchange: Exchange = scope["state"]["exchange"]
     return exchange
+
+
+def key_of(scope: Any) -> Key:
+    """The key that Auth put into this scope."""
+    key: Key = scope["state"]["key"]
+    return key

@@ -10,7 +10,8 @@ import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import GatewayError, InvalidRequest, Refused
-from app.core.exchange import Exchange, exchange_of
+from app.core.exchange import Exchange, exchange_of, key_of
+from app.core.keys import Key
 from app.core.refusal import refuse, store_unavailable
 from cache.quotas.counters import Counters
 from cache.semantic.feedback_ids import FeedbackIds, Served
@@ -29,7 +30,7 @@ def feedback_app(
     semantic_index: SemanticIndex,
     counters: Counters,
     ids: FeedbackIds,
-    take: Callable[[Exchange], Awaitable[None]],
+    take: Callable[[Exchange, Key], Awaitable[None]],
     shared_by_all: bool,
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """The endpoint. ``take`` takes a request of the key's limits, or raises. With ``shared_by_all`` some
@@ -45,11 +46,9 @@ def feedback_app(
         return served
 
     async def feedback(scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = exchange_of(scope)
-        key = exchange.key
-        assert key is not None
+        exchange, key = exchange_of(scope), key_of(scope)
         try:
-            await take(exchange)
+            await take(exchange, key)
             body = await _body(receive)
             exchange.body_read = True
             said = _read(body)

@@ -9,7 +9,7 @@ import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import NotFound
-from app.core.exchange import exchange_of
+from app.core.exchange import key_of
 from app.openai.validators import MAX_ALIAS
 
 PREFIX = "/v1/models"
@@ -25,8 +25,7 @@ def models_app(aliases: Iterable[str], created: int) -> App:
     }
 
     async def models(scope: Scope, receive: Receive, send: Send) -> None:
-        key = exchange_of(scope).key
-        assert key is not None
+        key = key_of(scope)
         wanted = _wanted(scope)
         body: object
         if not wanted:

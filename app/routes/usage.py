@@ -12,7 +12,7 @@ import orjson
 from app.config.quantities import Duration
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import InvalidRequest
-from app.core.exchange import exchange_of
+from app.core.exchange import key_of
 from app.core.keys import Key
 from app.core.pricing import dollars_text
 from app.core.refusal import store_unavailable
@@ -36,8 +36,7 @@ def usage_app(store: Store, ledger: Ledger, plans: BudgetPlans) -> App:
     """``?since=24h`` (or days: ``7d``) sets the span; a day when absent."""
 
     async def usage(scope: Scope, receive: Receive, send: Send) -> None:
-        key = exchange_of(scope).key
-        assert key is not None
+        key = key_of(scope)
         until = datetime.fromtimestamp(ledger.clock.now(), UTC)
         since = until - _span(scope["query_string"])
         try:

@@ -30,10 +30,8 @@ class RequestTokens:
         self._limiter = limiter
         self._plan_of = plan_of
 
-    async def take(self, exchange: Exchange) -> None:
+    async def take(self, exchange: Exchange, key: Key) -> None:
         """Take one, once. Raises RateLimited, or Unavailable while the store is out."""
-        key = exchange.key
-        assert key is not None
         plan = self._plan_of(key)
         if exchange.taken is not None or plan is None:
             return

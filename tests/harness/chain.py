@@ -53,9 +53,9 @@ def call_of(headers: HeaderList | None = None, key: Key = KEY, **members: Any) -
     """One admitted call; ``members`` are those of its body."""
     lines = headers or []
     exchange = Exchange("id-1", dict(lines), 0.0)
-    exchange.key, exchange.request = key, request_of(**members)
-    exchange.outcome.alias = exchange.request.model
-    return Call.of(exchange, COMPLETIONS, lines)
+    exchange.key, request = key, request_of(**members)
+    exchange.outcome.alias = request.model
+    return Call.of(exchange, key, COMPLETIONS, request, lines)
 
 
 def chunk_of(text: str, index: int = 0, reason: str | None = None, **members: Any) -> Chunk:
@@ -279,19 +279,18 @@ class Door:
         self.exchange = Exchange("id-1", dict(headers or []), 0.0)
         self.exchange.key = key
         own = family is COMPLETIONS
-        self.exchange.request = (
-            request_of(**members) if own else family.parse(orjson.dumps(members))
-        )
+        self._request = request_of(**members) if own else family.parse(orjson.dumps(members))
         self._family = family
         self.sent: list[Any] = []
         self.leave = asyncio.Event()
         self.room: asyncio.Event | None = None
-        self._scope = {"headers": headers or [], "state": {"exchange": self.exchange}}
+        self._key = key
+        self._lines = headers or []
 
     async def through(self, handler: Handler, send_timeout: float = 5.0) -> Door:
-        await Http(handler, family=self._family, send_timeout=send_timeout)(
-            self._scope, self._receive, self._send
-        )
+        call = Call.of(self.exchange, self._key, self._family, self._request, self._lines)
+        scope = {"state": {"call": call}}
+        await Http(handler, send_timeout=send_timeout)(scope, self._receive, self._send)
         return self
 
     async def _receive(self) -> Any:

@@ -11,6 +11,7 @@ import pytest
 
 from app.core.asgi import json_messages
 from app.core.exchange import Exchange
+from tests.harness.chain import KEY
 
 
 class Run:
@@ -31,7 +32,7 @@ class Run:
             "path": "/",
             "client": ("127.0.0.1", "40000"),
             "headers": headers,
-            "state": {"exchange": self.exchange},
+            "state": {"exchange": self.exchange, "key": KEY},
         } | scope
 
     async def receive(self) -> Any:

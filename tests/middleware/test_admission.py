@@ -12,7 +12,7 @@ from app.core.reply import ReplyWriter
 from cache.quotas.admission import RequestTokens
 from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.rate_limit import RateLimit
-from tests.harness.chain import Answering, Door, FailingStore, in_loop
+from tests.harness.chain import KEY, Answering, Door, FailingStore, in_loop
 
 REQUESTS = LimitPlan.of("acme", [Bucket("key:web", "requests", 60, 2)], [])
 BOTH = LimitPlan.of("acme", [*REQUESTS.buckets, Bucket("tenant", "tokens", 60, 100)], [])
@@ -33,7 +33,7 @@ class Admission:
 
     async def take(self, exchange: Exchange) -> GatewayError | None:
         try:
-            await self._tokens.take(exchange)
+            await self._tokens.take(exchange, KEY)
         except GatewayError as error:
             return error
         return None

@@ -53,7 +53,7 @@ def bearer(secret: bytes = SECRET) -> list[tuple[bytes, bytes]]:
 def test_a_key_is_found_wherever_clients_put_it(run: Any, headers: Any) -> None:
     done = run(headers).through(auth())
     assert done.inner == 1
-    assert done.exchange.key.id == "web"
+    assert done.exchange.key.id == done.scope["state"]["key"].id == "web"
 
 
 @pytest.mark.parametrize(

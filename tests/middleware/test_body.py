@@ -7,19 +7,22 @@ from typing import Any
 import pytest
 
 from app.core.exchange import Exchange
-from app.openai.completions.request import parse
+from app.core.keys import Key
+from app.routes.completions import COMPLETIONS
 from middleware.body import Body
 
 BODY = b'{"model":"m","prompt":"p"}'
 JSON = (b"content-type", b"application/json")
 
 
-async def free(exchange: Exchange) -> None:
+async def free(exchange: Exchange, key: Key) -> None:
     """A request's token where there is no limit."""
 
 
 def layer(max_bytes: int = 1000, timeout: float = 5.0, take: Any = free) -> Any:
-    return lambda app: Body(app, parse=parse, take=take, max_bytes=max_bytes, timeout=timeout)
+    return lambda app: Body(
+        app, family=COMPLETIONS, take=take, max_bytes=max_bytes, timeout=timeout
+    )
 
 
 def part(body: bytes, more: bool = False) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def test_a_body_is_read_and_parsed_once(run: Any) -> None:
     done = run([JSON], [part(BODY[:5], True), part(BODY[5:])]).through(layer())
     assert done.inner == 1
     assert done.exchange.body == BODY
-    assert done.exchange.request.model == done.exchange.outcome.alias == "m"
+    assert done.scope["state"]["call"].request.model == done.exchange.outcome.alias == "m"
 
 
 def test_reading_stops_at_the_content_length(run: Any) -> None:

@@ -18,7 +18,6 @@ from app.core.exchange import CLIENT_CLOSED_REQUEST
 from app.core.pricing import NANO
 from app.core.reply import Chunk, ReplyWriter, StreamEnd
 from app.openai import sse
-from app.routes.completions import COMPLETIONS
 from middleware.http import Http
 from tests.harness.chain import (
     ORIGIN,
@@ -431,5 +430,5 @@ def test_a_cancelled_request_is_no_caller_that_left() -> None:
 
 
 def test_a_copy_of_the_door_is_the_door() -> None:
-    door = Http(says_nothing, family=COMPLETIONS, send_timeout=1)
+    door = Http(says_nothing, send_timeout=1)
     assert copy.deepcopy(door) is door

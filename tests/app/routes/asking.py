@@ -45,7 +45,7 @@ async def ask(
         sent.append(message)
 
     where = {"path": path, "raw_path": path.encode(), "query_string": query}
-    whole = {"state": {"exchange": exchange}} | where | scope
+    whole = {"state": {"exchange": exchange, "key": key}} | where | scope
     await app(whole, receive, send)
     body = b"".join(message["body"] for message in sent[1:])
     return Answered(sent[0]["status"], dict(sent[0]["headers"]), body, exchange.outcome.error_code)

@@ -10,6 +10,7 @@ import pytest
 
 from app.core.errors import GatewayError
 from app.core.exchange import Exchange
+from app.core.keys import Key
 from app.routes.feedback import MAX_BODY, feedback_app
 from cache.quotas.admission import RateLimited
 from cache.quotas.counters import Counters
@@ -47,7 +48,7 @@ class Route:
             self.semantic_index, self.counters, self.ids, self._take, shared_by_all
         )
 
-    async def _take(self, exchange: Exchange) -> None:
+    async def _take(self, exchange: Exchange, key: Key) -> None:
         if self.refusal is not None:
             raise self.refusal
         self.taken.append(exchange)
