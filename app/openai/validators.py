@@ -5,7 +5,9 @@ Every text completes the sentence "`field` …". Numbers are never clamped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 Check = Callable[[Any], str | None]
@@ -13,6 +15,8 @@ Check = Callable[[Any], str | None]
 MAX_PROMPTS = 2048
 MAX_ALIAS = 256
 BEYOND_64_BITS = 2**63
+MAX_UNKNOWN = 32  # members that are compared with a missing one
+MAX_MISSPELT = 32  # characters of such a name
 MAX_STOPS = 64  # editors send a dozen and more; the upstream decides below this bound
 
 
@@ -128,3 +132,11 @@ def _token_list_problem(value: list[Any]) -> str | None:
 
 def _token_ids_problem(value: list[int]) -> str | None:
     return "must not hold negative token ids" if min(value) < 0 else None
+
+
+def meant(missing: str, document: Mapping[str, Any], known: Collection[str]) -> str:
+    """A sentence about an unknown member whose name is nearly that of a missing one, or nothing."""
+    sent = (name for name in document if name not in known and len(name) <= MAX_MISSPELT)
+    folded = {name.casefold(): name for name in islice(sent, MAX_UNKNOWN)}
+    close = get_close_matches(missing, folded, n=1, cutoff=0.75)
+    return f" You sent `{folded[close[0]]}`; did you mean `{missing}`?" if close else ""

@@ -14,7 +14,8 @@ import orjson
 from app.core.errors import InvalidRequest, Problem
 from app.core.request import DEFAULT_PART_TOKENS, PartTokens
 from app.openai import json_body
-from app.openai.messages import messages_problems, single_user_text
+from app.openai.completions.members import combinations, required
+from app.openai.messages import single_user_text
 from app.openai.validators import (
     BEYOND_64_BITS,
     Check,
@@ -265,58 +266,14 @@ def parse(body: bytes) -> CompletionRequest:
                 floats.append(name)
     for name in absent:
         del document[name]
-    problems += _required(document)
-    problems += _combinations(document, {problem.param for problem in problems})
+    problems += required(document, FIELDS)
+    problems += combinations(document, {problem.param for problem in problems})
     if problems:
         raise InvalidRequest.of(problems)
     raw = json_body.raw_members(body)
     for name in floats:
         raw[name] = msgspec.Raw(b"%d" % document[name])
     return CompletionRequest(document, raw)
-
-
-def _required(document: dict[str, Any]) -> list[Problem]:
-    problems = []
-    if "model" not in document:
-        problems.append(Problem("model", "`model` is required: the alias of a model."))
-    elif document["model"] == "":
-        problems.append(Problem("model", "`model` must not be empty."))
-    has_prompt, has_messages = "prompt" in document, "messages" in document
-    if has_prompt and has_messages:
-        problems.append(Problem("messages", "Send `prompt` or `messages`, not both."))
-    elif has_messages:
-        problems += messages_problems(document["messages"])
-    elif not has_prompt:
-        problems.append(
-            Problem(
-                "prompt", "`prompt` is required: a string, strings, token ids or lists of them."
-            )
-        )
-    return problems
-
-
-def _combinations(document: dict[str, Any], wrong: set[str | None]) -> Sequence[Problem]:
-    """What is wrong between fields, said only where the fields themselves are right."""
-    problems = []
-    n, best_of = document.get("n", 1), document.get("best_of")
-    stream = document.get("stream") is True
-    if best_of is not None and not wrong & {"n", "best_of"}:
-        if best_of < n:
-            problems.append(Problem("best_of", f"`best_of` must be at least `n` ({n})."))
-        elif best_of > n and stream:
-            problems.append(Problem("best_of", "`best_of` greater than `n` cannot be streamed."))
-    options = document.get("stream_options")
-    if options is not None and "stream_options" not in wrong:
-        if not stream and "stream" not in wrong:
-            problems.append(
-                Problem("stream_options", "`stream_options` goes only with `stream: true`.")
-            )
-        include = options.get("include_usage")
-        if include is not None and type(include) is not bool:
-            problems.append(
-                Problem("stream_options.include_usage", "`include_usage` must be true or false.")
-            )
-    return problems
 
 
 def _split(prompt: Any) -> list[Prompt]:
