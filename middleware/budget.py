@@ -11,6 +11,7 @@ from app.core.keys import Key
 from app.core.pricing import dollars_text
 from app.core.refusal import owner_of, store_unavailable
 from app.core.reply import Handler, ReplyWriter
+from app.core.units import NanoDollars
 from cache.quotas.charges import charge
 from cache.quotas.ledger import Account, BudgetPlan, Ledger, Refusal, Reservation
 from cache.store.base import StoreUnavailable
@@ -27,7 +28,7 @@ class Budget:
     """Asks the ledger for the plan that ``plan_of`` gives, to hold what ``bound_of`` gives.
 
     Without a plan, or at no price, it costs nothing. With ``on_outage`` allow, requests pass
-    unheld while the store is out, and are charged when it is back.
+    unreserved while the store is out, and are charged when it is back.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Budget:
         *,
         ledger: Ledger,
         plan_of: Callable[[Key, str], BudgetPlan | None],
-        bound_of: Callable[[Call], int | None],
+        bound_of: Callable[[Call], NanoDollars | None],
         on_outage: Literal["refuse", "allow"],
     ) -> None:
         self._inner = inner
@@ -56,7 +57,7 @@ class Budget:
         if held is None:
             if self._on_outage == "refuse":
                 raise store_unavailable("budgets")
-            held = self._ledger.unheld(plan)
+            held = self._ledger.unreserved(plan)
         if isinstance(held, Refusal):
             raise _refusal(held.account)
         try:
@@ -64,7 +65,7 @@ class Budget:
         finally:
             charge(self._ledger, held, call)
 
-    async def _reserve(self, plan: BudgetPlan, bound: int) -> Reservation | Refusal | None:
+    async def _reserve(self, plan: BudgetPlan, bound: NanoDollars) -> Reservation | Refusal | None:
         """None while the store is out."""
         try:
             return await self._ledger.reserve(plan, bound)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.config.settings import Store as StoreSettings
 from app.core.pricing import dollars_text
+from app.core.units import NanoDollars
 from cache.quotas.usage import UsageRow, read_usage
 from cache.store.base import open_store
 from cache.store.clock import time_of
@@ -54,5 +55,5 @@ def table(rows: Sequence[UsageRow]) -> list[str]:
 
 def _numbers(counts: dict[str, int]) -> list[str]:
     names = ("requests", "errors", "prompt_tokens", "completion_tokens")
-    money = (dollars_text(counts.get(name, 0)) for name in ("cost", "saved"))
+    money = (dollars_text(NanoDollars(counts.get(name, 0))) for name in ("cost", "saved"))
     return [*(f"{counts.get(name, 0):,}" for name in names), *money]

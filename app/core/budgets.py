@@ -5,21 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from app.core.units import NanoDollars
+
 DAY = 86400
 
 
 class BudgetRule(NamedTuple):
-    """``limit`` nano-dollars for each ``per`` (hour, day, week, month)."""
+    """``limit`` for each ``per`` (hour, day, week, month)."""
 
-    limit: int
+    limit: NanoDollars
     per: str
 
 
 class Budget(NamedTuple):
-    """``limit`` nano-dollars for each ``per`` (hour, day, week, month) of a scope."""
+    """``limit`` for each ``per`` (hour, day, week, month) of a scope."""
 
     scope: str
-    limit: int
+    limit: NanoDollars
     per: str
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.core.errors import HeaderList
+from app.core.units import FREE, NanoDollars
 from app.core.usage import Usage
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's code for a client that went away; for log
 class Outcome:
     """What happened. Times are seconds; ``first_byte`` counts from the request's start.
 
-    ``provider`` and ``model`` are those that answered; ``cost`` and ``saved`` (what a
-    hit would have cost) are nano-dollars; ``charged`` is the cost that a budget was charged, and None
+    ``provider`` and ``model`` are those that answered; ``saved`` is what a hit would
+    have cost; ``charged`` is the cost that a budget was charged, and None
     where there was none to charge.
     """
 
@@ -47,9 +48,9 @@ class Outcome:
         self.model: str | None = None
         self.usage: Usage | None = None
         self.attempts = 0
-        self.cost: int | None = None
-        self.charged: int | None = None
-        self.saved = 0
+        self.cost: NanoDollars | None = None
+        self.charged: NanoDollars | None = None
+        self.saved = FREE
         self.cache: str | None = None
         self.first_byte: float | None = None
         self.unlogged = False
@@ -57,8 +58,8 @@ class Outcome:
         self.text: list[str] | None = None
 
     @property
-    def billed(self) -> int | None:
-        """Nano-dollars: what was charged, though a stale answer was given in the end, or the cost."""
+    def billed(self) -> NanoDollars | None:
+        """What was charged, though a stale answer was given in the end, or the cost."""
         return self.cost if self.charged is None else self.charged
 
     def alias_for(self, key: Key | None) -> str | None:

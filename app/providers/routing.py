@@ -13,6 +13,7 @@ from app.core.call import Call
 from app.core.errors import NotFound, NotImplementedHere
 from app.core.pricing import UNBOUNDED, Price
 from app.core.request import ONE_CALL, FanOut, PartTokens, TargetRules
+from app.core.units import NanoDollars
 from app.providers.base import Answers, Provider
 from app.providers.chat_only import ChatOnly
 from app.providers.kinds import make_providers
@@ -91,8 +92,8 @@ class Router:
         """Where this alias leads, whoever asks."""
         return self._routes.get(alias)
 
-    def cost_bound(self, call: Call) -> int | None:
-        """The most that a call can cost, in nano-dollars; None where its target has no price."""
+    def cost_bound(self, call: Call) -> NanoDollars | None:
+        """The most that a call can cost; None where its target has no price."""
         family, request = call.family, call.request
         route = self._routes.get(request.model)
         endpoint = route.endpoints.get(family.name) if route is not None else None

@@ -16,6 +16,7 @@ from app.core.exchange import key_of
 from app.core.keys import Key
 from app.core.pricing import dollars_text
 from app.core.refusal import store_unavailable
+from app.core.units import NanoDollars
 from cache.quotas.ledger import Account, BudgetPlan, Ledger
 from cache.quotas.usage import UsageRow, read_usage
 from cache.store.base import Store, StoreUnavailable
@@ -96,8 +97,8 @@ def _row(row: UsageRow) -> dict[str, Any]:
         "errors": counts["errors"],
         "prompt_tokens": counts["prompt_tokens"],
         "completion_tokens": counts["completion_tokens"],
-        "cost_usd": dollars_text(counts["cost"]),
-        "saved_usd": dollars_text(counts["saved"]),
+        "cost_usd": dollars_text(NanoDollars(counts["cost"])),
+        "saved_usd": dollars_text(NanoDollars(counts["saved"])),
     }
 
 

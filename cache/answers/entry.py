@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from app.core.units import NanoDollars
 from app.core.usage import Usage
 
 COMPRESSED_FROM = 4096  # bytes; below, zlib costs more time than the bytes cost room
@@ -32,14 +33,14 @@ class CacheEntry(NamedTuple):
 
     ``asked`` is when its request looked into the cache: a purge after that moment covers it.
     Fresh until ``fresh``; until ``revalidate`` it may be served while a new one is fetched, until
-    ``on_error`` where a new one cannot be had. ``cost`` is nano-dollars, what a hit saves.
+    ``on_error`` where a new one cannot be had. ``cost`` is what a hit saves.
     """
 
     body: bytes
     provider: str
     model: str
     usage: Usage
-    cost: int
+    cost: NanoDollars
     asked: int
     stored: int
     fresh: int
@@ -116,7 +117,7 @@ def decode(data: bytes, name: str) -> CacheEntry:
         head.provider,
         head.model,
         Usage(head.prompt_tokens, head.completion_tokens, head.estimated),
-        head.cost,
+        NanoDollars(head.cost),
         head.asked,
         head.stored,
         head.fresh,

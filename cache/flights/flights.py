@@ -13,6 +13,7 @@ from random import getrandbits
 from typing import NamedTuple
 
 from app.core.reply import Chunk, StreamEnd
+from app.core.units import NanoDollars
 from app.core.usage import Usage
 
 MAX_BYTES = 8 << 20  # of a stream that are kept for those who come later or read slowly
@@ -36,14 +37,11 @@ class SharedError(NamedTuple):
 
 
 class Completed(NamedTuple):
-    """A whole answer: a plain one by its ``body``, a stream by its chunks and its ``end``.
-
-    ``cost`` is nano-dollars.
-    """
+    """A whole answer: a plain one by its ``body``, a stream by its chunks and its ``end``."""
 
     body: bytes | None
     usage: Usage
-    cost: int
+    cost: NanoDollars
     end: StreamEnd | None = None
 
 
@@ -116,9 +114,9 @@ class Flight:
             await self.wait_changed()
 
     def complete(
-        self, body: bytes | None, usage: Usage, cost: int, end: StreamEnd | None = None
+        self, body: bytes | None, usage: Usage, cost: NanoDollars, end: StreamEnd | None = None
     ) -> None:
-        """The answer is whole; ``cost`` is nano-dollars."""
+        """The answer is whole."""
         if not self.over:
             self.completed = Completed(body, usage, cost, end)
             self.notify_all()

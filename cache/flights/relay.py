@@ -17,6 +17,7 @@ import orjson
 
 from app.concurrency.listening import ListeningClock, listening_timeout
 from app.core.reply import Chunk, StreamEnd
+from app.core.units import NanoDollars
 from app.core.usage import Usage
 from cache.flights.flights import MAX_BYTES, Flight, Flights, SharedError, worker_of
 from cache.store import key_names as names
@@ -75,7 +76,7 @@ class _Completed(_Message):
     prompt_tokens: int
     completion_tokens: int
     estimated: bool
-    cost: int
+    cost: NanoDollars
     end: bytes
 
 

@@ -8,6 +8,7 @@ from random import getrandbits
 from typing import Any, NamedTuple
 
 from app.core.budgets import DAY, Budget, Window, window
+from app.core.units import FREE, NanoDollars
 from cache.store import key_names as names
 from cache.store.base import Store, StoreUnavailable, script
 from cache.store.clock import StoreClock
@@ -28,11 +29,11 @@ class BudgetPlan(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A budget as it stands, in nano-dollars; ``ends`` is unix seconds."""
+    """A budget as it stands; ``ends`` is unix seconds."""
 
     budget: Budget
-    spent: int
-    held: int
+    spent: NanoDollars
+    held: NanoDollars
     ends: int
 
 
@@ -75,7 +76,7 @@ class Debt(NamedTuple):
     """A settlement that the store has not confirmed: see ``Ledger.settle``."""
 
     hold: Reservation
-    cost: int
+    cost: NanoDollars
     used: str
 
 
@@ -114,8 +115,8 @@ class Ledger:
         self._unsettled: deque[Debt] = deque(maxlen=MAX_UNSETTLED)
         self.lost = 0  # settlements given up because the store was out for too long
 
-    async def reserve(self, plan: BudgetPlan, cost: int) -> Reservation | Refusal:
-        """Hold ``cost`` nano-dollars against every budget of a plan, or against none."""
+    async def reserve(self, plan: BudgetPlan, cost: NanoDollars) -> Reservation | Refusal:
+        """Hold ``cost`` against every budget of a plan, or against none."""
         hold = self._hold(plan, self.clock.now())
         for _ in range(WINDOW_TRIES):
             asked = self.clock.steady()
@@ -125,7 +126,7 @@ class Ledger:
                 return hold
             if allowed == 0:
                 budget, span = plan.budgets[place - 1], hold.current.windows[place - 1]
-                spent, held = map(int, rest)
+                spent, held = (NanoDollars(int(amount)) for amount in rest)
                 return Refusal(Account(budget, spent, held, span.end))
             # It is another window's time: ours is wrong, or a window has just ended.
             told = int(place) + int(rest[0]) / 1e6
@@ -133,7 +134,7 @@ class Ledger:
             hold = self._hold(plan, told)
         raise StoreUnavailable("clock")
 
-    async def _ask(self, plan: BudgetPlan, hold: Reservation, cost: int) -> Any:
+    async def _ask(self, plan: BudgetPlan, hold: Reservation, cost: NanoDollars) -> Any:
         current = hold.current
         args = [hold.id, int(self._lease * 1e6), cost, current.starts, current.ends]
         for budget, kept in zip(plan.budgets, current.kept, strict=True):
@@ -142,10 +143,10 @@ class Ledger:
             return await self._store.run(self._reserve, current.reserve_keys, args)
         except StoreUnavailable:
             # It may be done all the same, by a store that was only slow to answer.
-            self._owe(Debt(hold, 0, ""))
+            self._owe(Debt(hold, FREE, ""))
             raise
 
-    def unheld(self, plan: BudgetPlan) -> Reservation:
+    def unreserved(self, plan: BudgetPlan) -> Reservation:
         """Something to settle for a request that was let through without a reservation."""
         return self._hold(plan, self.clock.now())._replace(real=False)
 
@@ -157,7 +158,9 @@ class Ledger:
             current = self._current[plan] = _current(plan, now)
         return Reservation(f"{getrandbits(96):024x}", current)
 
-    def settle(self, hold: Reservation, cost: int, used: str = "", *, again: bool = False) -> None:
+    def settle(
+        self, hold: Reservation, cost: NanoDollars, used: str = "", *, again: bool = False
+    ) -> None:
         """Charge what a held request really cost, and count its use in the same step.
 
         ``used`` is a ``cache.quotas.usage.settlement``, or nothing to count. Not waited for; kept where
@@ -184,8 +187,9 @@ class Ledger:
                 names.account(plan.tenant, budget.scope, span.name),
                 names.leases(plan.tenant, budget.scope, span.name),
             ]
-            spent, held = await self._store.run(self._account, keys, [])
-            found.append(Account(budget, int(spent), int(held), span.end))
+            answer = await self._store.run(self._account, keys, [])
+            spent, held = (NanoDollars(int(amount)) for amount in answer)
+            found.append(Account(budget, spent, held, span.end))
         return found
 
     async def keep_leases(self) -> None:

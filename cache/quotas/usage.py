@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from app.core.units import NanoDollars
 from cache.store import key_names as names
 from cache.store.base import Script, Store, StoreFull, StoreUnavailable, read_counts, script
 from cache.store.clock import StoreClock
@@ -61,11 +62,11 @@ class Batch(NamedTuple):
 
 
 def settlement(
-    now: float, key: str, model: str, cost: int, prompt_tokens: int, completion_tokens: int
+    now: float, key: str, model: str, cost: NanoDollars, prompt_tokens: int, completion_tokens: int
 ) -> str:
     """What the settlement of one request counts, as ``fold_settled.lua`` reads it.
 
-    ``now`` is unix seconds, ``cost`` nano-dollars; ``model`` is an alias of the configuration.
+    ``now`` is unix seconds, ``model`` is an alias of the configuration.
     """
     hour, _ = _periods_of(int(now // 3600))
     return f"{hour}|1|{prompt_tokens}|{completion_tokens}|{cost}|{key}|{model}"

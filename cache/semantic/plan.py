@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import NamedTuple
 
+from app.core.units import NanoDollars
 from cache.semantic.encoders.base import Encoder
 
 
@@ -22,7 +23,7 @@ class MeaningPlan(NamedTuple):
     tier2: float
     control: float
     max_error: float
-    per_day: int  # nano-dollars for verification
+    per_day: NanoDollars  # for verification
     also: str
     model: bytes
 

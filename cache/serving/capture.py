@@ -9,6 +9,7 @@ from time import monotonic
 from app.core.errors import UpstreamError
 from app.core.family import Assembly, NotAssembled, Part, View
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
+from app.core.units import FREE, total
 from app.core.usage import Usage
 from cache.answers.entry import CacheEntry
 from cache.flights.flights import MAX_BYTES, Flight, SharedError
@@ -49,7 +50,7 @@ class ReplyCapture:
         self._origin, self._body, self._usage = origin, answer.body, answer.usage
         self._say_status()
         if self._flight is not None:
-            cost = self._lookup.call.outcome.cost or 0
+            cost = self._lookup.call.outcome.cost or FREE
             self._flight.set_origin(origin.provider, origin.model, streamed=False)
             self._flight.complete(answer.body, answer.usage, cost)
         body = whole_body(self._lookup, answer.body, answer.usage)
@@ -78,7 +79,7 @@ class ReplyCapture:
             price = self._lookup.plan.price
             if chunks:
                 self._flight.publish(chunks)
-            cost = price.cost(end.usage) if price is not None else 0
+            cost = price.cost(end.usage) if price is not None else FREE
             self._flight.complete(None, end.usage, cost, end)
         elif self._view is not None:
             await self._out.finish(self._view.end(end), self._view.take(chunks))
@@ -120,7 +121,7 @@ class ReplyCapture:
 
     def _entry(self, part: Part, origin: Origin, *times: int) -> CacheEntry:
         price = self._lookup.plan.price
-        cost = price.cost(part.usage) if price is not None else 0
+        cost = price.cost(part.usage) if price is not None else FREE
         asked, stored, fresh, revalidate, on_error = times
         return CacheEntry(
             part.body,
@@ -141,7 +142,7 @@ class ReplyCapture:
             lookup.set_status("miss")
         else:
             lookup.set_status("partial")
-            lookup.call.outcome.saved = sum(entry.cost for entry in lookup.fresh.values())
+            lookup.call.outcome.saved = total(entry.cost for entry in lookup.fresh.values())
 
     def _keep(self, chunks: Sequence[Chunk]) -> None:
         self._size += sum(map(len, chunks))

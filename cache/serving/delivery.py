@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
 from app.core.family import Diverged, View
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
+from app.core.units import FREE, total
 from app.core.usage import Usage
 from cache.answers.entry import CacheEntry
 from cache.flights.flights import MAX_BYTES, Flight, Lagged, SharedError
@@ -58,7 +59,8 @@ async def deliver_stored(
     ``found`` says how it was found, where that was not by its own fingerprint.
     """
     call, first = lookup.call, entries[0]
-    call.outcome.cost, call.outcome.saved = 0, sum(entry.cost for entry in entries)
+    call.outcome.cost = FREE
+    call.outcome.saved = first.cost if len(entries) == 1 else total(e.cost for e in entries)
     age = (lookup.now - min(entry.stored for entry in entries)) // 1000
     lookup.set_status(status)
     call.reply_headers += found or _EXACT
@@ -95,9 +97,11 @@ class Delivery:
         else:
             whole = await self._plain(flight)
         if whole and flight.completed is not None:
-            saved = sum(entry.cost for entry in lookup.fresh.values()) if lookup.partial else 0
-            lookup.call.outcome.cost = 0
-            lookup.call.outcome.saved = flight.completed.cost + saved
+            known = list(lookup.fresh.values()) if lookup.partial else []
+            lookup.call.outcome.cost = FREE
+            lookup.call.outcome.saved = total(
+                [flight.completed.cost, *(entry.cost for entry in known)]
+            )
         return whole
 
     async def stream(self, flight: Flight, *, coalesced: bool = False) -> bool:
@@ -181,7 +185,7 @@ class Delivery:
         if body is None:
             raise CannotFollow
         self._lookup.set_status("coalesced")
-        self._lookup.call.outcome.cost = 0
+        self._lookup.call.outcome.cost = FREE
         origin = Origin(flight.provider or "", flight.model or "")
         answer = Answer(whole_body(self._lookup, body, completed.usage), origin.model, Usage(0, 0))
         await self._reply.answer(origin, answer)

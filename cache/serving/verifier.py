@@ -16,6 +16,7 @@ from app.core.call import Call
 from app.core.errors import GatewayError
 from app.core.keys import GATEWAY, Key
 from app.core.reply import DISCARD, Handler
+from app.core.units import FREE, NanoDollars
 from cache.answers.entry import CacheEntry
 from cache.quotas.charges import charge
 from cache.quotas.ledger import BudgetPlan, Ledger, Refusal
@@ -29,7 +30,7 @@ from cache.store.base import StoreUnavailable
 
 class Verifier:
     """``upstream`` answers calls without anything in front of it; ``bound_of`` gives the most that
-    one can cost, in nano-dollars; ``recorder`` is told of every call."""
+    one can cost; ``recorder`` is told of every call."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class Verifier:
         by_meaning: ByMeaning,
         background: Background,
         ledger: Ledger,
-        bound_of: Callable[[Call], int | None],
+        bound_of: Callable[[Call], NanoDollars | None],
         recorder: Callable[[Call], None],
     ) -> None:
         self._upstream = upstream
@@ -85,7 +86,7 @@ class Verifier:
         budget = Budget(f"shadow:{call.request.model}", plan.per_day, "day")
         paying = BudgetPlan(GATEWAY, (budget,))
         try:
-            hold = await self._ledger.reserve(paying, self._bound_of(call) or 0)
+            hold = await self._ledger.reserve(paying, self._bound_of(call) or FREE)
         except StoreUnavailable:
             return None
         if isinstance(hold, Refusal):

@@ -81,7 +81,7 @@ def test_what_is_left_of_a_worker_that_died_before_counting_is_counted(url: str)
     async def body(store: Store) -> int:
         ledger = Ledger(store)
         used = settlement(ledger.clock.now(), "web", "demo", 5, 1, 1)
-        ledger.settle(ledger.unheld(BUDGETS), 5, used)
+        ledger.settle(ledger.unreserved(BUDGETS), 5, used)
         await settled(store)
         keeper = Housekeeping(store)
         keeper.tenants = {"acme"}

@@ -252,14 +252,14 @@ class Lossy:
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["answer-lost", "never-arrived"])
-@pytest.mark.parametrize("real", [True, False], ids=["held", "unheld"])
+@pytest.mark.parametrize("real", [True, False], ids=["held", "unreserved"])
 def test_what_could_not_be_settled_is_charged_exactly_once(
     url: str, done: bool, real: bool
 ) -> None:
     async def body(store: Store) -> list[tuple[int, int]]:
         lossy = Lossy(store, done)
         ledger = Ledger(lossy)
-        hold = await held(ledger, 100) if real else ledger.unheld(PLAN)
+        hold = await held(ledger, 100) if real else ledger.unreserved(PLAN)
         ledger.settle(hold, 60)
         ledger.settle_owed()  # lost again
         lossy.losing = False
@@ -278,7 +278,7 @@ def test_what_was_owed_while_the_store_was_out_is_paid_by_itself(server: RedisSe
         hold = await held(ledger, 100)
         server.pause()
         while not store.breaker.open:
-            ledger.settle(ledger.unheld(PLAN), 7)
+            ledger.settle(ledger.unreserved(PLAN), 7)
             await asyncio.sleep(0.03)
         ledger.settle(hold, 60)
         owed = len(ledger._unsettled)
@@ -305,7 +305,7 @@ def test_what_is_owed_is_bounded_and_the_loss_is_counted(
         with pytest.raises(StoreUnavailable):
             await ledger.reserve(PLAN, 1)
         for _ in range(5):
-            ledger.settle(ledger.unheld(PLAN), 1)
+            ledger.settle(ledger.unreserved(PLAN), 1)
         return len(ledger._unsettled), ledger.lost
 
     # Five settlements, and the reservation that may have been done all the same.
@@ -517,7 +517,7 @@ def test_a_settlement_counts_what_was_used_in_the_same_step(url: str) -> None:
             hold = await held(ledger, 100, plan)
             ledger.settle(hold, cost, used)
             ledger.settle(hold, cost, used, again=True)
-        ledger.settle(ledger.unheld(PLAN), 5, settlement(moment, "web", "de|mo", 5, 0, 0))
+        ledger.settle(ledger.unreserved(PLAN), 5, settlement(moment, "web", "de|mo", 5, 0, 0))
         await settled(store)
         when = datetime.fromtimestamp(moment, UTC)
         [row] = await read_usage(store, "acme", when, when)
@@ -532,14 +532,14 @@ def test_a_settlement_counts_what_was_used_in_the_same_step(url: str) -> None:
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["answer-lost", "never-arrived"])
-@pytest.mark.parametrize("real", [True, False], ids=["held", "unheld"])
+@pytest.mark.parametrize("real", [True, False], ids=["held", "unreserved"])
 def test_what_could_not_be_settled_is_counted_exactly_once(
     url: str, done: bool, real: bool
 ) -> None:
     async def body(store: Store) -> tuple[list[tuple[int, int]], list[int]]:
         lossy = Lossy(store, done)
         ledger = Ledger(lossy)
-        hold = await held(ledger, 100) if real else ledger.unheld(PLAN)
+        hold = await held(ledger, 100) if real else ledger.unreserved(PLAN)
         ledger.settle(hold, 60, settlement(ledger.clock.now(), "web", "demo", 60, 1, 1))
         ledger.settle_owed()  # lost again
         lossy.losing = False
@@ -578,7 +578,9 @@ def test_many_settlements_are_added_up_in_several_steps(
         ledger = Ledger(store)
         now = ledger.clock.now()
         for number in range(95):
-            ledger.settle(ledger.unheld(PLAN), number, settlement(now, "web", "m", number, 1, 0))
+            ledger.settle(
+                ledger.unreserved(PLAN), number, settlement(now, "web", "m", number, 1, 0)
+            )
         await settled(store)
         await fold_settled(store, "acme")
         left = await store.command("EXISTS", names.settled("acme"))
