@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from app.core.reply import Answer, Chunk, StreamEnd
 from app.core.request import Allowance, Dialect, TargetRules
+from app.core.units import Digest
 from app.core.usage import Usage
 
 
@@ -39,7 +40,7 @@ class Diverged(Exception):
 class Fingerprints(Protocol):
     """The fingerprints of requests in one scope, namespace and alias."""
 
-    def of(self, request: Any, headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    def of(self, request: Any, headers: Sequence[tuple[bytes, bytes]]) -> list[Digest]:
         """One 32-byte digest a prompt, each what it would be alone.
 
         ``headers`` are the caller's that may change the answer.

@@ -12,7 +12,9 @@ NanoDollars = NewType("NanoDollars", int)
 """Money in whole nano-dollars."""
 
 Digest = NewType("Digest", bytes)
-"""The 32 bytes by which the answer to one prompt is known."""
+"""The 32 bytes by which the answer to one prompt is known, or a flight for several."""
+
+NO_DIGEST = Digest(b"")
 
 FREE = NanoDollars(0)
 

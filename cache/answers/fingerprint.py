@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import orjson
 
+from app.core.units import Digest
 from app.openai.completions.request import DEFAULT_MAX_TOKENS, CompletionRequest, Prompt
 from app.openai.json_body import raw_items
 
@@ -71,7 +72,7 @@ class Fingerprinter:
         self._level: Level = normalize
         self._started = {level: self._start(level) for level in {"none", normalize}}
 
-    def of(self, request: CompletionRequest, headers: Headers = ()) -> list[bytes]:
+    def of(self, request: CompletionRequest, headers: Headers = ()) -> list[Digest]:
         """One 32-byte digest a prompt, each what it would be alone; exactly one for messages.
 
         ``headers`` are those that go upstream with the call and may change its answer.
@@ -84,7 +85,7 @@ class Fingerprinter:
         for given in _inputs(request, level):
             one = shared.copy()
             one.update(given + last)
-            digests.append(one.digest())
+            digests.append(Digest(one.digest()))
         return digests
 
     def partition(self, request: CompletionRequest, also: str, headers: Headers = ()) -> bytes:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
+from app.core.units import Digest
 from cache.answers.entry import CacheEntry
 from cache.store.base import Store, StoreUnavailable
 from cache.store.key_names import PURGES
@@ -35,13 +36,13 @@ class LocalTier:
         self._store = store
         self._size = size
         self._ttl = ttl
-        self._items: OrderedDict[bytes, _Item] = OrderedDict()
+        self._items: OrderedDict[Digest, _Item] = OrderedDict()
         self._used = 0
         self._purges: object = None
         self._known_at = 0.0
         self.epoch = 0  # changes when everything is forgotten
 
-    def get(self, digest: bytes, max_age: int | None) -> tuple[CacheEntry, int] | None:
+    def get(self, digest: Digest, max_age: int | None) -> tuple[CacheEntry, int] | None:
         """A fresh answer and the store's time in milliseconds; ``max_age`` in seconds."""
         item = self._items.get(digest)
         if item is None:
@@ -59,7 +60,7 @@ class LocalTier:
         self._items.move_to_end(digest)
         return answer, now
 
-    def put(self, digest: bytes, answer: CacheEntry, now: int, epoch: int) -> None:
+    def put(self, digest: Digest, answer: CacheEntry, now: int, epoch: int) -> None:
         """Keep a fresh answer; ``now`` is the store's time in milliseconds.
 
         ``epoch`` is that from before it was looked up: what a purge has overtaken is not kept.
@@ -76,7 +77,7 @@ class LocalTier:
         while self._used > self._size:
             self.drop(next(iter(self._items)))
 
-    def drop(self, digest: bytes) -> None:
+    def drop(self, digest: Digest) -> None:
         item = self._items.pop(digest, None)
         if item is not None:
             self._used -= len(item.answer.body) + OVERHEAD

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from app.core.units import NO_DIGEST, Digest
 from cache.answers.entry import CacheEntry, Undecodable
 from cache.answers.entry_bytes import Entries
 from cache.answers.quota import NOT_COUNTED, Grant, Quota
@@ -89,12 +90,12 @@ class Responses:
     async def look_up(
         self,
         place: Place,
-        digests: Sequence[bytes],
+        digests: Sequence[Digest],
         *,
         read: bool = True,
         max_age: int | None = None,
         flight: str = "",
-        flight_digest: bytes = b"",
+        flight_digest: Digest = NO_DIGEST,
     ) -> Found:
         """The entries of some fingerprints, stale ones too.
 
@@ -108,7 +109,7 @@ class Responses:
         spans = range(0, len(digests), ENTRIES_AT_ONCE)
         found = await asyncio.gather(
             *(
-                self._look_up(place, digests[i : i + ENTRIES_AT_ONCE], read, age, "", b"")
+                self._look_up(place, digests[i : i + ENTRIES_AT_ONCE], read, age, "", NO_DIGEST)
                 for i in spans
             )
         )
@@ -117,11 +118,11 @@ class Responses:
     async def _look_up(
         self,
         place: Place,
-        digests: Sequence[bytes],
+        digests: Sequence[Digest],
         read: bool,
         age: int,
         flight: str,
-        flight_digest: bytes,
+        flight_digest: Digest,
     ) -> Found:
         tenant = place.tenant
         keys = [names.purged(tenant), names.flight(tenant, flight_digest.hex())]
@@ -146,17 +147,17 @@ class Responses:
             self._store.tell(script("drop_bad"), [key], [value])
             return None
 
-    def packed(self, place: Place, digest: bytes, answer: CacheEntry) -> bytes:
+    def packed(self, place: Place, digest: Digest, answer: CacheEntry) -> bytes:
         """The bytes of an entry, as ``keep`` takes them; may be called in a thread."""
         return self._coded.encode(names.answer(place.tenant, digest.hex()), answer)
 
     def keep(
         self,
         place: Place,
-        entries: Iterable[tuple[bytes, CacheEntry]],
+        entries: Iterable[tuple[Digest, CacheEntry]],
         flight: str = "",
-        flight_digest: bytes = b"",
-        packed: Mapping[bytes, bytes] = MappingProxyType({}),
+        flight_digest: Digest = NO_DIGEST,
+        packed: Mapping[Digest, bytes] = MappingProxyType({}),
     ) -> None:
         """Keep answers under their fingerprints, and end a flight. Not waited for, never raises.
 
@@ -203,8 +204,8 @@ class Responses:
     def _kept(
         self,
         place: Place,
-        entries: Iterable[tuple[bytes, CacheEntry]],
-        packed: Mapping[bytes, bytes],
+        entries: Iterable[tuple[Digest, CacheEntry]],
+        packed: Mapping[Digest, bytes],
     ) -> Iterator[tuple[str, bytes, int]]:
         """Name, bytes and milliseconds to live of what can be kept."""
         for digest, answer in entries:

@@ -13,7 +13,7 @@ from random import getrandbits
 from typing import NamedTuple
 
 from app.core.reply import Chunk, StreamEnd
-from app.core.units import NanoDollars
+from app.core.units import Digest, NanoDollars
 from app.core.usage import Usage
 
 MAX_BYTES = 8 << 20  # of a stream that are kept for those who come later or read slowly
@@ -52,7 +52,7 @@ class Lagged(Exception):
 class Flight:
     """One call to an upstream, and everybody who waits for it."""
 
-    def __init__(self, flight_id: str, digest: bytes, tenant: str) -> None:
+    def __init__(self, flight_id: str, digest: Digest, tenant: str) -> None:
         self.id = flight_id
         self.digest = digest
         self.tenant = tenant
@@ -220,11 +220,11 @@ class Flights:
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
-        self._by_digest: dict[bytes, Flight] = {}
+        self._by_digest: dict[Digest, Flight] = {}
         self._by_id: dict[str, Flight] = {}
         self._count = 0
 
-    def find(self, digest: bytes) -> Flight | None:
+    def find(self, digest: Digest) -> Flight | None:
         """A flight to follow from its beginning."""
         flight = self._by_digest.get(digest)
         return flight if flight is not None and flight.joinable else None
@@ -237,7 +237,7 @@ class Flights:
         self._count += 1
         return f"{self.worker}.{self._count}"
 
-    def begin(self, flight_id: str, digest: bytes, tenant: str) -> Flight:
+    def begin(self, flight_id: str, digest: Digest, tenant: str) -> Flight:
         """Lead a flight, or mirror another worker's."""
         flight = Flight(flight_id, digest, tenant)
         self._by_digest[digest] = self._by_id[flight_id] = flight

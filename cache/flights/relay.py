@@ -17,7 +17,7 @@ import orjson
 
 from app.concurrency.listening import ListeningClock, listening_timeout
 from app.core.reply import Chunk, StreamEnd
-from app.core.units import NanoDollars
+from app.core.units import Digest, NanoDollars
 from app.core.usage import Usage
 from cache.flights.flights import MAX_BYTES, Flight, Flights, SharedError, worker_of
 from cache.store import key_names as names
@@ -117,7 +117,7 @@ class Relay:
         self._heard: dict[str, float | None] = {}
         self._expected: dict[str, int] = {}  # number of the next message about each of those
 
-    async def join(self, flight_id: str, digest: bytes, tenant: str) -> Flight | None:
+    async def join(self, flight_id: str, digest: Digest, tenant: str) -> Flight | None:
         """Mirror another worker's flight, and follow it; None where it does not answer."""
         mirror = self._flights.begin(flight_id, digest, tenant)
         mirror.on_change = self._look_after

@@ -18,6 +18,7 @@ from secrets import token_bytes
 from typing import NamedTuple
 
 from app.config.encryption_key import derived
+from app.core.units import Digest
 from cache.store.base import Store, StoreUnavailable, script
 from cache.store.key_names import FEEDBACK_SECRET
 
@@ -32,8 +33,8 @@ class Served(NamedTuple):
     """What an id names: the answer ``served``, given to who asked ``asked``; empty tenant: shared by all."""
 
     tenant: str
-    asked: bytes
-    served: bytes
+    asked: Digest
+    served: Digest
 
 
 class FeedbackIds:
@@ -63,7 +64,7 @@ class FeedbackIds:
         data = urlsafe_b64decode(text + "=")
         asked, served, code = data[:_DIGEST], data[_DIGEST : 2 * _DIGEST], data[2 * _DIGEST :]
         for tenant in tenants:
-            what = Served(tenant, asked, served)
+            what = Served(tenant, Digest(asked), Digest(served))
             if any(hmac.compare_digest(_code(secret, what), code) for secret in self._secrets):
                 return what
         return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from app.core.units import Digest
 from cache.answers.quota import NOT_COUNTED, Grant, Quota
 from cache.answers.shared_tier import Place
 from cache.store import key_names as names
@@ -37,7 +38,7 @@ MAX_BANNED = 100  # answers of one question
 class Near(NamedTuple):
     """A kept prompt near to the one asked: its entry, its text, its cosine similarity."""
 
-    digest: bytes
+    digest: Digest
     text: str
     similarity: float
 
@@ -45,7 +46,7 @@ class Near(NamedTuple):
 class Equal(NamedTuple):
     """An entry of the same canonical key, as it is kept; and whether the tier is closed here."""
 
-    digest: bytes
+    digest: Digest
     entry: bytes
     closed: bool
 
@@ -87,7 +88,9 @@ class SemanticIndex:
         self.vectors = True  # until the store says that it has none
         self.refused = 0  # commands about vectors that the store would not do
 
-    async def equal(self, place: Place, key: bytes, asked: bytes, partition: bytes) -> Equal | None:
+    async def equal(
+        self, place: Place, key: bytes, asked: Digest, partition: bytes
+    ) -> Equal | None:
         """The entry that a canonical key points to, if it may answer what was asked."""
         tenant = place.tenant
         keys = [
@@ -101,7 +104,7 @@ class SemanticIndex:
         digest, entry, closed = await self._store.run(self._equal, keys, args)
         if digest is None or entry is None:
             return None
-        return Equal(bytes.fromhex(digest.decode()), entry, bool(closed))
+        return Equal(Digest(bytes.fromhex(digest.decode())), entry, bool(closed))
 
     async def near(self, tenant: str, partition: bytes, vector: bytes, now: int) -> list[Near]:
         """The nearest kept prompts, nearest first; ``now`` in milliseconds."""
@@ -113,7 +116,8 @@ class SemanticIndex:
             text = self._opened(orjson.loads(attributes)["text"], key, element)
             if text is not None:
                 # Redis gives (1 + cosine) / 2.
-                found.append(Near(bytes.fromhex(element.decode()), text, 2 * float(score) - 1))
+                digest = Digest(bytes.fromhex(element.decode()))
+                found.append(Near(digest, text, 2 * float(score) - 1))
         return found
 
     async def probe(self) -> bool:
@@ -134,7 +138,7 @@ class SemanticIndex:
             self.refused += 1
             return None
 
-    def keep(self, tenant: str, key: bytes, digest: bytes, milliseconds: int) -> None:
+    def keep(self, tenant: str, key: bytes, digest: Digest, milliseconds: int) -> None:
         """Have a canonical key point to an entry. Not waited for."""
         grant = self._grant(tenant, 2 * len(digest))
         if grant is not None:
@@ -216,7 +220,7 @@ class SemanticIndex:
             fields += (f"tier{tier}_{name}", value)
         await self._store.command("HSET", names.evidence(tenant, partition.hex()), *fields)
 
-    async def is_banned(self, tenant: str, asked: bytes, served: bytes) -> bool:
+    async def is_banned(self, tenant: str, asked: Digest, served: Digest) -> bool:
         """Whether one must not be answered by the other, or by anything, any more."""
         pair, alone = await asyncio.gather(
             self._store.command("SISMEMBER", names.banned(tenant, asked.hex()), served.hex()),
@@ -225,7 +229,7 @@ class SemanticIndex:
         return bool(pair or alone)
 
     async def ban(
-        self, tenant: str, asked: bytes, served: bytes, *, quarantine: bool = False
+        self, tenant: str, asked: Digest, served: Digest, *, quarantine: bool = False
     ) -> None:
         """Never answer the one by the other again; with a ``quarantine``, nothing but its own
         prompt by this entry."""
@@ -238,7 +242,7 @@ class SemanticIndex:
         args = [served.hex(), int(quarantine), *limits, names.prefix(tenant)]
         await self._store.run(self._ban, keys, args)
 
-    async def forget(self, tenant: str, key: bytes, partition: bytes, served: bytes) -> None:
+    async def forget(self, tenant: str, key: bytes, partition: bytes, served: Digest) -> None:
         """Give up the meanings that lead to an entry; the entry stays for its own prompt."""
         await self._store.command("DEL", names.meaning(tenant, key.hex()))
         if self.vectors:

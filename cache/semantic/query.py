@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from app.core.errors import HeaderList
 from app.core.family import Family
 from app.core.request import ModelRequest
+from app.core.units import Digest
 from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Place
 from cache.semantic.canonical import Form, canonical
@@ -22,7 +23,7 @@ class Match(NamedTuple):
 
     tier: int
     entry: CacheEntry
-    digest: bytes
+    digest: Digest
     similarity: float | None = None
 
 
@@ -35,7 +36,7 @@ class Lookup(Protocol):
     now: int
 
     @property
-    def digests(self) -> list[bytes]:
+    def digests(self) -> list[Digest]:
         """The exact fingerprint of each prompt."""
         ...
 
@@ -85,7 +86,7 @@ class SemanticQuery:
         return self.lookup.place.tenant
 
     @property
-    def digest(self) -> bytes:
+    def digest(self) -> Digest:
         """The exact fingerprint of what was asked."""
         return self.lookup.digests[0]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import structlog
 
+from app.core.units import Digest
 from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Responses
 from cache.quotas.counters import Counters
@@ -89,7 +90,7 @@ class ByMeaning:
             return None
         return await encoder.vector(query.text)
 
-    async def _entry(self, query: SemanticQuery, digest: bytes) -> CacheEntry | None:
+    async def _entry(self, query: SemanticQuery, digest: Digest) -> CacheEntry | None:
         """The fresh entry of a fingerprint, unless it is banned here."""
         lookup = query.lookup
         age = lookup.max_age

@@ -9,7 +9,7 @@ from time import monotonic
 from app.core.errors import UpstreamError
 from app.core.family import Assembly, NotAssembled, Part, View
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
-from app.core.units import FREE, total
+from app.core.units import FREE, Digest, total
 from app.core.usage import Usage
 from cache.answers.entry import CacheEntry
 from cache.flights.flights import MAX_BYTES, Flight, SharedError
@@ -91,7 +91,7 @@ class ReplyCapture:
         else:
             await self._out.fail(error)
 
-    async def entries(self) -> list[tuple[bytes, CacheEntry]]:
+    async def entries(self) -> list[tuple[Digest, CacheEntry]]:
         """What may be kept of the answer, by fingerprint; yields to others on the way."""
         lookup, plan, usage = self._lookup, self._lookup.plan, self._usage
         origin = self._origin

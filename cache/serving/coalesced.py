@@ -12,6 +12,7 @@ from typing import NamedTuple
 from app.concurrency.background import Background
 from app.core.errors import UpstreamError
 from app.core.reply import Handler, ReplyWriter
+from app.core.units import Digest
 from cache.answers.entry import LARGE, CacheEntry
 from cache.answers.local_tier import LocalTier
 from cache.answers.shared_tier import Place, Responses
@@ -63,9 +64,9 @@ class CacheParts(NamedTuple):
     def put(
         self,
         place: Place,
-        entries: list[tuple[bytes, CacheEntry]],
+        entries: list[tuple[Digest, CacheEntry]],
         flight: Flight | None = None,
-        packed: Mapping[bytes, bytes] = MappingProxyType({}),
+        packed: Mapping[Digest, bytes] = MappingProxyType({}),
     ) -> None:
         """Store new entries, and end the flight that brought them."""
         for digest, _ in entries:
@@ -88,8 +89,8 @@ class CacheParts(NamedTuple):
         flight: Flight | None = None,
     ) -> None:
         """Store what a call brought, and end its flight, whatever it brought."""
-        entries: list[tuple[bytes, CacheEntry]] = []
-        packed: dict[bytes, bytes] = {}
+        entries: list[tuple[Digest, CacheEntry]] = []
+        packed: dict[Digest, bytes] = {}
         try:
             if capture is not None:
                 entries = await capture.entries()
@@ -98,7 +99,7 @@ class CacheParts(NamedTuple):
             self.put(lookup.place, entries, flight, packed)
         await self._index(lookup, entries)
 
-    async def _index(self, lookup: CacheLookup, entries: list[tuple[bytes, CacheEntry]]) -> None:
+    async def _index(self, lookup: CacheLookup, entries: list[tuple[Digest, CacheEntry]]) -> None:
         """Let new answers be found by what their prompts mean."""
         if lookup.plan.meaning is None or len(lookup.digests) > 1 or not entries:
             return
@@ -292,8 +293,8 @@ async def fail_or_stale(
 
 
 async def pack_large(
-    responses: Responses, place: Place, entries: list[tuple[bytes, CacheEntry]]
-) -> dict[bytes, bytes]:
+    responses: Responses, place: Place, entries: list[tuple[Digest, CacheEntry]]
+) -> dict[Digest, bytes]:
     """The large entries as they are stored, packed in a thread: the loop goes on meanwhile."""
     large = [(digest, answer) for digest, answer in entries if len(answer.body) >= LARGE]
     return {

@@ -8,6 +8,7 @@ from time import monotonic
 
 from app.core.call import Call
 from app.core.errors import HeaderList, UpstreamError
+from app.core.units import Digest
 from cache.answers.directives import CacheDirectives
 from cache.answers.entry import CacheEntry
 from cache.semantic.query import SemanticQuery
@@ -47,12 +48,12 @@ class CacheLookup:
         self.digests = []
 
     @property
-    def digests(self) -> list[bytes]:
+    def digests(self) -> list[Digest]:
         """The fingerprint of each prompt."""
         return self._digests
 
     @digests.setter
-    def digests(self, digests: list[bytes]) -> None:
+    def digests(self, digests: list[Digest]) -> None:
         self._digests = digests
         self.missing = list(range(len(digests)))
 
@@ -89,12 +90,12 @@ class CacheLookup:
         )
 
     @property
-    def flight_digest(self) -> bytes:
+    def flight_digest(self) -> Digest:
         """What a call for the missing prompts is found by."""
         missing = [self.digests[position] for position in self.missing]
         if len(missing) == 1:
             return missing[0]
-        return blake2b(b"".join(missing), digest_size=32).digest()
+        return Digest(blake2b(b"".join(missing), digest_size=32).digest())
 
     @property
     def partial(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from app.core.family import Family
 from app.core.pricing import Price
 from app.core.request import ModelRequest
+from app.core.units import Digest
 from cache.answers.fingerprint import Headers, Level, Scope
 from cache.answers.shared_tier import Place
 from cache.semantic.plan import MeaningPlan
@@ -18,7 +19,7 @@ MAX_PLACES = 10_000  # callers choose namespaces
 class Where(NamedTuple):
     """Under what, and where in the store, a request's answers stand."""
 
-    fingerprints: Callable[[ModelRequest, Headers], list[bytes]]
+    fingerprints: Callable[[ModelRequest, Headers], list[Digest]]
     partition: Callable[[ModelRequest, str, Headers], bytes]
     place: Place
 
