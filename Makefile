@@ -14,7 +14,7 @@ UNITS := tests/test_architecture.py tests/test_extensibility.py tests/test_secon
 	--ignore tests/cache/answers/test_fingerprint.py --ignore tests/cache/semantic/test_error_bounds.py \
 	-m "not server" --hypothesis-profile quick
 
-.PHONY: help run check test test-real lint bench bench-semantic soak lock clean
+.PHONY: help run check test test-real lint bench bench-check bench-semantic soak lock clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,7 @@ run: $(STAMP) ## Run the gateway on 127.0.0.1:8080 with its built-in configurati
 
 test: $(STAMP) lint ## Everything that proves it, with whatever that needs
 	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m bench.instructions --check
 
 check: lint ## Lint, types and the tests that start nothing: a minute
 	$(BIN)/python -m pytest -q $(UNITS) $(ARGS)
@@ -39,6 +40,9 @@ test-real: $(STAMP) ## Against real inference servers (gigabytes, ten minutes); 
 
 bench: $(STAMP) ## CPU per request, throughput, latency, memory, beside nginx; ARGS=--help
 	$(BIN)/python -m bench $(ARGS)
+
+bench-check: $(STAMP) ## Did a step get dearer? Instructions against kept figures: a minute
+	$(BIN)/python -m bench.instructions --check $(ARGS)
 
 bench-semantic: $(STAMP) ## What the semantic cache would serve of labelled texts; DATA="FILE …"
 	$(BIN)/python -m bench.semantic $(DATA) $(ARGS)

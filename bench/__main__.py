@@ -5,13 +5,15 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bench import measure, nginx, wrk
 from bench.failure import BenchFailureError
+from bench.instructions import measuring
 from bench.processes import Cores, stop_on_signals
 from bench.report import LEGEND, NOISY_PERCENT, tables
-from bench.results import Result
+from bench.results import Result, single
 from bench.steps import STEPS, chosen, floor_of
 
 _HELP = f"""\
@@ -24,7 +26,7 @@ columns:
 {LEGEND}
 
 examples:
-  python -m bench                          everything, about five minutes
+  python -m bench                          everything, about nine minutes
   python -m bench --only headgate-proxy    one step and its floor
   python -m bench --only headgate --seconds 5 --json bench.json
   python -m bench.soak                     1,000 streams at once: do they all end well?
@@ -52,6 +54,7 @@ def main() -> int:
                 results.append(measure.run(step, plan))
                 if results[-1].problem:
                     plan.say(f"{step.name}: failed")
+        results = counted(results, plan) if args.count else results
     except BenchFailureError as error:
         print(error, file=sys.stderr)
         return 2
@@ -65,6 +68,22 @@ def main() -> int:
         facts = {"seconds": args.seconds, "repeats": args.repeats, "steps": rows}
         args.json.write_text(json.dumps(facts, indent=2) + "\n")
     return 1 if any(result.problem for result in results) else 0
+
+
+def counted(results: list[Result], plan: measure.Plan) -> list[Result]:
+    """With the instructions of each step, where this machine can count them."""
+    kind = measuring.kind_of_counter()
+    steps = [result.step for result in results if result.step.target == "headgate"]
+    if kind == "time" or not steps:
+        plan.say("no instructions: neither the processor's counter nor valgrind is here")
+        return results
+    plan.say(f"instructions of {len(steps)} steps, counted by {kind}")
+    found = measuring.measure(steps, kind, requests=100, redis=True)
+    more = {name: {"instructions_k": single(f.spent / 1e3)} for name, f in found.items()}
+    return [
+        replace(result, measures={**result.measures, **more.get(result.step.name, {})})
+        for result in results
+    ]
 
 
 def _plan(folder: Path, seconds: int, repeats: int) -> measure.Plan:
@@ -104,6 +123,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=2, help="of one measurement (default 2)")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measures here too")
+    parser.add_argument(
+        "--no-count", dest="count", action="store_false", help="leave the instructions out"
+    )
     parser.add_argument("--list", action="store_true", help="the steps, and nothing else")
     args = parser.parse_args()
     if args.seconds < 1 or args.repeats < 1:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from bench.processes import HOST
-from bench.requests import KEY, MODEL, UPSTREAM_MODEL
+from bench.requests import KEYS, MODEL, UPSTREAM_MODEL
 
 Overlay = Mapping[str, Any]
 
@@ -26,15 +26,7 @@ def configuration(port: int, upstream_port: int) -> dict[str, Any]:
         },
         "models": {MODEL: {"targets": [{"provider": "mock", "model": UPSTREAM_MODEL}]}},
         "tenants": {"bench": {}},
-        "keys": [
-            {
-                "id": "bench",
-                "tenant": "bench",
-                "secret": KEY,
-                "capabilities": ["completions"],
-                "models": ["*"],
-            }
-        ],
+        "keys": KEYS,
         "log": {"format": "json", "level": "info"},
     }
 

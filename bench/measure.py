@@ -66,7 +66,7 @@ def _upstream(step: Step, plan: Plan, folder: Path) -> Iterator[Child]:
         argv = [sys.executable, "-m", "bench.stream_upstream", "--port", str(port)]
         argv += ["--delay-ms", str(step.load.delay_ms)]
     else:
-        argv = nginx.upstream(folder / "upstream", port)
+        argv = nginx.upstream(folder / "upstream", port, step.load.prompts)
     # going directly crosses from core to core once, as every hop through a gateway does
     core = plan.cores.test if step.target == "direct" else plan.cores.load
     with running("upstream", argv, port=port, core=core, folder=folder) as child:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.failure import BenchFailureError
 from bench.processes import HOST
-from bench.requests import COMPLETION
+from bench.requests import completion
 
 _HOME = "/usr/sbin/nginx"  # not on every user's PATH
 
@@ -18,6 +18,8 @@ error_log {folder}/error.log warn;
 events {{ worker_connections 8192; }}
 http {{
   access_log off;
+  client_body_buffer_size 2m;
+  client_max_body_size 16m;
   keepalive_requests 1000000000;
   client_body_temp_path {folder}/client;
   proxy_temp_path {folder}/proxy;
@@ -34,9 +36,9 @@ http {{
 """
 
 
-def upstream(folder: Path, port: int) -> list[str]:
+def upstream(folder: Path, port: int, choices: int = 1) -> list[str]:
     """The command of an upstream that answers every request with one completion."""
-    answer = json.dumps(COMPLETION).replace("\\", "\\\\")  # nginx unescapes what it quotes
+    answer = json.dumps(completion(choices)).replace("\\", "\\\\")  # nginx unescapes what it quotes
     return _command(folder, port, "", f"default_type application/json; return 200 '{answer}';")
 
 

@@ -2,12 +2,23 @@
 
 import json
 from collections.abc import Mapping
+from typing import cast
 
 KEY = "hg-bench-0123456789abcdef0123456789abcdef"
 PATH = "/v1/completions"
 MODEL = "bench"
 UPSTREAM_MODEL = "bench-upstream"
 PROMPT = "Say this is a test"
+
+KEYS = [
+    {
+        "id": "bench",
+        "tenant": "bench",
+        "secret": KEY,
+        "capabilities": ["completions"],
+        "models": ["*"],
+    }
+]
 
 COMPLETION: Mapping[str, object] = {
     "id": "cmpl-uqkvlQyYK7bGYrRHQ0eXlWi7",
@@ -31,10 +42,22 @@ def headers(key: str = KEY) -> dict[str, str]:
     return {"authorization": f"Bearer {key}", "content-type": "application/json"}
 
 
-def plain_body(prompt: str = PROMPT) -> bytes:
-    """A plain request, about 90 bytes."""
-    asked = {"model": MODEL, "prompt": prompt, "max_tokens": 7, "temperature": 0}
+def plain_body(prompt: str = PROMPT, prompts: int = 1) -> bytes:
+    """A plain request, about 90 bytes, or a batch of the same prompt, numbered."""
+    batch = [f"{prompt} {number}" for number in range(prompts)]
+    asked = {
+        "model": MODEL,
+        "prompt": batch if prompts > 1 else prompt,
+        "max_tokens": 7,
+        "temperature": 0,
+    }
     return json.dumps(asked).encode()
+
+
+def completion(choices: int = 1) -> dict[str, object]:
+    """The upstream's answer to so many prompts."""
+    (choice,) = cast("list[dict[str, object]]", COMPLETION["choices"])
+    return {**COMPLETION, "choices": [choice | {"index": index} for index in range(choices)]}
 
 
 def stream_body(chunks: int, *, choices: int = 1, usage: bool = False) -> bytes:

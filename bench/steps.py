@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.requests import KEY, MODEL, PROMPT, plain_body
+from bench.requests import KEY, KEYS, MODEL, PROMPT, plain_body
 
 Target = Literal["direct", "nginx", "asgi", "headgate"]
 
@@ -21,14 +21,15 @@ class PlainLoad:
     key: str = KEY
     prompt: str = PROMPT
     first: str | None = None
+    prompts: int = 1
 
     @property
     def body(self) -> bytes:
-        return plain_body(self.prompt)
+        return plain_body(self.prompt, self.prompts)
 
     @property
     def first_body(self) -> bytes:
-        return plain_body(self.first or self.prompt)
+        return plain_body(self.first or self.prompt, self.prompts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,27 @@ class Step:
     redis: bool = False
 
 
+_BATCH = PlainLoad(prompts=32)
+_LARGE = PlainLoad(
+    prompt="".join(f"{number} " for number in range(18_300))[:100_000]
+)  # wrk's argument
+_IDLE_KEYS = [
+    {
+        "id": f"idle-{number}",
+        "tenant": "bench",
+        "secret": f"hg-bench-idle-{number:032d}",
+        "capabilities": ["completions"],
+        "models": ["*"],
+    }
+    for number in range(1_000)
+]
+
 DIRECT = Step("direct", "the load straight to the mock upstream, for the added latency", "direct")
 FLOOR = Step("nginx-proxy", "nginx as reverse proxy, one worker: the floor", "nginx")
 STREAM_DIRECT = Step("direct-stream", "streams straight from the mock", "direct", StreamLoad())
 STREAM_FLOOR = Step("nginx-stream", "nginx relaying streams: their floor", "nginx", StreamLoad())
+BATCH_FLOOR = Step("nginx-batch", "nginx with 32 prompts and their answers", "nginx", _BATCH)
+LARGE_FLOOR = Step("nginx-large", "nginx with a prompt of 100 kB", "nginx", _LARGE)
 
 _SIMULATOR = {
     "providers": {"trial": {"kind": "simulator"}},
@@ -178,16 +196,31 @@ STEPS: tuple[Step, ...] = (
         "an unknown key: what a stranger costs",
         "headgate",
         PlainLoad(status=401, key="hg-bench-wrong"),
+        overlay={"server": {"bad_keys_per_minute": 1_000_000_000}},  # else answers come later
+    ),
+    BATCH_FLOOR,
+    Step("headgate-batch", "32 prompts in one request", "headgate", _BATCH),
+    LARGE_FLOOR,
+    Step("headgate-large", "a prompt of 100 kB", "headgate", _LARGE),
+    Step(
+        "headgate-idle-keys",
+        "the proxy with 1,000 more keys, which nobody uses",
+        "headgate",
+        overlay={"keys": [*KEYS, *_IDLE_KEYS]},
     ),
     STREAM_DIRECT,
     STREAM_FLOOR,
     Step("headgate-stream", "a relayed stream", "headgate", StreamLoad()),
+    Step("headgate-long-stream", "streams of 300 chunks", "headgate", StreamLoad(many=300)),
 )
+_FLOORS = {_BATCH: BATCH_FLOOR, _LARGE: LARGE_FLOOR}
 
 
 def floor_of(step: Step) -> Step:
     """What a step's figures are multiples of."""
-    return STREAM_FLOOR if isinstance(step.load, StreamLoad) else FLOOR
+    if isinstance(step.load, StreamLoad):
+        return STREAM_FLOOR
+    return _FLOORS.get(step.load, FLOOR)
 
 
 def direct_of(step: Step) -> Step:

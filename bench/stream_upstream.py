@@ -20,7 +20,7 @@ import uvloop
 
 from bench.framing import DONE
 from bench.processes import HOST
-from bench.requests import COMPLETION, UPSTREAM_MODEL
+from bench.requests import COMPLETION, UPSTREAM_MODEL, completion
 
 WORD = " token"
 _HEAD = (
@@ -28,7 +28,6 @@ _HEAD = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 _END = b"0\r\n\r\n"
-_COMPLETION = json.dumps(COMPLETION).encode()
 
 
 @dataclass(slots=True)
@@ -44,8 +43,11 @@ class Counts:
 class Connection(asyncio.Protocol):
     """One kept-alive connection; one request at a time."""
 
-    def __init__(self, counts: Counts, delay: float, keep_alive: float) -> None:
+    def __init__(
+        self, counts: Counts, delay: float, keep_alive: float, asker: "Asker | None" = None
+    ) -> None:
         self._counts = counts
+        self._asker = asker
         self._delay = delay
         self._keep_alive = keep_alive
         self._loop = asyncio.get_running_loop()
@@ -97,7 +99,7 @@ class Connection(asyncio.Protocol):
         elif asked.get("stream"):
             self._begin(asked)
         else:
-            self._answer(_COMPLETION)
+            self._answer(_plain(asked.get("prompt")))
 
     def _begin(self, asked: dict[str, Any]) -> None:
         usage = bool((asked.get("stream_options") or {}).get("include_usage"))
@@ -124,8 +126,15 @@ class Connection(asyncio.Protocol):
             self._again()
         self._transport.write(piece)  # last: a full buffer calls pause_writing from here
 
+    def step_on(self) -> None:
+        """The next chunk, where chunks wait to be asked for."""
+        if self._script is not None:
+            self._step()
+
     def _again(self) -> None:
-        if self._delay:
+        if self._asker is not None:
+            self._asker.streaming = self
+        elif self._delay:
             self._timer = self._loop.call_later(self._delay, self._step)
         else:
             self._timer = self._loop.call_soon(self._step)
@@ -139,12 +148,32 @@ class Connection(asyncio.Protocol):
             self._timer = None
 
 
+class Asker(asyncio.DatagramProtocol):
+    """Each datagram is answered with the next chunk of the one stream that runs."""
+
+    def __init__(self) -> None:
+        self.streaming: Connection | None = None
+
+    def datagram_received(self, _data: bytes, _address: object) -> None:
+        if self.streaming is not None:
+            self.streaming.step_on()
+
+
 def script(chunks: int, choices: int, usage: bool) -> Iterator[bytes]:
     """The pieces of one stream: one a token, then the tail with the usage and the end."""
     for number in range(chunks):
         last = number == chunks - 1
         yield b"".join(_token(index, last, usage) for index in range(choices))
     yield _tail(chunks, choices, usage)
+
+
+def _plain(prompt: Any) -> bytes:
+    return _completion(len(prompt) if isinstance(prompt, list) else 1)
+
+
+@lru_cache(maxsize=64)
+def _completion(choices: int) -> bytes:
+    return json.dumps(completion(choices)).encode()
 
 
 @lru_cache(maxsize=1024)
@@ -177,12 +206,17 @@ def _framed(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
-async def serve(port: int, delay: float, keep_alive: float, lifetime: float) -> None:
+async def serve(
+    port: int, delay: float, keep_alive: float, lifetime: float, *, asked: bool = False
+) -> None:
     """Serves for at most `lifetime` seconds, so that an orphan ends by itself."""
     counts = Counts()
     loop = asyncio.get_running_loop()
+    asker = Asker() if asked else None
+    if asker is not None:
+        await loop.create_datagram_endpoint(lambda: asker, (HOST, port))
     server = await loop.create_server(
-        lambda: Connection(counts, delay, keep_alive), HOST, port, backlog=4096
+        lambda: Connection(counts, delay, keep_alive, asker), HOST, port, backlog=4096
     )
     async with server:
         await asyncio.sleep(lifetime)
@@ -195,8 +229,12 @@ def main() -> None:
     parser.add_argument("--delay-ms", type=float, default=0, help="between chunks")
     parser.add_argument("--keep-alive", type=float, default=75, help="seconds an idle one lives")
     parser.add_argument("--lifetime", type=float, default=900, help="seconds; then it ends")
+    parser.add_argument(
+        "--asked", action="store_true", help="each further chunk waits for a datagram to the port"
+    )
     args = parser.parse_args()
-    uvloop.run(serve(args.port, args.delay_ms / 1000, args.keep_alive, args.lifetime))
+    delay = args.delay_ms / 1000
+    uvloop.run(serve(args.port, delay, args.keep_alive, args.lifetime, asked=args.asked))
 
 
 if __name__ == "__main__":

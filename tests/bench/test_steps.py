@@ -3,7 +3,7 @@
 from bench.gateway import configuration, merged
 from bench.report import tables
 from bench.results import Measure, Result, single, summed_up
-from bench.steps import DIRECT, FLOOR, STEPS, chosen
+from bench.steps import BATCH_FLOOR, DIRECT, FLOOR, STEPS, chosen
 
 
 def test_a_chosen_step_brings_the_floor_it_is_compared_with() -> None:
@@ -36,6 +36,16 @@ def test_figures_are_shown_as_multiples_of_the_floor() -> None:
     ]
     last = tables(rows).splitlines()[-1].split()
     assert last[:5] == ["headgate-proxy", "55.0", "5.50", "0.400", "+0.300"]
+
+
+def test_a_batch_is_compared_with_a_floor_of_its_own() -> None:
+    batch = next(step for step in STEPS if step.name == "headgate-batch")
+    rows = [
+        Result(FLOOR, {"cpu_request_us": single(10)}),
+        Result(BATCH_FLOOR, {"cpu_request_us": single(20)}),
+        Result(batch, {"cpu_request_us": single(60)}),
+    ]
+    assert tables(rows).splitlines()[-1].split()[:3] == ["headgate-batch", "60.0", "3.00"]
 
 
 def test_a_failed_step_is_told_below_the_tables() -> None:
