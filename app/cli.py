@@ -91,7 +91,7 @@ def serve(
         if server.port == 0:
             server = replace(server, port=free_port(server.host))
         settings = replace(loaded.settings, server=server)
-        loaded = Loaded(settings, loaded.warnings, loaded.generation)
+        loaded = loaded._replace(settings=settings)
         gateway = Main(loaded, text, source, file)
     except OSError as error:
         fail(str(error))

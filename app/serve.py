@@ -9,16 +9,19 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from app.config.loading import ConfigError, Loaded, load, read
+from app.config.quantities import Secret
+from app.config.secret_files import known
 from app.config.settings import Management as ManagementSettings
 from app.config.settings import Server
 from app.connections.tcp import SUPPORTED
@@ -44,17 +47,19 @@ class Snapshot:
     that is started anew after a bad edit gets the last good ones.
     """
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str, secret_files: Mapping[str, Secret]) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="headgate-")
-        self.path = Path(self._directory.name) / "configuration.yaml"
+        self.path = Path(self._directory.name) / "configuration.json"
         self.source = source
-        self.write(text)
+        self.write(text, secret_files)
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, secret_files: Mapping[str, Secret]) -> None:
         """Replace the bytes atomically, readable by this user only."""
+        files = {file: secret.reveal() for file, secret in secret_files.items()}
+        content = orjson.dumps({"text": text, "secret_files": files})
         fresh = self.path.with_suffix(".new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
         fresh.replace(self.path)
 
     def remove(self) -> None:
@@ -62,7 +67,10 @@ class Snapshot:
 
 
 def load_snapshot(path: Path, source: str) -> Loaded:
-    return load(read(path), source)
+    """What the main process has read, secrets in files of their own included."""
+    content = orjson.loads(path.read_bytes())
+    files = {file: Secret(text) for file, text in content["secret_files"].items()}
+    return load(content["text"], source, read_secret=known(files))
 
 
 def load_worker(path: Path, source: str, port: int, link: Link) -> Gateway:
@@ -87,7 +95,7 @@ class Main:
         self._fixed = (load(text, source).settings.server, loaded.settings.store)
         listening = _named(server, partial(Listening, server.host, server.port, server.workers))
         management, descriptors = self._management(server.management)
-        self._snapshot = Snapshot(text, source)
+        self._snapshot = Snapshot(text, source, loaded.secret_files)
         interval = min(BEAT_SECONDS, float(server.worker_timeout) / BEATS_AT_LEAST)
         self._supervisor = Supervisor(
             listening,
@@ -167,7 +175,7 @@ class Main:
             _say(f"warning: {warning}")
         if (loaded.settings.server, loaded.settings.store) != self._fixed:
             _say("warning: changes under `server` and `store` take effect only after a restart")
-        self._snapshot.write(text)
+        self._snapshot.write(text, loaded.secret_files)
         self._generation = loaded.generation
         self._supervisor.signal_workers(RELOAD_SIGNAL)
         _say(f"reload: configuration {loaded.generation}")

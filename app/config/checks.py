@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.config.advice import secret_faults
 from app.config.decoding import Fault, Path
 from app.config.encryption_key import parse_encryption_key
 from app.config.prices import price_of
@@ -54,7 +55,7 @@ def check_references(
     check.tenants()
     check.keys()
     check.money()
-    return check.faults, check.warnings
+    return [*check.faults, *secret_faults(settings)], check.warnings
 
 
 def expiry(text: str) -> float:
@@ -356,9 +357,10 @@ class _Check:
 
     def _secrets(self, path: Path, key: CallerKey) -> None:
         count = len(key.secret) + len(key.secret_sha256)
-        if not count:
+        if not (count or key.secret_file):
             self._fault(
-                path, "needs a `secret` or a `secret_sha256`; `headgate keys new` makes one"
+                path,
+                "needs a `secret`, `secret_file` or `secret_sha256`; `headgate keys new` makes one",
             )
         if count > MAX_SECRETS:
             self._fault(

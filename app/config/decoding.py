@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import types
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -18,6 +19,11 @@ from app.config.header_names import HeaderName
 from app.config.quantities import Duration, Secret, Size
 
 Path = tuple[str | int, ...]
+_KINDS = {
+    "int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false",
+    "array": "a list", "object": "a mapping", "null": "nothing",
+}  # fmt: skip
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _QUANTITIES = (Duration, Size, Secret, HeaderName)
 
 
@@ -68,8 +74,7 @@ class Decoder:
         try:
             return convert()
         except msgspec.ValidationError as error:
-            text = str(error).split(" - at `")[0]
-            self.fault(path, text[0].lower() + text[1:].replace("`", ""))
+            self.fault(path, _worded(str(error)))
         except (ValueError, OverflowError) as error:
             self.fault(path, str(error))
         return None
@@ -133,15 +138,28 @@ class Decoder:
         if origin is tuple and not isinstance(value, list | Mapping | None):
             return (self.decode(kind, value, path),)  # a lone value stands for a list of one
         if not isinstance(value, list):
-            self.fault(path, f"expected a list, {_got(value)}")
+            cure = "; put it in brackets: [{…}]" if isinstance(value, Mapping) else ""
+            self.fault(path, f"expected a list, {_got(value)}{cure}")
             return origin()
         return origin(self.decode(kind, item, (*path, i)) for i, item in enumerate(value))
+
+
+def _worded(said: str) -> str:
+    """msgspec's message in the words of the file: types as people call them."""
+    text = said.split(" - at `", maxsplit=1)[0].replace("`", "")
+    for kind, words in _KINDS.items():
+        text = text.replace(f"Expected {kind}", f"expected {words}").replace(
+            f"got {kind}", f"not {words}"
+        )
+    return text[0].lower() + text[1:]
 
 
 def _plain(kind: Any, value: Any) -> Any:
     if get_origin(kind) is Literal and value not in get_args(kind):
         shown = f", not {value[:40]!r}" if isinstance(value, str) else ""
         raise ValueError(f"expected one of {', '.join(map(str, get_args(kind)))}{shown}")
+    if isinstance(value, str) and value.startswith("$") and _NUMBER.fullmatch(value[1:]):
+        raise ValueError(f"expected a number: write {value[1:]}, without the dollar sign")
     converted = msgspec.convert(value, kind, strict=False)
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ValueError("expected a number that is finite")

@@ -8,26 +8,36 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 
+from app.config.advice import advice
 from app.config.checks import check_references
 from app.config.decoding import Decoder, Fault, path_text
 from app.config.json_schema import schema_of
+from app.config.quantities import Secret
+from app.config.secret_files import ReadSecret, read_secret_file, with_secret_files
 from app.config.settings import Settings
 from app.config.yaml_tree import YamlTree
+from app.core.keys import digest_of
 
 MAX_FILE_BYTES = 8 << 20
 
 
 class Loaded(NamedTuple):
-    """A valid configuration: what it says, what is odd about it, and its short hash."""
+    """A valid configuration: what it says, what is odd about it, and its short hash.
+
+    ``secret_files`` are the files that it names, with the secrets in them.
+    """
 
     settings: Settings
     warnings: tuple[str, ...]
     generation: str
+    secret_files: Mapping[str, Secret] = MappingProxyType({})
 
 
 class ConfigError(Exception):
@@ -56,9 +66,13 @@ def read(file: str | FilePath) -> str:
 
 
 def load(
-    text: str, source: str = "configuration", environment: Mapping[str, str] | None = None
+    text: str,
+    source: str = "configuration",
+    environment: Mapping[str, str] | None = None,
+    read_secret: ReadSecret = read_secret_file,
 ) -> Loaded:
     """The settings in a YAML text; ``environment`` fills ``${NAME}``, the process's own by default.
+    ``read_secret`` gives what stands in a ``secret_file``.
 
     Raises ConfigError naming every problem with its line and path.
     """
@@ -67,18 +81,29 @@ def load(
     settings = decoder.decode(Settings, tree.value) if tree.value is not None else None
     faults = [*tree.faults, *decoder.faults]
     warnings: list[Fault] = []
+    files: dict[str, Secret] = {}
     if settings is None:
         # References can still be checked in the parts that are right.
         faults += _loose_references(tree.value, faults)
     else:
+        settings, files, unread = with_secret_files(settings, read_secret)
+        faults += unread
         more, warnings = check_references(settings)
+        warnings += advice(settings, datetime.now(UTC))
         told = {fault.path for fault in faults}
         faults += [fault for fault in more if fault.path not in told]
     if faults:
         raise ConfigError(_lines(source, tree, faults))
     assert settings is not None
-    generation = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Loaded(settings, tuple(_lines(source, tree, warnings)), generation)
+    return Loaded(settings, tuple(_lines(source, tree, warnings)), _generation(text, files), files)
+
+
+def _generation(text: str, files: Mapping[str, Secret]) -> str:
+    """A short hash of everything that was read: a secret that was changed is a new configuration."""
+    whole = hashlib.sha256(text.encode())
+    for file, secret in sorted(files.items()):
+        whole.update(digest_of(f"{file}\0{secret.reveal()}"))
+    return whole.hexdigest()[:12]
 
 
 def _loose_references(tree: Any, faults: list[Fault]) -> list[Fault]:

@@ -213,6 +213,7 @@ class CallerKey(_Section, frozen=True):
     tenant: str
     secret: tuple[Secret, ...] = ()
     secret_sha256: tuple[str, ...] = ()
+    secret_file: tuple[str, ...] = ()
     capabilities: tuple[Capability, ...] = ("completions",)
     models: tuple[str, ...] = ("*",)
     limits: str | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 SCHEMES = ("memory", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 DEFAULT_PORT = 6379
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9._-]{1,253}(?::[0-9]{1,5})?")
 SENTINEL_PORT = 26379
 
 
@@ -28,7 +30,9 @@ def parse_store_url(url: str) -> StoreUrl:
     parts = urlsplit(url)
     scheme = parts.scheme
     if scheme not in SCHEMES:
-        raise ValueError(f"must start with one of {', '.join(SCHEMES)}")
+        bare = _HOST_AND_PORT.fullmatch(url)
+        meant = f"; did you mean redis://{url}?" if bare else ""
+        raise ValueError(f"must start with one of {', '.join(SCHEMES)}{meant}")
     if scheme == "memory":
         return StoreUrl(scheme)
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}

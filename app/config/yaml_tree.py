@@ -11,6 +11,7 @@ import yaml
 from app.config.decoding import Fault, Path
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:[^}$]|\$(?!\{))*))?\}|(\$\{)")
+_BARE_VARIABLE = re.compile(r"(?<![\"'])\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
 _MAX_DEPTH = 20
 _MAX_NODES = 200_000
 _BAD_VARIABLE = "expected ${NAME} or ${NAME:-default}"
@@ -53,7 +54,7 @@ class YamlTree:
             mark = error.problem_mark
             if mark is not None:
                 self.lines[()] = mark.line + 1
-            self.faults.append(Fault((), f"is not valid YAML: {error.problem or error}"))
+            self.faults.append(Fault((), _explained(error, text)))
             return None
         except yaml.YAMLError as error:
             self.faults.append(Fault((), f"is not valid YAML: {error}"))
@@ -121,3 +122,22 @@ class YamlTree:
             )
         )
         return ""
+
+
+def _explained(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What is wrong with a text that is not YAML, and the line to write where that can be told."""
+    problem = str(error.problem or error)
+    mark = error.problem_mark
+    lines = text.splitlines()
+    line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
+    if "'\\t'" in problem:
+        return "is indented with a tab; YAML wants spaces"
+    bare = _BARE_VARIABLE.search(line)
+    if bare is not None and "got '{'" in problem:
+        return f'in braces a variable must be quoted: write "{bare[0]}"'
+    if "block mapping start" in problem or "mapping values are not allowed" in problem:
+        return (
+            "does not line up with the lines before it: entries of one level are indented alike, "
+            "and a text with `: ` in it must be quoted"
+        )
+    return f"is not valid YAML: {problem}"

@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from tests.app.cli.conftest import wait_for
+
 LISTEN = "0A"
 
 
@@ -213,3 +215,28 @@ def test_a_killed_worker_comes_back_with_the_last_good_configuration(
     gateway.ready()
     assert gateway.generation() == good
     assert gateway.get("/v1/models/second").status_code == 200
+
+
+def test_a_secret_file_is_read_anew_on_sighup_and_by_the_main_process_alone(
+    serve: Any, port: int, tmp_path: Path
+) -> None:
+    old, new = "hg-k-0123456789abcdef-old", "hg-k-0123456789abcdef-new"
+    secret, file = tmp_path / "secret", tmp_path / "gateway.yaml"
+    secret.write_text(old + "\n")
+    file.write_text(
+        "providers: {p: {kind: simulator}}\nmodels: {m: {targets: [{provider: p, model: x}]}}\n"
+        f'tenants: {{t: {{}}}}\nkeys: [{{id: k, tenant: t, secret_file: "{secret}"}}]\n'
+    )
+    gateway = serve("--config", str(file), "--port", port).ready()
+    assert gateway.get("/v1/models", old).status_code == 200
+    secret.write_text(new)
+    gateway.signal(signal.SIGHUP)
+    gateway.err.wait("reload: configuration")
+    wait_for(lambda: gateway.get("/v1/models", new).status_code == 200, "the new key")
+    assert gateway.get("/v1/models", old).status_code == 401
+    secret.unlink()
+    [worker] = gateway.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: gateway.workers() not in ([], [worker]), "a new worker")
+    gateway.ready()
+    assert gateway.get("/v1/models", new).status_code == 200

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
-from app.config.loading import load
+from app.config.loading import ConfigError, load
 from app.config.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -50,9 +50,18 @@ def test_every_setting_is_explained(section: str) -> None:
     assert explained - wanted == set()
 
 
+EXAMPLE = ROOT / "deploy" / "gateway.example.yaml"
+KEYS = {"ACME_WEB_KEY": "hg-acme-web-0123456789abcdef", "ACME_CI_KEY_SHA256": "a1" * 32}
+
+
 def test_the_example_file_is_right() -> None:
-    file = ROOT / "deploy" / "gateway.example.yaml"
-    assert load(file.read_text(), str(file), {}).warnings == ()
+    assert load(EXAMPLE.read_text(), str(EXAMPLE), KEYS).warnings == ()
+
+
+def test_the_example_file_lets_nobody_in_as_it_stands() -> None:
+    with pytest.raises(ConfigError) as failure:
+        load(EXAMPLE.read_text(), "example", {})
+    assert sum("needs the environment variable ACME_" in p for p in failure.value.problems) == 2
 
 
 def test_the_readmes_example_is_right() -> None:

@@ -61,7 +61,7 @@ keys:
         (9, "models.demo.targets[0].provider", "expected one of local, trial"),
         (10, "models.other.targets", "must name at least one target"),
         (12, "tenants.acme.limits", "no such entry in `limits`: 'standard'"),
-        (14, "keys[0]", "needs a `secret` or a `secret_sha256`"),
+        (14, "keys[0]", "needs a `secret`, `secret_file` or `secret_sha256`"),
         (15, "keys[1].id", "already the id of keys[0]"),
         (15, "keys[1].secret", "NOT_SET"),
         (15, "keys[1].expires", "expected a date such as 2027-01-01"),
@@ -138,7 +138,7 @@ tenants:
   acme: {limits: standard, budget: small}
 keys:
   - {id: acme-web, tenant: acme, secret: "${ACME_WEB_KEY}", capabilities: [completions, chat, embeddings], models: ["*"], limits: standard}
-  - {id: acme-ci,  tenant: acme, secret_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", capabilities: [completions], models: [demo], expires: 2027-01-01}
+  - {id: acme-ci,  tenant: acme, secret_sha256: "0a86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", capabilities: [completions], models: [demo], expires: 2027-01-01}
 """
 
 
@@ -194,8 +194,8 @@ def test_a_file_that_is_too_large_is_told(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("server: {port: 1", "not valid YAML"),
-        ("a: b: c", "not valid YAML"),
-        ("\tserver: {}", "not valid YAML"),
+        ("a: b: c", "does not line up"),
+        ("\tserver: {}", "indented with a tab"),
         ("a: \x00", "not valid YAML"),
         ("--- {}\n--- {}\n", "not valid YAML"),
         ("[]", "expected a mapping"),
@@ -298,7 +298,7 @@ def test_a_variable_can_be_a_number(written: str, attribute: str, value: int) ->
 
 def test_a_variable_that_should_be_a_number_and_is_not_is_told() -> None:
     [only] = problems("server: {port: '${A}'}", {"A": "many"})
-    assert only.startswith("gw.yaml:1: server.port: expected int")
+    assert only.startswith("gw.yaml:1: server.port: expected a whole number")
 
 
 def test_a_variable_cannot_bring_structure_in() -> None:
