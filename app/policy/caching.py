@@ -12,6 +12,7 @@ from app.config.prices import price_of
 from app.config.settings import Cache, Model, OpenAIProvider, Settings, Target
 from app.core.keys import Key, digest_of
 from app.core.pricing import nano_dollars
+from app.core.units import Millis
 from cache.answers.fingerprint import Scope
 from cache.semantic import canonical
 from cache.semantic import near_match as guard
@@ -19,7 +20,7 @@ from cache.semantic.encoders.base import Encoder
 from cache.semantic.plan import MeaningPlan, model_place
 from cache.serving.plan import CachePlan
 
-DAY = 86_400_000  # milliseconds
+DAY = Millis(86_400_000)
 
 
 class CachePlans:
@@ -136,5 +137,5 @@ def _varies(model: Model, settings: Settings) -> frozenset[bytes]:
     return frozenset(name.encode() for name in names)
 
 
-def _ms(seconds: float) -> int:
-    return int(seconds * 1000)
+def _ms(seconds: float) -> Millis:
+    return Millis(int(seconds * 1000))

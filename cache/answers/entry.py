@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from app.core.units import NanoDollars
+from app.core.units import Millis, NanoDollars
 from app.core.usage import Usage
 
 COMPRESSED_FROM = 4096  # bytes; below, zlib costs more time than the bytes cost room
@@ -22,6 +22,8 @@ LARGE = 128 << 10  # from here on, packing takes more than a millisecond
 _LEVEL = 1
 _CHECKSUM = 9  # eight digits and the line's end
 _Count = Annotated[int, msgspec.Meta(ge=0)]
+_Time = Annotated[Millis, msgspec.Meta(ge=0)]
+_Money = Annotated[NanoDollars, msgspec.Meta(ge=0)]
 
 
 class Undecodable(ValueError):
@@ -41,14 +43,14 @@ class CacheEntry(NamedTuple):
     model: str
     usage: Usage
     cost: NanoDollars
-    asked: int
-    stored: int
-    fresh: int
-    revalidate: int
-    on_error: int
+    asked: Millis
+    stored: Millis
+    fresh: Millis
+    revalidate: Millis
+    on_error: Millis
 
     @property
-    def kept_until(self) -> int:
+    def kept_until(self) -> Millis:
         """When nothing can be done with it any more."""
         return max(self.fresh, self.revalidate, self.on_error)
 
@@ -56,15 +58,15 @@ class CacheEntry(NamedTuple):
 class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """The script that looks entries up reads the first three."""
 
-    asked: _Count
-    stored: _Count
-    fresh: _Count
-    revalidate: _Count
-    on_error: _Count
+    asked: _Time
+    stored: _Time
+    fresh: _Time
+    revalidate: _Time
+    on_error: _Time
     prompt_tokens: _Count
     completion_tokens: _Count
     estimated: bool
-    cost: _Count
+    cost: _Money
     size: _Count  # of a body that is compressed, else 0
     provider: str
     model: str
@@ -117,7 +119,7 @@ def decode(data: bytes, name: str) -> CacheEntry:
         head.provider,
         head.model,
         Usage(head.prompt_tokens, head.completion_tokens, head.estimated),
-        NanoDollars(head.cost),
+        head.cost,
         head.asked,
         head.stored,
         head.fresh,

@@ -12,7 +12,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
-from app.core.units import Digest
+from app.core.units import Digest, Millis
 from cache.answers.entry import CacheEntry
 from cache.store.base import Store, StoreUnavailable
 from cache.store.key_names import PURGES
@@ -42,13 +42,13 @@ class LocalTier:
         self._known_at = 0.0
         self.epoch = 0  # changes when everything is forgotten
 
-    def get(self, digest: Digest, max_age: int | None) -> tuple[CacheEntry, int] | None:
-        """A fresh answer and the store's time in milliseconds; ``max_age`` in seconds."""
+    def get(self, digest: Digest, max_age: int | None) -> tuple[CacheEntry, Millis] | None:
+        """A fresh answer and the store's time; ``max_age`` in seconds."""
         item = self._items.get(digest)
         if item is None:
             return None
         clock = monotonic()
-        now = int(clock * 1000 + item.clock)
+        now = Millis(int(clock * 1000 + item.clock))
         answer = item.answer
         if clock > item.until or now >= answer.fresh:
             self.drop(digest)
@@ -60,8 +60,8 @@ class LocalTier:
         self._items.move_to_end(digest)
         return answer, now
 
-    def put(self, digest: Digest, answer: CacheEntry, now: int, epoch: int) -> None:
-        """Keep a fresh answer; ``now`` is the store's time in milliseconds.
+    def put(self, digest: Digest, answer: CacheEntry, now: Millis, epoch: int) -> None:
+        """Keep a fresh answer; ``now`` is the store's time.
 
         ``epoch`` is that from before it was looked up: what a purge has overtaken is not kept.
         """

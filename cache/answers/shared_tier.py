@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from app.core.units import NO_DIGEST, Digest
+from app.core.units import NO_DIGEST, Digest, Millis
 from cache.answers.entry import CacheEntry, Undecodable
 from cache.answers.entry_bytes import Entries
 from cache.answers.quota import NOT_COUNTED, Grant, Quota
@@ -46,9 +46,9 @@ class Place(NamedTuple):
 
 
 class Found(NamedTuple):
-    """``now`` is the store's time in milliseconds; ``holder`` who asks the upstream right now."""
+    """``now`` is the store's time; ``holder`` who asks the upstream right now."""
 
-    now: int
+    now: Millis
     entries: list[CacheEntry | None]
     holder: str | None
 
@@ -133,7 +133,7 @@ class Responses:
         values = [*answer[2:], *[None] * (len(keys) - len(answer))]
         entries = [self.decoded(key, value) for key, value in zip(keys[2:], values, strict=True)]
         holder = answer[1]
-        return Found(int(answer[0]), entries, holder.decode() if holder else None)
+        return Found(Millis(int(answer[0])), entries, holder.decode() if holder else None)
 
     def decoded(self, key: str, value: bytes | None) -> CacheEntry | None:
         """The entry in these bytes; one that cannot be read is dropped and counted."""
@@ -206,10 +206,10 @@ class Responses:
         place: Place,
         entries: Iterable[tuple[Digest, CacheEntry]],
         packed: Mapping[Digest, bytes],
-    ) -> Iterator[tuple[str, bytes, int]]:
+    ) -> Iterator[tuple[str, bytes, Millis]]:
         """Name, bytes and milliseconds to live of what can be kept."""
         for digest, answer in entries:
-            milliseconds = answer.kept_until - answer.stored
+            milliseconds = Millis(answer.kept_until - answer.stored)
             if milliseconds > 0:
                 value = packed.get(digest) or self.packed(place, digest, answer)
                 yield names.answer(place.tenant, digest.hex()), value, milliseconds

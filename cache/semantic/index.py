@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from app.core.units import Digest
+from app.core.units import Digest, Millis
 from cache.answers.quota import NOT_COUNTED, Grant, Quota
 from cache.answers.shared_tier import Place
 from cache.store import key_names as names
@@ -106,7 +106,7 @@ class SemanticIndex:
             return None
         return Equal(Digest(bytes.fromhex(digest.decode())), entry, bool(closed))
 
-    async def near(self, tenant: str, partition: bytes, vector: bytes, now: int) -> list[Near]:
+    async def near(self, tenant: str, partition: bytes, vector: bytes, now: Millis) -> list[Near]:
         """The nearest kept prompts, nearest first; ``now`` in milliseconds."""
         key = names.neighbours(tenant, partition.hex())
         args = [vector, MAX_NEIGHBOURS, now]
@@ -138,7 +138,7 @@ class SemanticIndex:
             self.refused += 1
             return None
 
-    def keep(self, tenant: str, key: bytes, digest: Digest, milliseconds: int) -> None:
+    def keep(self, tenant: str, key: bytes, digest: Digest, milliseconds: Millis) -> None:
         """Have a canonical key point to an entry. Not waited for."""
         grant = self._grant(tenant, 2 * len(digest))
         if grant is not None:
@@ -147,7 +147,7 @@ class SemanticIndex:
             self._store.tell(self._keep, keys, args)
 
     async def keep_vector(
-        self, tenant: str, partition: bytes, near: Near, vector: bytes, until: int
+        self, tenant: str, partition: bytes, near: Near, vector: bytes, until: Millis
     ) -> None:
         """Add a neighbour, until a moment in milliseconds; one goes where there are too many."""
         key, element = names.neighbours(tenant, partition.hex()), near.digest.hex()

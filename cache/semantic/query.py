@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from app.core.errors import HeaderList
 from app.core.family import Family
 from app.core.request import ModelRequest
-from app.core.units import Digest
+from app.core.units import Digest, Millis
 from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Place
 from cache.semantic.canonical import Form, canonical
@@ -33,7 +33,7 @@ class Lookup(Protocol):
     request: ModelRequest
     family: Family
     place: Place
-    now: int
+    now: Millis
 
     @property
     def digests(self) -> list[Digest]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import structlog
 
-from app.core.units import Digest
+from app.core.units import Digest, Millis
 from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Responses
 from cache.quotas.counters import Counters
@@ -104,7 +104,7 @@ class ByMeaning:
     async def learn(self, query: SemanticQuery, answer: CacheEntry) -> None:
         """Our own answer arrived: keep what it means, and compare what was not served."""
         tenant, until = query.tenant, answer.fresh
-        self._semantic_index.keep(tenant, query.key, query.digest, until - answer.stored)
+        self._semantic_index.keep(tenant, query.key, query.digest, Millis(until - answer.stored))
         vector = query.vector or await self._vector(query)
         if vector is not None:
             near = Near(query.digest, query.text, 1.0)

@@ -9,7 +9,7 @@ from time import monotonic
 from app.core.errors import UpstreamError
 from app.core.family import Assembly, NotAssembled, Part, View
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
-from app.core.units import FREE, Digest, total
+from app.core.units import FREE, Digest, Millis, total
 from app.core.usage import Usage
 from cache.answers.entry import CacheEntry
 from cache.flights.flights import MAX_BYTES, Flight, SharedError
@@ -101,7 +101,7 @@ class ReplyCapture:
         family, request = lookup.family, self.call.request
         if body is None or not family.is_complete(body, request):
             return []
-        now = lookup.now + int((monotonic() - self._began) * 1000)
+        now = Millis(lookup.now + int((monotonic() - self._began) * 1000))
         fresh, revalidate, on_error = plan.lifetimes(lookup.directives.ttl, now)
         parts = family.split(body, usage, request)
         return [
@@ -119,7 +119,7 @@ class ReplyCapture:
             self._body = await assembled(self._lookup.family.assembly(), self._chunks, self._end)
         return self._body
 
-    def _entry(self, part: Part, origin: Origin, *times: int) -> CacheEntry:
+    def _entry(self, part: Part, origin: Origin, *times: Millis) -> CacheEntry:
         price = self._lookup.plan.price
         cost = price.cost(part.usage) if price is not None else FREE
         asked, stored, fresh, revalidate, on_error = times

@@ -8,7 +8,7 @@ from time import monotonic
 
 from app.core.call import Call
 from app.core.errors import HeaderList, UpstreamError
-from app.core.units import Digest
+from app.core.units import Digest, Millis
 from cache.answers.directives import CacheDirectives
 from cache.answers.entry import CacheEntry
 from cache.semantic.query import SemanticQuery
@@ -39,7 +39,7 @@ class CacheLookup:
         self.request = call.request
         self.family = call.family
         self.headers: HeaderList = []  # the caller's, where they may change the answer
-        self.now = 0
+        self.now = Millis(0)
         self.looked_at = 0.0  # monotonic seconds of the last lookup
         self.from_local = False
         self.epoch = 0
@@ -108,7 +108,7 @@ class CacheLookup:
         other.headers, other.digests = self.headers, self.digests
         return other
 
-    def found(self, now: int, entries: Sequence[CacheEntry | None]) -> None:
+    def found(self, now: Millis, entries: Sequence[CacheEntry | None]) -> None:
         """Take the outcome of a look into the store."""
         self.now, self.entries, self.looked_at = now, entries, monotonic()
         self.missing = [

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from app.core.family import Family
 from app.core.pricing import Price
 from app.core.request import ModelRequest
-from app.core.units import Digest
+from app.core.units import Digest, Millis
 from cache.answers.fingerprint import Headers, Level, Scope
 from cache.answers.shared_tier import Place
 from cache.semantic.plan import MeaningPlan
@@ -25,7 +25,7 @@ class Where(NamedTuple):
 
 
 class CachePlan:
-    """How one key's requests for one model are cached. Times in milliseconds.
+    """How one key's requests for one model are cached.
 
     ``target`` is the only provider and model whose answers are kept under this alias. ``varies``
     are the names of callers' headers that go upstream and may change an answer. ``targets`` say what
@@ -40,10 +40,10 @@ class CachePlan:
         targets: Sequence[Sequence[str]],
         target: tuple[str, str],
         price: Price | None = None,
-        ttl: int,
-        max_ttl: int,
-        revalidate: int,
-        on_error: int,
+        ttl: Millis,
+        max_ttl: Millis,
+        revalidate: Millis,
+        on_error: Millis,
         max_entry: int,
         normalize: Level = "standard",
         reuse_sampled: bool = True,
@@ -93,10 +93,10 @@ class CachePlan:
             return not request.sampled
         return self._coalesce == "all"
 
-    def lifetimes(self, ttl: int | None, now: int) -> tuple[int, int, int]:
+    def lifetimes(self, ttl: int | None, now: Millis) -> tuple[Millis, Millis, Millis]:
         """Until when an answer stored ``now`` is fresh, and may be served stale.
 
         ``ttl`` is what the caller asked for, in seconds.
         """
         fresh = now + (self.ttl if ttl is None else min(ttl * 1000, self.max_ttl))
-        return fresh, fresh + self.revalidate, fresh + self.on_error
+        return Millis(fresh), Millis(fresh + self.revalidate), Millis(fresh + self.on_error)

@@ -6,6 +6,7 @@ import asyncio
 from time import monotonic
 from typing import NamedTuple
 
+from app.core.units import Millis
 from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Found, Responses
 from cache.flights.flights import Flight, Flights, worker_of
@@ -87,7 +88,7 @@ class Resolver:
                 lookup.place, lookup.digests, max_age=lookup.directives.max_age
             )
         except StoreUnavailable:
-            lookup.now += int((monotonic() - lookup.looked_at) * 1000)
+            lookup.now = Millis(lookup.now + int((monotonic() - lookup.looked_at) * 1000))
         else:
             lookup.found(found.now, found.entries)
 
