@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from datetime import timedelta
 
 import click
@@ -20,6 +21,7 @@ from app.commands.files import (
     required_file,
     shared_configuration,
 )
+from app.commands.provider_probe import look_at_providers
 from app.config.loading import Loaded, json_schema
 from app.config.quantities import Duration
 from app.core.keys import GATEWAY, digest_of, new_secret
@@ -102,11 +104,13 @@ def serve(
 
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False), required=False)
-def check(file: str | None) -> None:
+@click.option("--connect", is_flag=True, help="Also ask each provider for its models.")
+def check(file: str | None, *, connect: bool) -> None:
     """Check a configuration file; print every problem with its line, or that it is right.
 
     Without FILE: HEADGATE_CONFIG's, or ./gateway.yaml. Exits with 0 where the file can be used
-    (warnings do not count), else with 1.
+    (warnings do not count), else with 1; with --connect also with 1 where a provider does not
+    answer, or not to its key.
     """
     file = required_file(file)
     loaded = load_text(read_text(file), file)
@@ -115,6 +119,8 @@ def check(file: str | None) -> None:
         f"{file}: ok, {len(settings.models)} models, {len(settings.providers)} providers, "
         f"{len(settings.keys)} keys; configuration {loaded.generation}"
     )
+    if connect and not first_steps.show_findings(look_at_providers(settings)):
+        sys.exit(1)
 
 
 @main.command()

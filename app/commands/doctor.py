@@ -5,34 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from time import time
-from typing import Any, NamedTuple
+from typing import Any
 
-from app.config.settings import OpenAIProvider, Settings
+from app.commands.provider_probe import Finding, look_at_providers
+from app.config.providers import HttpProvider
+from app.config.settings import Settings
 from app.config.settings import Store as StoreSettings
 from cache.quotas.risks import risks_of
 from cache.store.base import CommandRefused, Store, StoreUnavailable, open_store
 from cache.store.clock import time_of
 
 STORE_SECONDS = 5.0  # nobody's request waits behind this command
-PROVIDER_SECONDS = 10.0
 SLOW_SHARE = 0.2  # of `store.timeout`, for one question when nothing else is asked
 CLOCK_SECONDS = 2.0
 SPARE_DESCRIPTORS = 256  # for listeners, logs, the store and DNS
 OLDEST_REDIS = 7
-
-
-class Finding(NamedTuple):
-    """``state`` is ``ok``, ``warn`` or ``bad``; ``cure`` says what to do."""
-
-    state: str
-    place: str
-    seen: str
-    cure: str = ""
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -43,13 +33,7 @@ async def examine(settings: Settings) -> list[Finding]:
     if settings.cache_store is not None:
         own = StoreSettings(url=settings.cache_store.url, timeout=settings.cache_store.timeout)
         found += await look_at_store(own, "cache_store", has_budgets=False)
-    providers = [
-        (name, provider)
-        for name, provider in settings.providers.items()
-        if isinstance(provider, OpenAIProvider)
-    ]
-    asked = (asyncio.to_thread(look_at_provider, name, provider) for name, provider in providers)
-    return [*found, *await asyncio.gather(*asked)]
+    return [*found, *await asyncio.to_thread(look_at_providers, settings)]
 
 
 def look_at_system(settings: Settings) -> Iterator[Finding]:
@@ -59,7 +43,7 @@ def look_at_system(settings: Settings) -> Iterator[Finding]:
     upstream = sum(
         provider.max_connections
         for provider in settings.providers.values()
-        if isinstance(provider, OpenAIProvider)
+        if isinstance(provider, HttpProvider)
     )
     wanted = server.max_connections + upstream + SPARE_DESCRIPTORS
     seen = f"{soft:,} file descriptors a process; `max_connections` here and upstream may use {wanted:,}"
@@ -102,40 +86,6 @@ async def look_at_store(settings: StoreSettings, place: str, *, has_budgets: boo
         return [Finding("bad", place, str(error), _store_cure(str(error)))]
     finally:
         await store.aclose()
-
-
-def look_at_provider(name: str, provider: OpenAIProvider) -> Finding:
-    """Whether a provider answers to its key; asks for its models, which costs nothing."""
-    place = f"providers.{name}"
-    key = provider.api_key.reveal()
-    headers = {header: value.reveal() for header, value in provider.headers.items()}
-    if key:
-        headers.setdefault("authorization", f"Bearer {key}")
-    address = f"{provider.base_url.rstrip('/')}/models"
-    request = urllib.request.Request(address, headers=headers)  # noqa: S310 - checked as http(s)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    began = time()
-    try:
-        with opener.open(request, timeout=PROVIDER_SECONDS) as response:
-            response.read(1)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return _answered(place, address, error.code)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        said = getattr(reason, "strerror", None) or str(reason)
-        return Finding("bad", place, f"{address}: {said}", "start it, or correct its `base_url`")
-    return Finding("ok", place, f"{address} answers in {(time() - began) * 1000:.0f} ms")
-
-
-def _answered(place: str, address: str, status: int) -> Finding:
-    seen = f"{address} answers {status}"
-    if status in (401, 403):
-        return Finding("bad", place, seen, "correct its `api_key`")
-    if status == 404:
-        return Finding("warn", place, seen, "if calls fail too: `base_url` should end with /v1")
-    state = "warn" if status < 500 else "bad"
-    return Finding(state, place, seen, "look into the provider's own log or status page")
 
 
 def _speed(place: str, seconds: float, timeout: float) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from app.commands.files import USUAL_FILE, fail, load_text, read_text, required_file
+from app.commands.provider_probe import Finding
 from app.commands.starter import (
     NoUpstream,
     Upstream,
@@ -146,17 +147,21 @@ def doctor(file: str | None) -> None:
 
     Asks the store and each provider once. Exits with 1 where something cannot work.
     """
-    from app.commands.doctor import Finding, examine  # noqa: PLC0415 - needs redis
+    from app.commands.doctor import examine  # noqa: PLC0415 - needs redis
 
     file = required_file(file)
     settings = load_text(read_text(file), file).settings
-    findings: Iterable[Finding] = asyncio.run(examine(settings))
-    bad = False
+    sys.exit(0 if show_findings(asyncio.run(examine(settings))) else 1)
+
+
+def show_findings(findings: Iterable[Finding]) -> bool:
+    """Print them; whether nothing that was found cannot work."""
+    good = True
     for finding in findings:
-        bad = bad or finding.state == "bad"
+        good = good and finding.state != "bad"
         cure = f"\n      -> {finding.cure}" if finding.cure else ""
         click.echo(f"{_MARKS[finding.state]}  {finding.place}: {finding.seen}{cure}")
-    sys.exit(1 if bad else 0)
+    return good
 
 
 def _upstream(url: str, models: tuple[str, ...], own_port: int) -> Upstream:

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import re
-import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from ipaddress import ip_network
 from typing import Any
-from urllib.parse import urlsplit
 
 from app.config.advice import secret_faults
 from app.config.decoding import Fault, Path
 from app.config.encryption_key import parse_encryption_key
 from app.config.prices import price_of
-from app.config.quantities import Secret
-from app.config.settings import (
-    Cache,
-    CallerKey,
-    Model,
-    OpenAIProvider,
-    RemoteEncoder,
-    Settings,
-    Store,
-)
+from app.config.provider_checks import ProviderCheck, certificates_problem
+from app.config.providers import HttpProvider, OpenAILike
+from app.config.settings import Cache, CallerKey, Model, RemoteEncoder, Settings, Store
 from app.config.store_url import parse_store_url
 from app.core.keys import allowed_models, digest_of
 from app.core.pricing import MAX_DOLLARS
@@ -35,10 +26,7 @@ MIN_SECRET_LENGTH = 16
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _NAME_RULE = "must be 1 to 64 letters, digits, dots, dashes or underscores"
-
-Say = Callable[[Path, str], None]
 
 
 def check_references(
@@ -144,8 +132,8 @@ class _Check:
         except ValueError as error:
             self._fault((*path, "url"), str(error))
         else:
-            if ca_file:
-                self._certificates((*path, "url"), ca_file)
+            if ca_file and (problem := certificates_problem(ca_file)):
+                self._fault((*path, "url"), problem)
 
     def _encryption(self, store: Store) -> None:
         path: Path = ("store", "encryption_keys")
@@ -178,51 +166,8 @@ class _Check:
         for name, provider in self._settings.providers.items():
             path: Path = ("providers", name)
             self._name(path, name)
-            if isinstance(provider, OpenAIProvider):
-                self._openai(path, provider)
-
-    def _openai(self, path: Path, provider: OpenAIProvider) -> None:
-        problem = _url_problem(provider.base_url, ("http", "https"))
-        if problem:
-            self._fault((*path, "base_url"), problem)
-        proxy = provider.proxy.reveal()
-        if proxy and (problem := _url_problem(proxy, ("http", "https"), credentials=True)):
-            self._fault((*path, "proxy"), problem)
-        if provider.ca_file:
-            self._certificates((*path, "ca_file"), provider.ca_file)
-        names = provider.forward_members
-        if len(names) > 1 and {"all", "known"} & set(names):
-            self._fault((*path, "forward_members"), "all and known stand alone, without names")
-        if provider.max_event_bytes < 1024:
-            self._fault((*path, "max_event_bytes"), "must be at least 1KiB")
-        if not provider.endpoints:
-            self._fault((*path, "endpoints"), "must name completions, chat or both")
-        self._headers(path, provider)
-
-    def _headers(self, path: Path, provider: OpenAIProvider) -> None:
-        forwarded = set(provider.forward_headers)
-        for index, name in enumerate(provider.neutral_headers or ()):
-            if name is not None and name not in forwarded:
-                self._fault(
-                    (*path, "neutral_headers", index),
-                    f"{name!r} is not in `forward_headers`: it does not go upstream at all",
-                )
-        sent: dict[Path, Secret] = {(*path, "api_key"): provider.api_key}
-        for header, value in provider.headers.items():
-            if not _HEADER_NAME.fullmatch(header):
-                self._fault((*path, "headers", header), "is not a header name")
-            if value is not None:
-                sent[*path, "headers", header] = value
-        for place, value in sent.items():
-            if not value.reveal().isprintable() or not value.reveal().isascii():
-                self._fault(place, "must be printable ASCII: it is sent as a header")
-
-    def _certificates(self, path: Path, file: str) -> None:
-        try:
-            ssl.create_default_context(cafile=file)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "holds no certificates"
-            self._fault(path, f"certificates cannot be read from {file!r}: {reason}")
+            if isinstance(provider, HttpProvider):
+                ProviderCheck(path, provider, self._fault, self._warn).all()
 
     def models(self) -> None:
         for alias, model in self._settings.models.items():
@@ -260,8 +205,8 @@ class _Check:
             if isinstance(encoder, RemoteEncoder):
                 self._reference((*path, "provider"), "providers", encoder.provider)
                 provider = settings.providers.get(encoder.provider)
-                if provider is not None and not isinstance(provider, OpenAIProvider):
-                    self._fault((*path, "provider"), "must be of the kind openai")
+                if provider is not None and not isinstance(provider, OpenAILike):
+                    self._fault((*path, "provider"), "must speak the OpenAI API")
             elif find_spec("wordllama") is None:
                 self._fault(
                     (*path, "kind"), "local needs an extra: pip install 'headgate[semantic]'"
@@ -277,7 +222,7 @@ class _Check:
             self._reference((*place, "provider"), "providers", target.provider)
             provider = self._settings.providers.get(target.provider)
             if (
-                isinstance(provider, OpenAIProvider)
+                isinstance(provider, OpenAILike)
                 and model.completions == "chat"
                 and "chat" not in provider.endpoints
             ):
@@ -398,21 +343,3 @@ def key_digests(key: CallerKey) -> tuple[bytes, ...]:
 
 def _choices(known: set[str]) -> str:
     return f"expected one of {', '.join(sorted(known))}" if known else "there is none"
-
-
-def _url_problem(url: str, schemes: tuple[str, ...], credentials: bool = False) -> str | None:
-    example = f"{schemes[-1]}://host:port/v1"
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return f"is not a valid address; expected something like {example}"
-    if parts.scheme not in schemes or not parts.hostname:
-        return f"expected an address like {example}"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "must be plain ASCII without spaces"
-    if (parts.username or parts.password) and not credentials:
-        return "must not hold credentials; use `api_key` or `headers`"
-    if parts.query or parts.fragment:
-        return "must not have a query or a fragment"
-    return None

@@ -7,7 +7,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from app.config.settings import Model, OpenAIProvider, Settings
+from app.config.providers import HttpProvider, base_url_of
+from app.config.settings import Model, Settings
 from app.core.pricing import Price, nano_dollars
 
 FREE = Price(0, 0)
@@ -22,9 +23,9 @@ def price_of(model: Model, settings: Settings) -> Price | None:
         )
     target = model.targets[0]
     provider = settings.providers.get(target.provider)
-    if not isinstance(provider, OpenAIProvider):
+    if not isinstance(provider, HttpProvider):
         return FREE
-    return _published(target.model, provider.base_url)
+    return _published(target.model, base_url_of(provider))
 
 
 @lru_cache(maxsize=4096)

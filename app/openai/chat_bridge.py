@@ -14,6 +14,7 @@ from app.core.errors import InvalidRequest, Problem, UpstreamInvalid
 from app.openai.completions.answer import OBJECT, completion_id, whole_seconds
 from app.openai.completions.choice_index import ChoiceIndex
 from app.openai.completions.request import CompletionRequest
+from app.openai.neutral import asks
 
 _REASONS = {
     "length": "length",
@@ -96,7 +97,7 @@ def _refusals(request: CompletionRequest, unsupported: Iterable[str]) -> Iterabl
         if name in document:
             yield name, "has no place in a completion; use the chat endpoint"
     for name in unsupported:
-        if name in document and name != "n":
+        if asks(document, name) and name != "n":
             yield name, "is not supported by the model's provider"
 
 

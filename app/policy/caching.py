@@ -9,7 +9,8 @@ import orjson
 
 from app.config.header_names import TRACING
 from app.config.prices import price_of
-from app.config.settings import Cache, Model, OpenAIProvider, Settings, Target
+from app.config.providers import HttpProvider, base_url_of, kind_of
+from app.config.settings import Cache, Model, Settings, Target
 from app.core.keys import Key, digest_of
 from app.core.pricing import nano_dollars
 from app.core.units import Millis
@@ -118,12 +119,19 @@ def _identity(target: Target, model: Model, settings: Settings) -> list[str]:
     """What makes a target another one: where it is, what it is asked for, and how."""
     slug, name = target.provider, target.model
     provider = settings.providers[slug]
-    if not isinstance(provider, OpenAIProvider):
+    if not isinstance(provider, HttpProvider):
         return [slug, "simulator", "", name, model.completions, ""]
     headers = {header: value.reveal() for header, value in provider.headers.items()}
     # Headers can choose a deployment; as a hash, because they can also be secrets.
     said = digest_of(orjson.dumps(headers, option=orjson.OPT_SORT_KEYS).decode()).hex()
-    return [slug, "openai", provider.base_url, name, model.completions, said if headers else ""]
+    return [
+        slug,
+        kind_of(provider),
+        base_url_of(provider),
+        name,
+        model.completions,
+        said if headers else "",
+    ]
 
 
 def _varies(model: Model, settings: Settings) -> frozenset[bytes]:
@@ -131,7 +139,7 @@ def _varies(model: Model, settings: Settings) -> frozenset[bytes]:
     names: set[str] = set()
     for target in model.targets:
         provider = settings.providers[target.provider]
-        if isinstance(provider, OpenAIProvider):
+        if isinstance(provider, HttpProvider):
             neutral = TRACING if provider.neutral_headers is None else provider.neutral_headers
             names |= set(provider.forward_headers) - set(neutral)
     return frozenset(name.encode() for name in names)

@@ -91,6 +91,8 @@ class Traits(NamedTuple):
     ``unsupported`` are the chat parameters that its chat has not, ``max_tokens_field`` the name
     under which chat takes ``max_tokens``. ``forward_headers`` are the names of callers' headers that
     it is sent, ``members`` those of members beyond the contract's (None for every one).
+    ``stop_limit`` is how many stop sequences it takes (None for any number), and ``blank_stops``
+    whether they may be white space.
     """
 
     operations: frozenset[str]
@@ -99,6 +101,8 @@ class Traits(NamedTuple):
     max_tokens_field: str = "max_tokens"
     forward_headers: frozenset[bytes] = frozenset()
     members: frozenset[str] | None = None
+    stop_limit: int | None = None
+    blank_stops: bool = True
 
 
 class Provider(Answers, Protocol):

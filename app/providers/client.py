@@ -6,14 +6,13 @@ With http1.py the only file that imports httpx. The transport is called directly
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncGenerator
 from time import monotonic, perf_counter
 
 import httpx
 import structlog
 
-from app.config.settings import OpenAIProvider
+from app.config.providers import HttpProvider, base_url_of, headers_of
 from app.core.errors import (
     GatewayError,
     HeaderList,
@@ -26,7 +25,8 @@ from app.core.errors import (
 )
 from app.providers.base import UpstreamCall
 from app.providers.failures import refusal
-from app.providers.http1.transport import Http1Transport, ResponseTooLarge
+from app.providers.http1.transport import ResponseTooLarge
+from app.providers.transports import make_transport
 
 MAX_ERROR_BODY = 64 << 10
 QUIET_SECONDS = 60.0  # between two lines about one wrong path; every request meets it
@@ -66,25 +66,25 @@ def translate(error: httpx.HTTPError) -> UpstreamError:
 class Client:
     """Sends JSON to one provider and hands on what it answers with status 200.
 
-    ``name`` is the provider's in the log.
+    ``name`` is the provider's in the log; ``secrets`` are what must never be shown besides its key
+    and its headers.
     """
 
     def __init__(
         self,
-        settings: OpenAIProvider,
+        settings: HttpProvider,
         transport: httpx.AsyncBaseTransport | None = None,
         name: str = "",
+        secrets: tuple[str, ...] = (),
     ) -> None:
         self._name = name
         self._said_missing: dict[str, float] = {}
-        self._transport = transport or _transport(settings)
-        self._base = settings.base_url.rstrip("/")
+        self._transport = transport or make_transport(settings)
+        self._base = base_url_of(settings)
         self._urls: dict[str, httpx.URL] = {}
         key = settings.api_key.reveal()
-        self._secrets = (key, *(value.reveal() for value in settings.headers.values()))
-        configured = {name.lower(): value.reveal() for name, value in settings.headers.items()}
-        if key:
-            configured.setdefault("authorization", f"Bearer {key}")
+        self._secrets = (key, *(value.reveal() for value in settings.headers.values()), *secrets)
+        configured = headers_of(settings)
         own = {
             b"host": httpx.URL(self._base).netloc,
             b"content-type": b"application/json",
@@ -111,19 +111,26 @@ class Client:
         }
         self._max_bytes = int(settings.max_response_bytes)
 
+    def address_of(self, path: str) -> tuple[str, str]:
+        """The host and the path that a request goes to, as they stand on the wire."""
+        url = self._url(path)
+        return url.netloc.decode(), url.raw_path.decode()
+
     async def post(
-        self, path: str, body: bytes, call: UpstreamCall, accept: bytes
+        self,
+        path: str,
+        body: bytes,
+        call: UpstreamCall,
+        accept: bytes,
+        signature: HeaderList | None = None,
     ) -> httpx.Response:
-        """The upstream's 200, its body not yet read.
+        """The upstream's 200, its body not yet read. ``signature`` are headers of this request.
 
         Raises UpstreamError for anything else, and for a body in a coding that we did not ask for.
         """
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = httpx.URL(self._base + path)
         request = httpx.Request(
             "POST",
-            url,
+            self._url(path),
             headers=self._headers,
             stream=httpx.ByteStream(body),
             extensions=self._extensions,
@@ -134,6 +141,8 @@ class Client:
         if b"accept" not in self._own:
             fields.append((b"accept", b"accept", accept))
         fields.append((b"content-length", b"content-length", b"%d" % len(body)))
+        for name, value in signature or ():
+            fields.append((name, name, value))
         for name, value in call.headers:
             if name not in self._own:
                 fields.append((name, name, value))
@@ -208,6 +217,12 @@ class Client:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
+    def _url(self, path: str) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(path if "://" in path else self._base + path)
+        return url
+
     def _say_missing(self, path: str) -> None:
         """Log, once a minute, that there is nothing at a path of the provider's.
 
@@ -260,29 +275,3 @@ def _broken(error: httpx.HTTPError) -> UpstreamError:
     if isinstance(error, httpx.TimeoutException | ResponseTooLarge):
         return translate(error)
     return UpstreamInvalid("The upstream's answer was cut off.")
-
-
-def _transport(settings: OpenAIProvider) -> httpx.AsyncBaseTransport:
-    context = _tls_context(settings)
-    if settings.proxy:
-        limits = httpx.Limits(
-            max_connections=settings.max_connections, keepalive_expiry=settings.keepalive
-        )
-        return httpx.AsyncHTTPTransport(
-            verify=context or True,
-            trust_env=False,
-            limits=limits,
-            proxy=httpx.Proxy(settings.proxy.reveal()),
-        )
-    return Http1Transport(
-        max_connections=settings.max_connections,
-        keepalive_expiry=float(settings.keepalive),
-        max_body_bytes=int(settings.max_response_bytes),
-        ssl_context=context,
-    )
-
-
-def _tls_context(settings: OpenAIProvider) -> ssl.SSLContext | None:
-    if not settings.ca_file:
-        return None
-    return ssl.create_default_context(cafile=settings.ca_file)

@@ -1,27 +1,26 @@
-"""Any OpenAI-compatible server: vLLM, llama.cpp, SGLang, TGI, OpenAI itself."""
+"""Any OpenAI-compatible server: vLLM, llama.cpp, SGLang, TGI, OpenAI itself, and most providers."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
-from app.config.settings import OpenAIProvider as Settings
-from app.core.errors import UpstreamError, UpstreamInvalid
+from app.config.providers import OpenAILike as Settings
+from app.core.errors import InvalidRequest, Problem, UpstreamError, UpstreamInvalid
 from app.core.reply import Chunk
 from app.openai import lenient_json, sse
 from app.openai.completions.output_limits import OPENAI
 from app.openai.forwarded_members import forwardable
+from app.openai.neutral import asks
 from app.providers.base import ChunkSink, Traits, UpstreamCall
 from app.providers.client import Client, header
-
-DRAIN_SECONDS = 0.5  # between an upstream's end mark and the end of its body
+from app.providers.endings import Endings
 
 _JSON = b"application/json"
 _EVENTS = b"text/event-stream"
-
 
 PATHS = {
     "completions": "/completions",
@@ -31,7 +30,8 @@ PATHS = {
 
 
 class OpenAIProvider:
-    """The ``openai`` kind: OpenAI's shapes need no translation."""
+    """The ``openai`` kind: OpenAI's shapes need no translation. Other kinds change the paths, or
+    mend what their servers say in another place."""
 
     def __init__(self, slug: str, settings: Settings, client: Client | None = None) -> None:
         self.slug = slug
@@ -42,25 +42,30 @@ class OpenAIProvider:
             max_tokens_field=settings.max_tokens_field,
             forward_headers=frozenset(name.encode() for name in settings.forward_headers),
             members=forwardable(settings.forward_members),
+            stop_limit=stop_limit(settings),
         )
+        self._refused = {
+            "chat": settings.unsupported,
+            "completions": settings.unsupported_completions,
+        }
         self._ask_usage = settings.stream_usage
         self._max_event_bytes = int(settings.max_event_bytes)
         self._client = client or Client(settings, name=slug)
-        self._endings: set[asyncio.Task[None]] = set()
+        self._endings = Endings()
 
     async def answer(self, call: UpstreamCall) -> bytes:
-        body = call.request.body_for(call.model)
-        response = await self._client.post(PATHS[call.operation], body, call, _JSON)
+        body = call.request.body_for(call.model, self._without_unsupported(call))
+        response = await self._client.post(self._path(call), body, call, _JSON)
         return await self._client.read(response, call)
 
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         request = call.request
-        changes: dict[str, bytes] = {}
+        changes = self._without_unsupported(call)
         if self._ask_usage:
             options = {**request.stream_options, "include_usage": True}
             changes["stream_options"] = orjson.dumps(options)
         body = request.body_for(call.model, changes)
-        response = await self._client.post(PATHS[call.operation], body, call, _EVENTS)
+        response = await self._client.post(self._path(call), body, call, _EVENTS)
         if not header(response, b"content-type").lower().startswith(_EVENTS):
             await self._client.read(response, call)
             raise UpstreamInvalid("The upstream answered a streamed request without a stream.")
@@ -70,6 +75,7 @@ class OpenAIProvider:
         try:
             async for packet in packets:
                 chunks, done, broken = _decoded(parser, packet)
+                chunks = self._mended(chunks)
                 if chunks or done:
                     await sink.write(chunks, done=done)
                 if broken is not None:
@@ -78,31 +84,47 @@ class OpenAIProvider:
                     return
         finally:
             if done:
-                self._read_out(packets)
+                self._endings.read_out(packets)
             else:
                 await packets.aclose()
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    def _read_out(self, packets: AsyncGenerator[bytes, None]) -> None:
-        """Let the upstream end its body, so that its connection can serve another call.
+    def _path(self, call: UpstreamCall) -> str:
+        return PATHS[call.operation]
 
-        In a task, because the caller has everything: what its request held is given back at once.
+    def _mended(self, chunks: list[Chunk]) -> list[Chunk]:
+        """The chunks of one packet, where this kind of server says something in its own way."""
+        return chunks
+
+    def _without_unsupported(self, call: UpstreamCall) -> dict[str, bytes]:
+        """Leaves out what this server has not and what asks for nothing, such as ``n: 1``.
+
+        Raises InvalidRequest naming everything that it would ignore.
         """
-        task = asyncio.get_running_loop().create_task(_drain(packets))
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
+        document = call.request.document
+        names = self._refused.get(call.operation, ())
+        refuse_members(document, names)
+        return dict.fromkeys(document.keys() & names, b"")
 
 
-async def _drain(packets: AsyncGenerator[bytes, None]) -> None:
-    try:
-        with suppress(TimeoutError, UpstreamError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                async for _ in packets:
-                    pass
-    finally:
-        await packets.aclose()
+def stop_limit(settings: Settings) -> int | None:
+    """How many stop sequences a server takes; OpenAI's own takes four."""
+    if settings.stop_limit is None and urlsplit(settings.base_url).hostname == "api.openai.com":
+        return 4
+    return settings.stop_limit
+
+
+def refuse_members(document: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Raises InvalidRequest naming those of these members that ask for something."""
+    problems = [
+        Problem(name, f"`{name}` is not supported by the model's provider.")
+        for name in names
+        if asks(document, name)
+    ]
+    if problems:
+        raise InvalidRequest.of(problems, code="unsupported_parameter")
 
 
 def _decoded(

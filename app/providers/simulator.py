@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from app.config.settings import SimulatorProvider as Settings
+from app.config.providers import SimulatorProvider as Settings
 from app.core.errors import UpstreamOverloaded
 from app.core.reply import Chunk
 from app.core.usage import Usage

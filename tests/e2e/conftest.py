@@ -21,6 +21,7 @@ from tests.e2e.cache.herd import Herd
 from tests.e2e.cache.replicas import Shared, replicas
 from tests.e2e.limits.books import Books
 from tests.e2e.limits.fleet import fleet
+from tests.e2e.providers.configuration import configuration as providers_configuration
 from tests.e2e.semantic.configuration import configuration as semantic_configuration
 from tests.e2e.wire.configuration import configuration as wire_configuration
 from tests.e2e.wire.configuration import strict
@@ -161,6 +162,7 @@ def running(
         "wire": wire,
         "cache": over(cache_configuration),
         "semantic": over(semantic_configuration),
+        "providers": over(providers_configuration),
     }
     with ExitStack() as stack:
         yield cache(lambda room, url: stack.enter_context(rooms[room](url)))

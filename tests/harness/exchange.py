@@ -141,7 +141,7 @@ def head(
     kind: str | None = "application/json",
 ) -> bytes:
     fields = list(headers)
-    if kind is not None and not any(name == "content-type" for name, _ in fields):
+    if kind is not None and not any(name.lower() == "content-type" for name, _ in fields):
         fields.insert(0, ("content-type", kind))
     lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

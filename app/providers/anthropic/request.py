@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from app.openai.neutral import asks
 from app.providers.translation.base import Asked
 from app.providers.translation.conversation import (
     Conversation,
@@ -21,7 +22,7 @@ from app.providers.translation.conversation import (
     ToolResult,
     read_conversation,
 )
-from app.providers.translation.problems import Problems, asks
+from app.providers.translation.problems import Problems
 from app.providers.translation.tools import Tools, read_schema, read_tools
 
 HONOURED = frozenset(

@@ -6,12 +6,10 @@ from typing import Any
 
 import orjson
 
-from app.providers.anthropic.answer import AnthropicStream, answer
+from app.providers.anthropic.answer import AnthropicStream, answer, usage_of
 from app.providers.anthropic.request import message_request
 from app.providers.translation.base import Asked, Prepared
-from app.providers.translation.streams import SseFraming
-
-VERSION = "2023-06-01"  # the `anthropic-version` header
+from app.providers.translation.streams import SseFraming, object_in
 
 
 class AnthropicTranslation:
@@ -24,6 +22,10 @@ class AnthropicTranslation:
 
     def answer(self, asked: Asked, data: bytes) -> dict[str, Any]:
         return answer(asked, data)
+
+    def usage(self, data: bytes) -> dict[str, Any] | None:
+        said = object_in(data, "usage")
+        return usage_of(said) if said is not None else None
 
     def translator(self, asked: Asked, max_event_bytes: int) -> AnthropicStream:
         return AnthropicStream(asked, SseFraming(max_event_bytes))

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from app.openai.neutral import asks
 from app.providers.anthropic.request import MIN_BUDGET, thinks_adaptively
 from app.providers.translation.base import Asked
 from app.providers.translation.conversation import (
@@ -23,7 +24,7 @@ from app.providers.translation.conversation import (
     ToolResult,
     read_conversation,
 )
-from app.providers.translation.problems import Problems, asks
+from app.providers.translation.problems import Problems
 from app.providers.translation.tools import Tools, read_schema, read_tools
 
 HONOURED = frozenset(

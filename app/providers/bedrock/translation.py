@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import orjson
 
-from app.providers.bedrock.answer import ConverseStream, answer
+from app.providers.bedrock.answer import ConverseStream, answer, usage_of
 from app.providers.bedrock.request import converse_request
 from app.providers.translation.base import Asked, Prepared
+from app.providers.translation.streams import object_in
 
 
 class BedrockTranslation:
@@ -25,6 +26,10 @@ class BedrockTranslation:
 
     def answer(self, asked: Asked, data: bytes) -> dict[str, Any]:
         return answer(asked, uuid4().hex, data)
+
+    def usage(self, data: bytes) -> dict[str, Any] | None:
+        said = object_in(data, "usage")
+        return usage_of(said) if said is not None else None
 
     def translator(self, asked: Asked, max_event_bytes: int) -> ConverseStream:
         return ConverseStream(asked, uuid4().hex, max_event_bytes)

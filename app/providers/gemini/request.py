@@ -11,6 +11,7 @@ import mimetypes
 from collections.abc import Mapping
 from typing import Any
 
+from app.openai.neutral import asks
 from app.providers.translation.base import Asked
 from app.providers.translation.conversation import (
     Media,
@@ -21,7 +22,7 @@ from app.providers.translation.conversation import (
     Turn,
     read_conversation,
 )
-from app.providers.translation.problems import Problems, asks
+from app.providers.translation.problems import Problems
 from app.providers.translation.tools import Tools, read_schema, read_tools
 
 HONOURED = frozenset(

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import orjson
 
-from app.providers.gemini.answer import GeminiStream, answer
+from app.providers.gemini.answer import GeminiStream, answer, usage_of
 from app.providers.gemini.embeddings import embeddings_of, embeddings_request
 from app.providers.gemini.request import generate_request
 from app.providers.translation.base import Asked, Prepared
-from app.providers.translation.streams import SseFraming
+from app.providers.translation.streams import SseFraming, object_in
 
 
 class GeminiTranslation:
@@ -30,6 +30,10 @@ class GeminiTranslation:
 
     def answer(self, asked: Asked, data: bytes) -> dict[str, Any]:
         return (embeddings_of if asked.operation == "embeddings" else answer)(asked, data)
+
+    def usage(self, data: bytes) -> dict[str, Any] | None:
+        said = object_in(data, "usageMetadata")
+        return usage_of(said) if said is not None else None
 
     def translator(self, asked: Asked, max_event_bytes: int) -> GeminiStream:
         return GeminiStream(asked, SseFraming(max_event_bytes))

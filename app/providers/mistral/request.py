@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from app.openai.neutral import asks
 from app.providers.translation.base import Asked
-from app.providers.translation.problems import Problems, asks
+from app.providers.translation.problems import Problems
 
 _SAMPLING = "temperature top_p stop".split()
 _CHAT = (

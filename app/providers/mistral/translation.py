@@ -10,7 +10,7 @@ from app.core.errors import UpstreamInvalid
 from app.providers.mistral.answer import MistralStream, answer
 from app.providers.mistral.request import chat_request, embeddings_request, fim_request
 from app.providers.translation.base import Asked, Prepared
-from app.providers.translation.streams import SseFraming, decode_answer
+from app.providers.translation.streams import SseFraming, decode_answer, object_in
 from app.providers.translation.usage import count
 from app.providers.translation.vectors import embeddings_answer
 
@@ -40,6 +40,9 @@ class MistralTranslation:
         model = str(document.get("model") or "")
         vectors = [item.get("embedding") for item in listed]
         return embeddings_answer(asked, vectors, tokens, model)
+
+    def usage(self, data: bytes) -> dict[str, Any] | None:
+        return object_in(data, "usage")
 
     def translator(self, asked: Asked, max_event_bytes: int) -> MistralStream:
         return MistralStream(asked, SseFraming(max_event_bytes))

@@ -15,7 +15,10 @@ Operation = Literal["completions", "chat", "embeddings"]
 
 
 class Prepared(NamedTuple):
-    """One request to a provider: the path below its base URL (with a query), and the JSON body."""
+    """One request to a provider: the path below its base URL, with a query, and the JSON body.
+
+    A path that is a whole URL is one outside the base URL.
+    """
 
     path: str
     body: bytes
@@ -73,5 +76,9 @@ class Translation(Protocol):
     def prepare(self, asked: Asked) -> Prepared: ...
 
     def answer(self, asked: Asked, data: bytes) -> dict[str, Any]: ...
+
+    def usage(self, data: bytes) -> dict[str, Any] | None:
+        """What a plain answer that cannot be used says it used."""
+        ...
 
     def translator(self, asked: Asked, max_event_bytes: int) -> StreamTranslator: ...

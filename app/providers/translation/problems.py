@@ -6,29 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from app.core.errors import InvalidRequest, Problem
+from app.openai.neutral import is_neutral
 
-# Values that ask for what happens anyway, so that no provider has to know the member.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "best_of": (0, 1),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "echo": (False,),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
-    "response_format": ({"type": "text"},),
-    "parallel_tool_calls": (True,),
-    "tools": ([],),
-    "functions": ([],),
-    "modalities": (["text"],),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "metadata": ({},),
-    "verbosity": ("medium",),
-    "stop": ([],),
-    "suffix": ("",),
-}
 # Members that the gateway reads itself.
 _OURS = frozenset({"model", "messages", "prompt", "stream", "stream_options"})
 
@@ -61,17 +40,3 @@ def unhonoured(document: Mapping[str, Any], honoured: Collection[str]) -> Iterab
             continue
         if not is_neutral(name, value):
             yield name
-
-
-def is_neutral(name: str, value: Any) -> bool:
-    """Whether a member asks for no more than what happens without it."""
-    return any(
-        value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
-        for neutral in _NEUTRAL.get(name, ())
-    )
-
-
-def asks(document: Mapping[str, Any], name: str) -> bool:
-    """Whether a request has this member with a value that asks for something."""
-    value = document.get(name)
-    return value is not None and not is_neutral(name, value)

@@ -102,3 +102,12 @@ def decode_answer(data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UpstreamInvalid("The upstream's answer is not a JSON object.")
     return document
+
+
+def object_in(data: bytes, name: str) -> dict[str, Any] | None:
+    """A member of a plain answer that is an object; None where there is none."""
+    try:
+        found = decode_answer(data).get(name)
+    except UpstreamInvalid:
+        return None
+    return found if isinstance(found, dict) else None

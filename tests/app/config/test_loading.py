@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from app.config.loading import MAX_FILE_BYTES, ConfigError, Loaded, json_schema, load, read
+from app.config.providers import OpenAIProvider, SimulatorProvider
 from app.config.quantities import Secret
-from app.config.settings import OpenAIProvider, Settings, SimulatorProvider
+from app.config.settings import Settings
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -56,7 +57,7 @@ keys:
         (1, "server.prot", "did you mean `port`?"),
         (1, "server.workers", ">= 1"),
         (2, "store.timeout", "expected a duration such as 50ms"),
-        (4, "providers.trial.kind", "expected openai or simulator"),
+        (4, "providers.trial.kind", "expected anthropic or azure"),
         (7, "providers.local.base_url", "expected an address like https://host:port/v1"),
         (9, "models.demo.targets[0].provider", "expected one of local, trial"),
         (10, "models.other.targets", "must name at least one target"),

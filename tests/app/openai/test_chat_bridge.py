@@ -156,15 +156,21 @@ def test_what_chat_cannot_honour_is_refused_by_name(
         ("seed", 1),
         ("user", "u"),
         ("logprobs", 1),
-        ("logit_bias", {}),
+        ("logit_bias", {"5": 1}),
         ("temperature", 1),
         ("top_p", 1),
-        ("frequency_penalty", 0),
-        ("presence_penalty", 0),
+        ("frequency_penalty", 0.5),
+        ("presence_penalty", -1),
     ],
 )
 def test_what_the_provider_has_not_is_refused_by_name(name: str, value: Any) -> None:
     assert refused((name,), **{name: value}) == [name]
+
+
+def test_a_default_that_a_client_writes_out_is_no_demand() -> None:
+    # LangChain sends these with every completion.
+    members = {"frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "n": 1}
+    refuse_unsupported(request(**members), tuple(members))
 
 
 @pytest.mark.parametrize(

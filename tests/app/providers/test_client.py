@@ -11,8 +11,8 @@ import httpx
 import pytest
 import structlog
 
+from app.config.providers import OpenAIProvider
 from app.config.quantities import Secret, Size
-from app.config.settings import OpenAIProvider
 from app.core.errors import (
     HeaderList,
     UpstreamError,

@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 
-from app.config.settings import OpenAIProvider as Settings
+from app.config.providers import OpenAIProvider as Settings
 from app.core.errors import UpstreamInvalid
 from app.core.reply import Chunk
 from app.openai.completions.request import parse

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
+from app.config.providers import SimulatorProvider as Settings
 from app.config.quantities import Duration
-from app.config.settings import SimulatorProvider as Settings
 from app.core.errors import UpstreamOverloaded
 from app.core.reply import Chunk
 from app.openai.completions.request import parse
