@@ -71,7 +71,7 @@ class CacheServices:
         self.quota = _quota(store, counters, caching)
         responses = Responses(store, int(caching.embedded_size), Entries(seal), self.quota)
         semantic_index = SemanticIndex(store, seal, self.quota)
-        self.kept = CacheParts(
+        self.parts = CacheParts(
             responses,
             LocalTier(store, int(caching.shelf_size), float(caching.shelf_ttl)),
             flights,
@@ -90,13 +90,13 @@ class CacheServices:
         """Begin; ``run`` starts a task that goes on while the worker lives."""
         if self._apart:
             self.store.start()
-        kept = self.kept
+        parts = self.parts
         if self.quota is not None:
             run(self.quota.keep_counting)
-        run(kept.local_tier.keep_asking)
+        run(parts.local_tier.keep_asking)
         run(self._relay.keep_beating)
-        run(kept.counters.keep_writing)
-        run(kept.feedback_ids.keep_agreeing)
+        run(parts.counters.keep_writing)
+        run(parts.feedback_ids.keep_agreeing)
         if self._wants_vectors:
             run(self._ask_for_vectors)
         if self._mailbox is not None:
@@ -111,12 +111,12 @@ class CacheServices:
 
     async def finish(self) -> None:
         """Let what runs in the background end."""
-        await self.kept.background.aclose(BACKGROUND_GRACE_SECONDS)
+        await self.parts.background.aclose(BACKGROUND_GRACE_SECONDS)
 
     async def aclose(self) -> None:
         """Write what is still to be written, and close a store of its own."""
         with suppress(StoreUnavailable):
-            await self.kept.counters.flush()
+            await self.parts.counters.flush()
         if self._apart:
             await self.store.aclose()
 
@@ -124,7 +124,7 @@ class CacheServices:
         """Say at once, and not at the first question, that there will be no second tier."""
         while True:
             with suppress(StoreUnavailable):
-                if not await self.kept.semantic_index.probe():
+                if not await self.parts.semantic_index.probe():
                     structlog.get_logger("headgate").error(
                         "semantic_tier2_refused",
                         reason="the store has no vector sets; Redis 8 or newer has. Tier 1 works",
@@ -143,7 +143,7 @@ class CacheServices:
             if self.quota is not None and self.quota.stopped != stopped:
                 stopped = self.quota.stopped
                 log.warning("cache_stopped" if stopped else "cache_goes_on", **self.quota.told())
-            count = self.kept.responses.undecodable
+            count = self.parts.responses.undecodable
             if count != undecodable and monotonic() >= quiet_until:
                 log.warning("cache_undecodable", entries=count - undecodable)
                 undecodable, quiet_until = count, monotonic() + QUIET_SECONDS

@@ -81,7 +81,7 @@ class Shared(NamedTuple):
     ledger: Ledger
     usage: UsageLog
     readiness: Readiness
-    kept: CacheParts
+    cache: CacheParts
     pending: PendingAnswers
     running: dict[Any, Scope]
     bad_keys: BadKeys
@@ -108,13 +108,13 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _layer(Auth, keys=keys, capability=capability, now=now, bad_keys=shared.bad_keys),
         ]
 
-    kept = shared.kept
+    parts = shared.cache
     plans = CachePlans(settings, make_encoders(settings, targets.provider))
-    upstream = Upstream(targets, kept.counters)
+    upstream = Upstream(targets, parts.counters)
     verifier = Verifier(
         upstream=upstream,
-        by_meaning=kept.by_meaning,
-        background=kept.background,
+        by_meaning=parts.by_meaning,
+        background=parts.background,
         ledger=shared.ledger,
         bound_of=targets.cost_bound,
         recorder=recorder(shared.usage),
@@ -128,7 +128,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
     )
     cache = ResponseCache(
         budget,
-        services=kept,
+        services=parts,
         plan_of=plans.of,
         verifier=verifier,
         recorder=recorder(shared.usage),
@@ -158,9 +158,9 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             _route(
                 "/v1/cache/feedback",
                 feedback_app(
-                    kept.semantic_index,
-                    kept.counters,
-                    kept.feedback_ids,
+                    parts.semantic_index,
+                    parts.counters,
+                    parts.feedback_ids,
                     tokens.take,
                     _shares_with_all(settings),
                 ),
@@ -209,7 +209,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
     """What /metrics shows, here or on the management listener."""
-    return MetricsPage(shared.kept.counters, shared.kept.semantic_index, places(settings))
+    return MetricsPage(shared.cache.counters, shared.cache.semantic_index, places(settings))
 
 
 def _metrics_route(settings: Settings, shared: Shared, layers: list[Layer]) -> Router:

@@ -66,7 +66,7 @@ class Services:
             ledger,
             usage,
             readiness,
-            cache.kept,
+            cache.parts,
             PendingAnswers(int(server.max_pending_bytes)),
             {},
             BadKeys(proxies, server.bad_keys_per_minute),
@@ -131,7 +131,7 @@ class Services:
             return None
 
         def ended(reason: str, count: int) -> None:
-            self.shared.kept.counters.add(CONNECTIONS_ENDED, {"reason": reason}, count)
+            self.shared.cache.counters.add(CONNECTIONS_ENDED, {"reason": reason}, count)
             if reason != "keepalive_timeout":  # nobody's fault, and all day long
                 log.warning("connections_ended", reason=reason, count=count)
 

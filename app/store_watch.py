@@ -50,7 +50,7 @@ class StoreWatch:
             "store_empty",
             lost="what budgets had spent and held, limits, usage and the cache: all begin anew",
         )
-        self._shared.kept.counters.add("headgate_store_empty_total", {})
+        self._shared.cache.counters.add("headgate_store_empty_total", {})
 
     def _tell_losses(self) -> None:
         shared = self._shared

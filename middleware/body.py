@@ -58,7 +58,7 @@ class Body:
         self._aside = asyncio.Semaphore(1)
         self._max_bytes = max_bytes
         self._timeout = timeout
-        self._patience = CoarseTimer(timeout)
+        self._deadline = CoarseTimer(timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, key = exchange_of(scope), key_of(scope)
@@ -108,7 +108,7 @@ class Body:
         task = asyncio.current_task()
         assert task is not None
         late = Late(task)
-        self._patience.begin(late)
+        self._deadline.begin(late)
         parts: list[bytes] = []
         size = 0
         try:
@@ -136,7 +136,7 @@ class Body:
                 retryable=True,  # the network may do better next time
             ) from None
         finally:
-            self._patience.end(late)
+            self._deadline.end(late)
         return b"".join([*parts, part]) if parts else part
 
     def _too_large(self) -> GatewayError:

@@ -12,7 +12,6 @@ from app.core.pricing import dollars_text
 from app.core.refusal import owner_of, store_unavailable
 from app.core.reply import Handler, ReplyWriter
 from app.core.units import NanoDollars
-from cache.quotas.charges import charge
 from cache.quotas.ledger import Account, BudgetPlan, Ledger, Refusal, Reservation
 from cache.store.base import StoreUnavailable
 
@@ -63,7 +62,7 @@ class Budget:
         try:
             await self._inner(call, reply)
         finally:
-            charge(self._ledger, held, call)
+            self._ledger.charge(held, call)
 
     async def _reserve(self, plan: BudgetPlan, bound: NanoDollars) -> Reservation | Refusal | None:
         """None while the store is out."""

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from app.concurrency.coarse_timer import CoarseTimer
-from app.concurrency.disconnect import PATIENCE_SECONDS, ClientDisconnect, DisconnectGuard
+from app.concurrency.disconnect import WATCH_AFTER_SECONDS, ClientDisconnect, DisconnectGuard
 from app.core.asgi import (
     PIECE_BYTES,
     STREAM_HEADERS,
@@ -38,7 +38,7 @@ class Http:
 
     def __init__(self, handler: Handler, *, send_timeout: float) -> None:
         self._handler = handler
-        self._patience = CoarseTimer(PATIENCE_SECONDS)
+        self._delay = CoarseTimer(WATCH_AFTER_SECONDS)
         self._stall = CoarseTimer(send_timeout)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Http:
@@ -47,7 +47,7 @@ class Http:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = admitted_call(scope)
-        guard = DisconnectGuard(receive, self._patience, call.caller)
+        guard = DisconnectGuard(receive, self._delay, call.caller)
         reply = HttpReply(call, send, guard, self._stall)
         try:
             with guard:

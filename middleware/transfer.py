@@ -71,12 +71,12 @@ class _Answer:
     __slots__ = (
         "_delivery",
         "_gone",
-        "_patience",
         "_pending",
         "_receive",
         "_scope",
         "_send",
         "_send_timeout",
+        "_stall",
         "_start",
     )
 
@@ -95,7 +95,7 @@ class _Answer:
         self._send_timeout = send_timeout
         self._start: Message | None = None
         self._delivery: Delivery | None = None
-        self._patience: asyncio.Timeout | None = None
+        self._stall: asyncio.Timeout | None = None
         self._gone = False
 
     async def send(self, message: Message) -> None:
@@ -161,10 +161,10 @@ class _Answer:
         loop = asyncio.get_running_loop()
         delivery = self._delivery
         try:
-            async with asyncio.timeout(self._send_timeout) as self._patience:
+            async with asyncio.timeout(self._send_timeout) as self._stall:
                 for piece in pieces_of(message["body"], more):
                     await self._send(piece)
-                    self._patience.reschedule(loop.time() + self._send_timeout)
+                    self._stall.reschedule(loop.time() + self._send_timeout)
                     if delivery is not None:
                         self._pending.took(delivery, len(piece["body"]))
         except TimeoutError:
@@ -173,14 +173,14 @@ class _Answer:
             outcome = self._scope["state"]["exchange"].outcome
             outcome.status, outcome.error_code = CLIENT_CLOSED_REQUEST, "client_closed_request"
         finally:
-            self._patience = None
+            self._stall = None
             if delivery is not None:
                 self._delivery = None
                 self._pending.end(delivery)
 
     def _give_up(self) -> None:
-        if self._patience is not None:
-            self._patience.reschedule(0)
+        if self._stall is not None:
+            self._stall.reschedule(0)
 
     async def _refuse(self, exchange: Exchange, start: Message) -> None:
         """Answer that there is no room for so large an answer now."""

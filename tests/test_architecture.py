@@ -240,7 +240,7 @@ def test_whoever_is_named_as_a_reader_reads_the_fact() -> None:
     indirect = {
         # Through `alias_for`, a method of the outcome.
         ("outcome.alias", "app/observability/request_record.py"): "outcome.alias_for",
-        ("outcome.alias", "cache/quotas/charges.py"): "outcome.alias_for",
+        ("outcome.alias", "cache/quotas/ledger.py"): "outcome.alias_for",
         # A record is made of an exchange or of a call.
         ("call.started", "app/observability/request_record.py"): "exchange.started",
         ("call.outcome", "app/observability/request_record.py"): "exchange.outcome",

@@ -8,7 +8,7 @@ from app.config.settings import Settings
 from cache.answers.shared_tier import Responses
 from cache.store.base import open_store
 
-PATIENCE = 5.0  # seconds a command may take: nobody's request waits behind this one
+COMMAND_TIMEOUT = 5.0  # seconds a command may take: nobody's request waits behind this one
 EVERYBODY = ""  # what a `scope: global` shares
 
 
@@ -20,7 +20,7 @@ async def purge(
     Raises StoreUnavailable.
     """
     where = settings.cache_store or settings.store
-    store = open_store(where.url.reveal(), PATIENCE)
+    store = open_store(where.url.reveal(), COMMAND_TIMEOUT)
     try:
         responses = Responses(store, 0)
         try:

@@ -16,14 +16,14 @@ HEADINGS = (
     "tenant", "key", "model", "requests", "errors", "prompt tokens", "completion tokens", "cost USD",
     "saved USD",
 )  # fmt: skip
-PATIENCE = 5.0  # seconds a command may take: nobody's request waits behind this one
+COMMAND_TIMEOUT = 5.0  # seconds a command may take: nobody's request waits behind this one
 
 
 async def collect(
     settings: StoreSettings, tenants: Sequence[str], span: timedelta
 ) -> list[UsageRow]:
     """The rows of these tenants over the last ``span``. Raises StoreUnavailable."""
-    store = open_store(settings.url.reveal(), PATIENCE)
+    store = open_store(settings.url.reveal(), COMMAND_TIMEOUT)
     try:
         until = datetime.fromtimestamp(await time_of(store), UTC)
         rows = []

@@ -11,7 +11,7 @@ from app.core.asgi import Receive
 from app.core.call import Caller
 
 # Most calls to a fast upstream end sooner and then cost no watcher; the promise is 100 ms.
-PATIENCE_SECONDS = 0.02
+WATCH_AFTER_SECONDS = 0.02
 
 
 class ClientDisconnect(Exception):
@@ -29,20 +29,20 @@ class DisconnectGuard:
         "_answered",
         "_begin",
         "_caller",
+        "_delay",
         "_gone",
         "_leaver",
-        "_patience",
         "_receive",
         "_task",
         "_watcher",
         "give_up",
     )
 
-    def __init__(self, receive: Receive, patience: CoarseTimer, caller: Caller) -> None:
+    def __init__(self, receive: Receive, delay: CoarseTimer, caller: Caller) -> None:
         self._caller = caller
         self._leaver: asyncio.Task[None] | None = None
         self._receive = receive
-        self._patience = patience
+        self._delay = delay
         self._gone = False
         self._answered = False
         self._task: asyncio.Task[Any] | None = None
@@ -53,7 +53,7 @@ class DisconnectGuard:
         self._begin = self._watch_from_now
         # For whoever finds out in another way, such as a caller that does not read.
         self.give_up = self._give_up
-        self._patience.begin(self._begin)
+        self._delay.begin(self._begin)
         return self
 
     def __exit__(
@@ -62,7 +62,7 @@ class DisconnectGuard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._patience.end(self._begin)
+        self._delay.end(self._begin)
         del self._begin, self.give_up  # cycles: only the collector would find them
         for task in (self._watcher, self._leaver):
             if task is not None:

@@ -60,7 +60,7 @@ class Hearing(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame({"ask": what}))
 
-    async def metrics(self, patience: float) -> str | None:
+    async def metrics(self, timeout: float) -> str | None:
         """The worker's page of metrics, or None where it does not give one in time."""
         if self.gone:
             return None
@@ -68,7 +68,7 @@ class Hearing(asyncio.Protocol):
             self._metrics = asyncio.get_running_loop().create_future()
             self.ask("metrics")
         with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(self._metrics), patience)
+            return await asyncio.wait_for(asyncio.shield(self._metrics), timeout)
         return None
 
     def close(self) -> None:

@@ -183,12 +183,12 @@ class Supervisor(MPServer):
             self._was_heard = True
         if not process.is_alive():
             self._bury(slot, f"ended {_how(process.exitcode)}")
-        elif heard is not None and heard.silent > self._patience(heard):
+        elif heard is not None and heard.silent > self._silence_allowed(heard):
             process.kill()
             process.join(KILL_SECONDS)
             self._bury(slot, f"did not answer for {heard.silent:.1f}s and was killed")
 
-    def _patience(self, heard: Hearing) -> float:
+    def _silence_allowed(self, heard: Hearing) -> float:
         return self._worker_timeout if heard.beats else max(START_SECONDS, self._worker_timeout)
 
     def _bury(self, slot: _Slot, how: str) -> None:

@@ -8,7 +8,9 @@ from random import getrandbits
 from typing import Any, NamedTuple
 
 from app.core.budgets import DAY, Budget, Window, window
+from app.core.call import Call
 from app.core.units import FREE, NanoDollars
+from cache.quotas.usage import settlement
 from cache.store import key_names as names
 from cache.store.base import Store, StoreUnavailable, script
 from cache.store.clock import StoreClock
@@ -171,6 +173,16 @@ class Ledger:
         args = [hold.id, cost, int(again) if hold.real else 2, used, *current.kept]
         debt = Debt(hold, cost, used)
         self._store.tell(self._settle, current.settle_keys, args, lambda: self._owe(debt))
+
+    def charge(self, hold: Reservation, call: Call) -> None:
+        """Settle a hold to what a call cost, and count its use in the same step."""
+        outcome, key = call.outcome, call.key
+        cost = outcome.cost or FREE
+        prompt, completion, _ = outcome.usage or (0, 0, False)
+        alias = outcome.alias_for(key) or ""
+        used = settlement(self.clock.now(), key.id, alias, cost, prompt, completion)
+        self.settle(hold, cost, used)
+        outcome.charged = cost
 
     def _owe(self, debt: Debt) -> None:
         if len(self._unsettled) == MAX_UNSETTLED:

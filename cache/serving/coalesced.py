@@ -26,7 +26,7 @@ from cache.serving.capture import ReplyCapture, shared_error
 from cache.serving.delivery import CannotFollow, Delivery, RelayedError, deliver_stored
 from cache.serving.lookup import CacheLookup, is_outage
 from cache.serving.resolution import (
-    PATIENCE_SECONDS,
+    LEADER_TIMEOUT_SECONDS,
     Follower,
     Hit,
     Leader,
@@ -175,7 +175,7 @@ class CoalescedRequest:
                     await self._share_failure(error)
                     return None
             if gives_up is None or monotonic() - since > REAL_FLIGHT_SECONDS:
-                gives_up = monotonic() + PATIENCE_SECONDS
+                gives_up = monotonic() + LEADER_TIMEOUT_SECONDS
             resolution = await self._services.resolver.share(self._lookup, gives_up)
         return resolution
 

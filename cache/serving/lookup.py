@@ -79,14 +79,14 @@ class CacheLookup:
 
     @property
     def may_coalesce(self) -> bool:
-        """Whether this request may lead or follow a flight."""
-        directives = self.directives
+        """Whether others may have the answer while it is being made."""
+        directives, allowed = self.directives, self.plan.coalesce
         return (
-            directives.read
+            (allowed == "all" or (allowed == "deterministic" and not self.request.sampled))
+            and directives.read
             and directives.write
             and not directives.only_if_cached
             and not self.request.continuous_usage
-            and self.plan.may_coalesce(self.request)
         )
 
     @property

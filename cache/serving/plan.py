@@ -60,9 +60,9 @@ class CachePlan:
         self.max_entry = max_entry
         self.reuse_sampled = reuse_sampled
         self.varies = varies
+        self.coalesce = coalesce
         self.meaning = meaning
         self._alias = alias
-        self._coalesce = coalesce
         self._scope = scope
         self._targets = targets
         self._normalize = normalize
@@ -86,12 +86,6 @@ class CachePlan:
                 fingerprinter.of, fingerprinter.partition, place
             )
         return found
-
-    def may_coalesce(self, request: ModelRequest) -> bool:
-        """Whether others may have the answer while it is being made."""
-        if self._coalesce == "deterministic":
-            return not request.sampled
-        return self._coalesce == "all"
 
     def lifetimes(self, ttl: int | None, now: Millis) -> tuple[Millis, Millis, Millis]:
         """Until when an answer stored ``now`` is fresh, and may be served stale.

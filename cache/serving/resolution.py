@@ -14,7 +14,7 @@ from cache.flights.relay import Relay
 from cache.serving.lookup import CacheLookup
 from cache.store.base import StoreUnavailable
 
-PATIENCE_SECONDS = 4.0  # with a leader that does not answer; longer than its lease
+LEADER_TIMEOUT_SECONDS = 4.0  # with a leader that does not answer; longer than its lease
 AGAIN_SECONDS = 0.05
 
 
@@ -98,7 +98,7 @@ class Resolver:
         ``gives_up`` is when (monotonic seconds) it no longer waits for a leader that is not there.
         """
         if gives_up is None:
-            gives_up = monotonic() + PATIENCE_SECONDS
+            gives_up = monotonic() + LEADER_TIMEOUT_SECONDS
         while True:
             # Where a stale answer may do, nobody waits for the renewal of it.
             found = None if lookup.plan.revalidate else self._beside(lookup)

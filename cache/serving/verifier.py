@@ -18,7 +18,6 @@ from app.core.keys import GATEWAY, Key
 from app.core.reply import DISCARD, Handler
 from app.core.units import FREE, NanoDollars
 from cache.answers.entry import CacheEntry
-from cache.quotas.charges import charge
 from cache.quotas.ledger import BudgetPlan, Ledger, Refusal
 from cache.semantic.plan import MeaningPlan
 from cache.semantic.query import Match, SemanticQuery, query_of
@@ -98,7 +97,7 @@ class Verifier:
         except GatewayError as error:
             outcome.status, outcome.error_code = error.status, error.code
         finally:
-            charge(self._ledger, hold, call)
+            self._ledger.charge(hold, call)
             outcome.cache = "shadow"
             self._recorder(call)
         body = await capture.body()

@@ -40,7 +40,7 @@ ENVELOPE = ("id", "object", "created", "model")
 @pytest.fixture(autouse=True)
 def _watched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller's leaving is noticed in a turn of the loop."""
-    monkeypatch.setattr("middleware.http.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("middleware.http.WATCH_AFTER_SECONDS", 0)
 
 
 def through(handler: Any, **members: Any) -> Door:

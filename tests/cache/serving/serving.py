@@ -100,7 +100,7 @@ class Worker:
         services = CacheServices(
             StoreSettings(), self.store, Caching(), None, LoopLag(), wants_vectors=False
         )
-        self.services: CacheParts = services.kept
+        self.services: CacheParts = services.parts
 
     async def now(self) -> int:
         """The store's time in milliseconds."""

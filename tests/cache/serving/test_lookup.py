@@ -181,6 +181,19 @@ def test_a_call_is_shared_where_everybody_would_get_the_same(
     assert lookup_of(call_of(headers, **members)).may_coalesce == shared
 
 
+@pytest.mark.parametrize(
+    ("coalesce", "sampled", "fixed"),
+    [("deterministic", False, True), ("all", True, True), ("off", False, False)],
+)
+def test_the_plan_says_which_requests_may_share(coalesce: str, sampled: bool, fixed: bool) -> None:
+    plan = plan_of(coalesce=coalesce)
+    shared = [
+        lookup_of(call_of(temperature=1, **members), plan=plan).may_coalesce
+        for members in ({}, {"seed": 5})
+    ]
+    assert shared == [sampled, fixed]
+
+
 def test_what_the_cache_did_is_said_to_the_caller_and_in_the_record() -> None:
     lookup = lookup_of()
     lookup.set_status("hit")
