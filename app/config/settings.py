@@ -81,6 +81,7 @@ class ExactCache(Section, frozen=True):
 
 class Verification(Section, frozen=True):
     tier1: Rate = 0.02
+    tier1b: Rate = 0.05
     tier2: Rate = 0.05
     control: Rate = 0.02
     max_error: Rate = 0.01
@@ -90,6 +91,7 @@ class Verification(Section, frozen=True):
 class SemanticCache(Section, frozen=True):
     enabled: bool = False
     dry_run: bool = False
+    tier1b: bool = True
     encoder: str | None = None
     threshold: Rate = 0.9
     sampled: Literal["exact", "reuse"] = "exact"

@@ -17,6 +17,7 @@ from app.core.units import Millis
 from cache.answers.fingerprint import Scope
 from cache.semantic import canonical
 from cache.semantic import near_match as guard
+from cache.semantic.canonical import wide
 from cache.semantic.encoders.base import Encoder
 from cache.semantic.plan import MeaningPlan, model_place
 from cache.serving.plan import CachePlan
@@ -93,13 +94,15 @@ def _meaning(alias: str, model: Model, encoders: Mapping[str, Encoder]) -> Meani
         return None
     encoder = encoders[semantic.encoder] if semantic.encoder is not None else None
     verify = semantic.verify
-    versions = f"{canonical.VERSION}.{guard.VERSION}"
+    versions = f"{canonical.VERSION}.{wide.VERSION}.{guard.VERSION}"
     return MeaningPlan(
         encoder,
         semantic.threshold,
         semantic.dry_run,
         semantic.sampled == "reuse",
+        semantic.tier1b,
         verify.tier1,
+        verify.tier1b,
         verify.tier2,
         verify.control,
         verify.max_error,

@@ -13,6 +13,7 @@ from app.core.refusal import refuse, store_unavailable
 from cache.quotas.counters import Counters
 from cache.semantic.error_bounds import Tally, excess
 from cache.semantic.index import SemanticIndex
+from cache.semantic.plan import TIERS
 from cache.store.base import StoreUnavailable
 
 _TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -90,7 +91,7 @@ def _counted(series: dict[str, int]) -> Iterable[str]:
 
 def _errors(tenant: str, alias: str, counts: dict[str, int]) -> Iterable[str]:
     control = Tally(counts.get("control_looked", 0), counts.get("control_differed", 0))
-    for tier in (1, 2):
+    for tier in TIERS:
         looked = counts.get(f"tier{tier}_looked", 0)
         if looked:
             bounds = excess(Tally(looked, counts.get(f"tier{tier}_differed", 0)), control)

@@ -9,11 +9,23 @@ from pathlib import Path
 
 from bench.failure import BenchFailureError
 from bench.semantic import files, report
-from bench.semantic.policies import COSINES, TIER_1, TIER_2, ineligible, play, score
+from bench.semantic.policies import (
+    ALL_TIERS,
+    COSINES,
+    TIER_1,
+    TIER_1B,
+    TIER_2,
+    by_rule,
+    ineligible,
+    play,
+    score,
+)
 from bench.semantic.swaps import swaps
 from bench.semantic.trials import Trial
-from cache.semantic.canonical import canonical
+from cache.semantic.canonical import Form, Ineligible, Reading, read
+from cache.semantic.canonical.wide import Wide
 from cache.semantic.encoders.local import EncoderUnavailable, LocalEncoder
+from cache.semantic.index import MAX_NEIGHBOURS
 
 _HELP = f"""\
 DATA is tab-separated text in UTF-8 with a header line. The header's names decide:
@@ -29,9 +41,10 @@ Other columns are ignored. There is no quoting: a tab or a line end cannot be pa
 
 policies:
 exact          equal texts, but for runs of white space
-tier 1         equal canonical keys
+tier 1         equal strict keys
 tier 1 + 2     tier 1; then the neighbours at or over --threshold, the nearest first, until the
                guard lets one pass
+tier 1 + 1b    tier 1; then equal wide keys; and so on
 cosine >= x    the nearest neighbour at or over x, whatever it says: what others ship
 Similarities are those of the local encoder; the last two kinds need the extra `semantic`.
 
@@ -43,7 +56,7 @@ examples:
   python -m bench.semantic folder/ more.tsv --swap-numbers --json found.json
   python -m bench.semantic questions.tsv --wrong 20 --vetoes
 
-The exit status is 1 where a swapped number was served by tier 1 or 2, 2 where nothing was measured.
+The exit status is 1 where a swapped number was served by a tier, 2 where nothing was measured.
 """
 
 Say = Callable[[str], None]
@@ -86,7 +99,9 @@ def _measured(
     texts = trial.texts
     say(f"{trial.name}: {len(texts):,} texts")
     began = time.process_time()
-    forms = [canonical(text) for text in texts]
+    readings = [read(text) for text in texts]
+    forms = [reading.strict for reading in readings]
+    wide = [reading.wide for reading in readings]
     canonical_us = 1e6 * (time.process_time() - began) / len(texts)
     encode_us = near = None
     if encoder:
@@ -97,9 +112,9 @@ def _measured(
         encode_us = 1e6 * (time.process_time() - began) / len(texts)
         rows = matrix(vectors, encoder.dimensions)
         floor = min(args.threshold, *COSINES)
-        # Twice as many, since those that are not eligible fall out before the guard sees them.
-        near = neighbours(trial, rows, floor, 2 * args.nearest, say)
-    outcome = play(trial, forms, near, args.threshold, args.nearest)
+        # More of them, since those that are not eligible fall out before the guard sees them.
+        near = neighbours(trial, rows, floor, 4 * args.nearest, say)
+    outcome = play(trial, forms, near, args.threshold, args.nearest, wide)
     words = sum(len(text.split()) for text in texts) / len(texts)
     finding = report.Finding(
         trial,
@@ -107,6 +122,8 @@ def _measured(
         outcome,
         [score(trial, policy, outcome) for policy in outcome.hits],
         ineligible(forms),
+        ineligible([why(reading) for reading in readings]),
+        by_rule(trial, outcome, wide),
         report.Costs(words, canonical_us, encode_us),
     )
     if args.swap_numbers:
@@ -115,8 +132,17 @@ def _measured(
     return finding
 
 
+def why(reading: Reading) -> Wide | Form | Ineligible:
+    """The wide key, or why there is none."""
+    if reading.wide is None and isinstance(reading.strict, Form):
+        return Ineligible("few_words")
+    return reading.wide or reading.strict
+
+
 def _told(finding: report.Finding, args: argparse.Namespace) -> str:
     parts = [report.scores(finding)]
+    if finding.by_rule:
+        parts.append(report.rules(finding))
     if args.vetoes:
         parts.append(report.refusals(finding))
     if finding.swaps:
@@ -128,7 +154,7 @@ def _told(finding: report.Finding, args: argparse.Namespace) -> str:
 
 def _served_a_swap(finding: report.Finding) -> bool:
     served = finding.swaps.served if finding.swaps else {}
-    return any(served.get(policy) for policy in (TIER_1, TIER_2))
+    return any(served.get(policy) for policy in (TIER_1, TIER_1B, TIER_2, ALL_TIERS))
 
 
 def _encoder(say: Say) -> LocalEncoder | None:
@@ -159,7 +185,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--threshold", type=float, default=0.90, help="least cosine of tier 2 (default 0.90)"
     )
     parser.add_argument(
-        "--nearest", type=int, default=10, help="neighbours the guard may see (default 10)"
+        "--nearest",
+        type=int,
+        default=MAX_NEIGHBOURS,
+        help=f"neighbours the guard may see (default {MAX_NEIGHBOURS}, as in the gateway)",
     )
     parser.add_argument("--seed", type=int, default=1, help="order of a stream (default 1)")
     parser.add_argument("--wrong", type=int, default=0, metavar="N", help="print N wrong hits each")

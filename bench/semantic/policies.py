@@ -8,13 +8,16 @@ from typing import NamedTuple
 from bench.semantic.scores import Score
 from bench.semantic.trials import Pairs, Trial
 from cache.semantic.canonical import Form, Ineligible
+from cache.semantic.canonical.wide import Wide
 from cache.semantic.near_match import veto
+from cache.semantic.query import TIER_2_WORDS
 
 EXACT = "exact"
 TIER_1 = "tier 1"
 TIER_2 = "tier 1 + 2"
+TIER_1B = "tier 1 + 1b"
+ALL_TIERS = "tier 1 + 1b + 2"
 COSINES = (0.80, 0.90, 0.95, 0.98)
-TIER_2_WORDS = 60
 
 Neighbours = Mapping[int, Sequence[tuple[int, float]]]
 
@@ -46,22 +49,27 @@ def play(
     near: Neighbours | None,
     threshold: float,
     many: int,
+    wide: Sequence[Wide | None] = (),
 ) -> Outcome:
-    """Every lookup under every policy; without `near` there is no encoder: only the first two."""
+    """Every lookup under every policy; without `near` there is no encoder: equal keys only."""
     outcome = Outcome()
     outcome.hits[EXACT] = _equal(trial, [spaced(text) for text in trial.texts])
     keys = [form.key if isinstance(form, Form) else None for form in forms]
     outcome.hits[TIER_1] = _equal(trial, keys)
+    if wide:
+        by_wide = _equal(trial, [one.key if one is not None else None for one in wide])
+        outcome.hits[TIER_1B] = _first_of(outcome.hits[TIER_1], by_wide)
     if near is None:
         return outcome
-    found = {hit.asked: hit for hit in outcome.hits[TIER_1]}
+    by_vector = []
     for asked, neighbours in near.items():
-        if asked not in found:
-            close = [(i, alike) for i, alike in neighbours if alike >= threshold]
-            hit = _guarded(trial, forms, asked, close, many, outcome.refusals)
-            if hit is not None:
-                found[asked] = hit
-    outcome.hits[TIER_2] = [found[asked] for asked in sorted(found)]
+        close = [(i, alike) for i, alike in neighbours if alike >= threshold]
+        hit = _guarded(trial, forms, asked, close, many, outcome.refusals)
+        if hit is not None:
+            by_vector.append(hit)
+    outcome.hits[TIER_2] = _first_of(outcome.hits[TIER_1], by_vector)
+    if wide:
+        outcome.hits[ALL_TIERS] = _first_of(outcome.hits[TIER_1B], by_vector)
     for least in COSINES:
         outcome.hits[cosine_name(least)] = [
             Hit(asked, *neighbours[0])
@@ -69,6 +77,29 @@ def play(
             if neighbours[0][1] >= least
         ]
     return outcome
+
+
+def _first_of(hits: Sequence[Hit], others: Sequence[Hit]) -> list[Hit]:
+    """All hits by what was asked; where two policies hit, the first one's."""
+    found = {hit.asked: hit for hit in (*others, *hits)}
+    return [found[asked] for asked in sorted(found)]
+
+
+def by_rule(
+    trial: Trial, outcome: Outcome, wide: Sequence[Wide | None]
+) -> dict[str, tuple[int, int]]:
+    """Hits that only the wide key gives, and those of them that are right, by each of their rules."""
+    strict = {hit.asked for hit in outcome.hits[TIER_1]}
+    counts: dict[str, tuple[int, int]] = {}
+    for hit in outcome.hits[TIER_1B]:
+        one, other = wide[hit.asked], wide[hit.served]
+        if hit.asked in strict or one is None or other is None:
+            continue
+        right = trial.right(hit.asked, hit.served)
+        for rule in {*one.rules, *other.rules}:
+            hits, good = counts.get(rule, (0, 0))
+            counts[rule] = hits + 1, good + right
+    return counts
 
 
 def score(trial: Trial, policy: str, outcome: Outcome) -> Score:
@@ -95,7 +126,7 @@ def takes_tier_2(form: Form | Ineligible) -> bool:
     return isinstance(form, Form) and form.words <= TIER_2_WORDS
 
 
-def ineligible(forms: Sequence[Form | Ineligible]) -> Counter[str]:
+def ineligible(forms: Sequence[Form | Wide | Ineligible]) -> Counter[str]:
     """Why texts have no canonical key, and how many."""
     return Counter(form.reason for form in forms if isinstance(form, Ineligible))
 

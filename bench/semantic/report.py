@@ -45,6 +45,8 @@ class Finding:
     outcome: Outcome
     scores: list[Score]
     ineligible: Counter[str]
+    wide_ineligible: Counter[str]
+    by_rule: dict[str, tuple[int, int]]
     costs: Costs
     swaps: Swaps | None = None
 
@@ -56,6 +58,10 @@ class Finding:
             "policies": [score.as_json() for score in self.scores],
             "texts": len(self.trial.texts),
             "ineligible": dict(self.ineligible),
+            "wide_ineligible": dict(self.wide_ineligible),
+            "by_rule": {
+                rule: {"hits": hits, "right": right} for rule, (hits, right) in self.by_rule.items()
+            },
             "refusals": {
                 reason: {"refused": refused, "same": same}
                 for reason, (refused, same) in self.outcome.refusals.items()
@@ -81,12 +87,21 @@ def scores(finding: Finding) -> str:
     rows += [_row(score) for score in finding.scores]
     same = "" if trial.same is None else f", {trial.same:,} of the same meaning"
     lines = [f"{trial.name}: {trial.kind}, {trial.lookups:,} lookups{same}", *_aligned(rows)]
-    if finding.ineligible:
-        reasons = ", ".join(f"{why} {n:,}" for why, n in finding.ineligible.most_common())
-        total = finding.ineligible.total()
-        lines.append(f"without a key: {total:,} of {len(trial.texts):,} texts ({reasons})")
+    for kind, counts in (("strict", finding.ineligible), ("wide", finding.wide_ineligible)):
+        if counts:
+            reasons = ", ".join(f"{why} {n:,}" for why, n in counts.most_common())
+            total = f"{counts.total():,} of {len(trial.texts):,} texts"
+            lines.append(f"without a {kind} key: {total} ({reasons})")
     lines.append(str(finding.costs))
     return "\n".join(lines)
+
+
+def rules(finding: Finding) -> str:
+    """What the rules of the wide key give beyond the strict one; a hit counts for each of its rules."""
+    rows = [["tier 1b by rule", "hits", "right"]]
+    counts = sorted(finding.by_rule.items(), key=lambda item: -item[1][0])
+    rows += [[rule, f"{hits:,}", f"{right:,}"] for rule, (hits, right) in counts]
+    return "\n".join(_aligned(rows))
 
 
 def refusals(finding: Finding) -> str:

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bench.semantic.policies import (
+    ALL_TIERS,
     COSINES,
     EXACT,
     TIER_1,
+    TIER_1B,
     TIER_2,
     cosine_name,
     spaced,
     takes_tier_2,
 )
-from cache.semantic.canonical import Form, canonical
+from cache.semantic.canonical import Form, read
 from cache.semantic.encoders.local import LocalEncoder
 from cache.semantic.near_match import veto
 
@@ -45,10 +47,15 @@ def swaps(texts: Iterable[str], encoder: LocalEncoder | None, threshold: float, 
         if copy is None:
             continue
         found.copies += 1
-        a, b = canonical(text), canonical(copy)
+        one, other = read(text), read(copy)
+        a, b = one.strict, other.strict
+        same_wide = (
+            one.wide is not None and other.wide is not None and one.wide.key == other.wide.key
+        )
         same_key = isinstance(a, Form) and isinstance(b, Form) and a.key == b.key
         found.note(EXACT, spaced(text) == spaced(copy), text, copy)
         found.note(TIER_1, same_key, text, copy)
+        found.note(TIER_1B, same_key or same_wide, text, copy)
         if encoder is None:
             continue
         alike = _alike(encoder.encode(text), encoder.encode(copy))
@@ -56,6 +63,7 @@ def swaps(texts: Iterable[str], encoder: LocalEncoder | None, threshold: float, 
         passes = passes and takes_tier_2(a) and takes_tier_2(b)
         allowed = passes and isinstance(a, Form) and isinstance(b, Form) and veto(a, b) is None
         found.note(TIER_2, same_key or allowed, text, copy)
+        found.note(ALL_TIERS, same_key or same_wide or allowed, text, copy)
         for least in COSINES:
             found.note(cosine_name(least), alike >= least, text, copy)
     return found

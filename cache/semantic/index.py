@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -20,6 +20,7 @@ import orjson
 from app.core.units import Digest, Millis
 from cache.answers.quota import NOT_COUNTED, Grant, Quota
 from cache.answers.shared_tier import Place
+from cache.semantic.plan import Tier
 from cache.store import key_names as names
 from cache.store.base import CommandRefused, Store, UnknownCommand, read_counts, script
 
@@ -44,11 +45,12 @@ class Near(NamedTuple):
 
 
 class Equal(NamedTuple):
-    """An entry of the same canonical key, as it is kept; and whether the tier is closed here."""
+    """An entry of the same canonical key, as it is kept; whether the key's tier is closed here."""
 
     digest: Digest
     entry: bytes
     closed: bool
+    tier: Tier = "1"
 
 
 class Samples(NamedTuple):
@@ -89,22 +91,24 @@ class SemanticIndex:
         self.refused = 0  # commands about vectors that the store would not do
 
     async def equal(
-        self, place: Place, key: bytes, asked: Digest, partition: bytes
+        self, place: Place, keys: Sequence[tuple[Tier, bytes]], asked: Digest, partition: bytes
     ) -> Equal | None:
-        """The entry that a canonical key points to, if it may answer what was asked."""
+        """The entry of the first of these keys that has one which may answer what was asked."""
         tenant = place.tenant
-        keys = [
-            names.meaning(tenant, key.hex()),
+        of_store = [
             names.banned(tenant, asked.hex()),
             names.evidence(tenant, partition.hex()),
             names.purged(tenant),
+            *(names.meaning(tenant, key.hex()) for _, key in keys),
         ]
         prefixes = (names.answer(tenant, ""), names.quarantined(tenant, ""))
-        args = [asked.hex(), *prefixes, "tier1_closed", *place.fields]
-        digest, entry, closed = await self._store.run(self._equal, keys, args)
+        states = [f"tier{tier}_closed" for tier, _ in keys]
+        args = [asked.hex(), *prefixes, *states, *place.fields]
+        which, digest, entry, closed = await self._store.run(self._equal, of_store, args)
         if digest is None or entry is None:
             return None
-        return Equal(Digest(bytes.fromhex(digest.decode())), entry, bool(closed))
+        tier = keys[int(which) - 1][0]
+        return Equal(Digest(bytes.fromhex(digest.decode())), entry, bool(closed), tier)
 
     async def near(self, tenant: str, partition: bytes, vector: bytes, now: Millis) -> list[Near]:
         """The nearest kept prompts, nearest first; ``now`` in milliseconds."""
@@ -138,13 +142,16 @@ class SemanticIndex:
             self.refused += 1
             return None
 
-    def keep(self, tenant: str, key: bytes, digest: Digest, milliseconds: Millis) -> None:
-        """Have a canonical key point to an entry. Not waited for."""
-        grant = self._grant(tenant, 2 * len(digest))
-        if grant is not None:
-            keys = [names.meaning(tenant, key.hex()), names.cached(tenant)]
-            args = [digest.hex(), milliseconds, names.prefix(tenant), *grant]
-            self._store.tell(self._keep, keys, args)
+    def keep(
+        self, tenant: str, keys: Iterable[bytes], digest: Digest, milliseconds: Millis
+    ) -> None:
+        """Have canonical keys point to an entry. Not waited for."""
+        for key in keys:
+            grant = self._grant(tenant, 2 * len(digest))
+            if grant is not None:
+                of_store = [names.meaning(tenant, key.hex()), names.cached(tenant)]
+                args = [digest.hex(), milliseconds, names.prefix(tenant), *grant]
+                self._store.tell(self._keep, of_store, args)
 
     async def keep_vector(
         self, tenant: str, partition: bytes, near: Near, vector: bytes, until: Millis
@@ -180,18 +187,18 @@ class SemanticIndex:
         except ValueError:
             return None
 
-    async def samples(self, tenant: str, partition: bytes, model: bytes, tier: int) -> Samples:
+    async def samples(self, tenant: str, partition: bytes, model: bytes, tier: Tier) -> Samples:
         """What verification found of a tier here so far."""
         return await self._sampled(tenant, partition, model, tier, 0, 0)
 
     async def add_sample(
-        self, tenant: str, partition: bytes, model: bytes, tier: int, *, differs: bool, window: int
+        self, tenant: str, partition: bytes, model: bytes, tier: Tier, *, differs: bool, window: int
     ) -> Samples:
         """Count one comparison; the recent ones start anew after each ``window`` of them."""
         return await self._sampled(tenant, partition, model, tier, 1 + int(differs), window)
 
     async def _sampled(
-        self, tenant: str, partition: bytes, model: bytes, tier: int, what: int, window: int
+        self, tenant: str, partition: bytes, model: bytes, tier: Tier, what: int, window: int
     ) -> Samples:
         keys = [
             names.evidence(tenant, partition.hex()),
@@ -213,7 +220,7 @@ class SemanticIndex:
         found = await read_counts(self._store, names.evidence(tenant, place.hex()))
         return {name.decode(): count for name, count in found.items()}
 
-    async def change(self, tenant: str, partition: bytes, tier: int, samples: Samples) -> None:
+    async def change(self, tenant: str, partition: bytes, tier: Tier, samples: Samples) -> None:
         """Close or open a tier: from here on it counts from what ``samples`` says."""
         fields: list[Any] = []
         for name, value in zip(Samples._fields[:8], samples[:8], strict=True):
@@ -242,9 +249,13 @@ class SemanticIndex:
         args = [served.hex(), int(quarantine), *limits, names.prefix(tenant)]
         await self._store.run(self._ban, keys, args)
 
-    async def forget(self, tenant: str, key: bytes, partition: bytes, served: Digest) -> None:
+    async def forget(
+        self, tenant: str, keys: Sequence[bytes], partition: bytes, served: bytes
+    ) -> None:
         """Give up the meanings that lead to an entry; the entry stays for its own prompt."""
-        await self._store.command("DEL", names.meaning(tenant, key.hex()))
+        if keys:
+            meanings = [names.meaning(tenant, key.hex()) for key in keys]
+            await self._store.command("DEL", *meanings)
         if self.vectors:
             neighbours = names.neighbours(tenant, partition.hex())
             await self._of_vectors(self._store.command("VREM", neighbours, served.hex()))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from app.core.units import NanoDollars
 from cache.semantic.encoders.base import Encoder
 
+Tier = Literal["1", "1b", "2"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+
 
 class MeaningPlan(NamedTuple):
-    """``tier1``, ``tier2`` and ``control`` are the shares of hits that are verified.
+    """``tier1``, ``tier1b``, ``tier2`` and ``control`` are the shares of hits that are verified.
+
+    ``wide`` says whether the wide key may answer.
 
     ``also`` is what must be equal besides the request; ``model`` is where its counts stand.
     """
@@ -19,7 +24,9 @@ class MeaningPlan(NamedTuple):
     threshold: float
     dry_run: bool
     reuse_sampled: bool
+    wide: bool
     tier1: float
+    tier1b: float
     tier2: float
     control: float
     max_error: float
@@ -27,9 +34,10 @@ class MeaningPlan(NamedTuple):
     also: str
     model: bytes
 
-    def share(self, tier: int) -> float:
+    def share(self, tier: Tier) -> float:
         """The share of a tier's hits to verify."""
-        return self.tier1 if tier == 1 else self.tier2
+        shares: dict[Tier, float] = {"1": self.tier1, "1b": self.tier1b, "2": self.tier2}
+        return shares[tier]
 
 
 def model_place(alias: str) -> bytes:

@@ -11,9 +11,9 @@ from app.core.request import ModelRequest
 from app.core.units import Digest, Millis
 from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Place
-from cache.semantic.canonical import Form, canonical
+from cache.semantic.canonical import Form, Reading, read
 from cache.semantic.feedback_ids import FeedbackIds, Served
-from cache.semantic.plan import MeaningPlan
+from cache.semantic.plan import MeaningPlan, Tier
 
 TIER_2_WORDS = 60
 
@@ -21,7 +21,7 @@ TIER_2_WORDS = 60
 class Match(NamedTuple):
     """An entry that may answer another prompt than its own; ``similarity`` is a cosine."""
 
-    tier: int
+    tier: Tier
     entry: CacheEntry
     digest: Digest
     similarity: float | None = None
@@ -60,22 +60,36 @@ class Lookup(Protocol):
 class SemanticQuery:
     """What a request asks, beside everything that it fixes.
 
+    ``key`` is by the strict rules and ``wide_key`` by the wide ones; either may be None, not both.
     ``would_be`` is a match that was found but not served, ``refused`` one that the guard vetoed and
     the veto: when our own answer arrives, both are compared with it for nothing.
     """
 
-    def __init__(self, lookup: Lookup, plan: MeaningPlan, text: str, form: Form) -> None:
+    def __init__(self, lookup: Lookup, plan: MeaningPlan, text: str, reading: Reading) -> None:
         self.lookup = lookup
         self.plan = plan
         self.text = text
-        self.form = form
+        self.form = reading.strict if isinstance(reading.strict, Form) else None
+        self.rules = reading.wide.rules if reading.wide is not None else ()
         self.partition = lookup.partition(plan.also)
-        # A prompt may hold half of a surrogate pair's escape; UTF-8 cannot say it.
-        said = form.key.encode(errors="surrogatepass")
-        self.key = blake2b(self.partition + said, digest_size=32).digest()
+        self.key = self._hashed(b"", self.form.key) if self.form is not None else None
+        wide = reading.wide if plan.wide else None
+        # The prefix keeps the two kinds of keys apart: no strict key begins with a line end.
+        self.wide_key = self._hashed(b"\nwide\n", wide.key) if wide is not None else None
         self.vector: bytes | None = None
         self.would_be: Match | None = None
         self.refused: tuple[CacheEntry, bytes, str] | None = None
+
+    @property
+    def keys(self) -> list[tuple[Tier, bytes]]:
+        """The keys by which an answer may be found, the strictest first."""
+        keys: list[tuple[Tier, bytes | None]] = [("1", self.key), ("1b", self.wide_key)]
+        return [(tier, key) for tier, key in keys if key is not None]
+
+    def _hashed(self, prefix: bytes, key: str) -> bytes:
+        # A prompt may hold half of a surrogate pair's escape; UTF-8 cannot say it.
+        said = self.partition + prefix + key.encode(errors="surrogatepass")
+        return blake2b(said, digest_size=32).digest()
 
     def text_of(self, body: bytes) -> str:
         """What of a plain answer is compared."""
@@ -99,8 +113,10 @@ def query_of(lookup: Lookup, plan: MeaningPlan) -> SemanticQuery | None:
     text = lookup.family.semantic_text(request)
     if text is None:
         return None
-    form = canonical(text)
-    return SemanticQuery(lookup, plan, text, form) if isinstance(form, Form) else None
+    reading = read(text)
+    if not isinstance(reading.strict, Form) and (reading.wide is None or not plan.wide):
+        return None
+    return SemanticQuery(lookup, plan, text, reading)
 
 
 def match_headers(query: SemanticQuery, match: Match, ids: FeedbackIds) -> HeaderList:
@@ -109,7 +125,7 @@ def match_headers(query: SemanticQuery, match: Match, ids: FeedbackIds) -> Heade
     similarity = 1.0 if match.similarity is None else match.similarity
     return [
         (b"x-headgate-cache-layer", b"semantic"),
-        (b"x-headgate-cache-tier", b"%d" % match.tier),
+        (b"x-headgate-cache-tier", match.tier.encode()),
         (b"x-headgate-cache-similarity", b"%.4f" % similarity),
         *([(b"x-headgate-cache-id", signed)] if signed is not None else []),
     ]

@@ -1,7 +1,7 @@
 """Answers by meaning: found, learned from, closed where they err.
 
-Tier 1 is the canonical key, tier 2 the nearest neighbours under the guard. Both point to exact
-entries. A tier that is closed for a partition, and one that only runs dry, still looks: what it
+Tier 1 is the strict canonical key, tier 1b the wide one, tier 2 the nearest neighbours under the
+guard. All point to exact entries. A tier that is closed for a partition, and one that only runs dry, still looks: what it
 would have served is compared with the answer that the upstream gave.
 """
 
@@ -18,6 +18,7 @@ from cache.semantic.canonical import Form, canonical
 from cache.semantic.error_bounds import History, Tally, agrees, may_open, should_close
 from cache.semantic.index import Near, Samples, SemanticIndex
 from cache.semantic.near_match import veto
+from cache.semantic.plan import Tier
 from cache.semantic.query import TIER_2_WORDS, Match, SemanticQuery
 from cache.store import key_names as names
 
@@ -37,21 +38,21 @@ class ByMeaning:
         match, closed = await self._equal(query)
         if match is None:
             match = await self._near(query)
-            closed = match is not None and bool((await self._samples(query, 2)).closed)
+            closed = match is not None and bool((await self._samples(query, "2")).closed)
         if match is None:
             return None
         if query.plan.dry_run or closed:
             query.would_be = match
-            self._add(query, "would_be_hits", tier=str(match.tier))
+            self._add(query, "would_be_hits", tier=match.tier)
             return None
-        self._add(query, "hits", tier=str(match.tier))
+        self._add(query, "hits", tier=match.tier)
         return match
 
     async def _equal(self, query: SemanticQuery) -> tuple[Match | None, bool]:
-        """A match of tier 1, and whether the tier is closed."""
+        """A match of an equal key, strict or wide, and whether its tier is closed."""
         lookup = query.lookup
         found = await self._semantic_index.equal(
-            lookup.place, query.key, query.digest, query.partition
+            lookup.place, query.keys, query.digest, query.partition
         )
         if found is None:
             return None, False
@@ -59,12 +60,12 @@ class ByMeaning:
         entry = self._responses.decoded(key, found.entry)
         if entry is None or not lookup.is_fresh(entry):
             return None, False
-        return Match(1, entry, found.digest), found.closed
+        return Match(found.tier, entry, found.digest), found.closed
 
     async def _near(self, query: SemanticQuery) -> Match | None:
         plan, lookup = query.plan, query.lookup
         query.vector = vector = await self._vector(query)
-        if vector is None:
+        if vector is None or query.form is None:
             return None
         threshold = max(plan.threshold, lookup.threshold)
         near = await self._semantic_index.near(query.tenant, query.partition, vector, lookup.now)
@@ -75,7 +76,7 @@ class ByMeaning:
             if reason is None:
                 entry = await self._entry(query, one.digest)
                 if entry is not None:
-                    return Match(2, entry, one.digest, one.similarity)
+                    return Match("2", entry, one.digest, one.similarity)
             elif query.refused is None:
                 self._add(query, "refusals", veto=reason)
                 entry = await self._entry(query, one.digest)
@@ -86,7 +87,9 @@ class ByMeaning:
     async def _vector(self, query: SemanticQuery) -> bytes | None:
         """The vector of what was asked, where there is a second tier for it."""
         encoder = query.plan.encoder
-        if encoder is None or not self._semantic_index.vectors or query.form.words > TIER_2_WORDS:
+        if encoder is None or query.form is None or query.form.words > TIER_2_WORDS:
+            return None
+        if not self._semantic_index.vectors:
             return None
         return await encoder.vector(query.text)
 
@@ -104,7 +107,8 @@ class ByMeaning:
     async def learn(self, query: SemanticQuery, answer: CacheEntry) -> None:
         """Our own answer arrived: keep what it means, and compare what was not served."""
         tenant, until = query.tenant, answer.fresh
-        self._semantic_index.keep(tenant, query.key, query.digest, Millis(until - answer.stored))
+        keys = [key for _, key in query.keys]
+        self._semantic_index.keep(tenant, keys, query.digest, Millis(until - answer.stored))
         vector = query.vector or await self._vector(query)
         if vector is not None:
             near = Near(query.digest, query.text, 1.0)
@@ -131,12 +135,13 @@ class ByMeaning:
         )
         if differs:
             await self._semantic_index.ban(tenant, query.digest, match.digest)
-            await self._semantic_index.forget(tenant, query.key, query.partition, match.digest)
+            keys = [key for _, key in query.keys]
+            await self._semantic_index.forget(tenant, keys, query.partition, match.digest)
         changed = changed_state(samples, plan.max_error)
         if changed is not None:
             await self._semantic_index.change(tenant, query.partition, match.tier, changed)
             what = "closures" if changed.closed else "openings"
-            self._add(query, what, tier=str(match.tier))
+            self._add(query, what, tier=match.tier)
             structlog.get_logger("headgate").warning(
                 "semantic_tier_closed" if changed.closed else "semantic_tier_opened",
                 alias=query.lookup.request.model,
@@ -151,7 +156,7 @@ class ByMeaning:
         amounts = {"control_looked": 1, "control_differed": int(differs)}
         self._semantic_index.count(query.tenant, query.plan.model, amounts)
 
-    async def _samples(self, query: SemanticQuery, tier: int) -> Samples:
+    async def _samples(self, query: SemanticQuery, tier: Tier) -> Samples:
         tenant, model = query.tenant, query.plan.model
         return await self._semantic_index.samples(tenant, query.partition, model, tier)
 

@@ -13,8 +13,10 @@ from bench.semantic import files, policies
 from bench.semantic.scores import Score, wilson
 from bench.semantic.swaps import swapped, swaps
 from bench.semantic.trials import Pairs, Stream, stream
-from cache.semantic.canonical import Form, canonical
+from cache.semantic.canonical import Form, Reading, canonical, read
+from cache.semantic.canonical.wide import Wide
 from cache.semantic.encoders.local import EncoderUnavailable
+from cache.semantic.index import MAX_NEIGHBOURS
 from cache.semantic.near_match import veto
 
 needs_extra = pytest.mark.skipif(
@@ -134,6 +136,22 @@ def test_a_policy_without_hits_has_no_precision() -> None:
     assert (score.precision, score.interval, score.recall) == (None, None, None)
 
 
+def test_the_wide_key_adds_to_the_strict_one_and_its_rules_are_counted() -> None:
+    texts = ["Which is the best blue ceiling?", "what is the best blue ceiling", "a best blue wall"]
+    trial = Stream("s", texts, ["x", "x", "x"])
+    readings = [read(text) for text in texts]
+    wide = [reading.wide for reading in readings]
+    forms = [reading.strict for reading in readings]
+    outcome = policies.play(trial, forms, None, 0.9, 5, wide)
+    assert outcome.hits[policies.TIER_1] == []
+    assert outcome.hits[policies.TIER_1B] == [policies.Hit(1, 0)]
+    assert policies.by_rule(trial, outcome, wide) == {"which": (1, 1)}
+
+
+def test_the_bench_and_the_gateway_look_at_as_many_neighbours() -> None:
+    assert simulation._arguments(["x.tsv"]).nearest == MAX_NEIGHBOURS
+
+
 def test_a_pair_is_served_only_its_own_partner() -> None:
     """The first and the last pair cache equal texts; only the partner counts."""
     trial = Pairs("p", ["x y", "x y", "x y", "z"], [True, False])
@@ -217,6 +235,7 @@ def test_tier_1_serves_no_swapped_number() -> None:
     assert {policy: len(pairs) for policy, pairs in found.served.items()} == {
         policies.EXACT: 0,
         policies.TIER_1: 0,
+        policies.TIER_1B: 0,
     }
 
 
@@ -259,7 +278,8 @@ def test_a_served_swap_fails_the_run(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blind = Form("all", ("all",), frozenset(), 3)
-    monkeypatch.setattr("bench.semantic.swaps.canonical", lambda text: blind)
+    reading = Reading(blind, Wide("all", ()))
+    monkeypatch.setattr("bench.semantic.swaps.read", lambda text: reading)
     assert simulation.main([str(data), "--swap-numbers"]) == 1
     assert "number swap" in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ from tests.harness.credentials import KEYS, PROVIDER_KEY
 
 PRICE = {"input_per_million": 1000, "output_per_million": 1000}
 TOKEN = 1_000_000  # nano-dollars a token costs at that price
-NOT_VERIFIED = {"tier1": 0, "tier2": 0, "control": 0}  # of the answers by meaning
+NOT_VERIFIED = {"tier1": 0, "tier1b": 0, "tier2": 0, "control": 0}  # of the answers by meaning
 
 
 def openai(base_url: str, **settings: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from cache.semantic.canonical.frames import without_articles, without_frames
 from cache.semantic.canonical.numbers import spelled_out
 from cache.semantic.canonical.tokens import tokens_of
+from cache.semantic.canonical.wide import Wide, widened
 from cache.semantic.canonical.words import (
     ENGLISH,
     FRESH,
@@ -82,28 +83,48 @@ _CODE = re.compile(
 )
 
 
+class Reading(NamedTuple):
+    """What both keys make of a prompt: by the strict rules, and by the wide ones besides."""
+
+    strict: Form | Ineligible
+    wide: Wide | None
+
+
 def canonical(text: str) -> Form | Ineligible:
-    """The form of a prompt, or the reason why it has none. Never raises."""
+    """The form of a prompt by the strict rules, or the reason why it has none. Never raises."""
+    return read(text).strict
+
+
+def read(text: str) -> Reading:
+    """Both forms of a prompt. Never raises."""
     if len(text) > MAX_CHARACTERS:
-        return LONG
+        return Reading(LONG, None)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_SPELLINGS)
         if _is_foreign_script(text):
-            return SCRIPT
+            return Reading(SCRIPT, None)
     text = text.strip()
     words = len(text.split())
     if words > MAX_WORDS:
-        return LONG
+        return Reading(LONG, None)
     if _MAY_BE_CODE.search(text) and _CODE.search(text):
-        return CODE
+        return Reading(CODE, None)
     tokens, names = tokens_of(text)
-    tokens = without_articles(without_frames(spelled_out(tokens)))
+    framed = without_frames(spelled_out(tokens))
+    tokens = without_articles(framed)
+    if len(OTHER_LANGUAGES.intersection(tokens)) > len(ENGLISH.intersection(tokens)):
+        return Reading(LANGUAGE, None)
+    if not tokens:
+        return Reading(FEW_WORDS, None)
+    strict = _strict(tokens, names, words)
+    return Reading(strict, widened(framed, names, fresh=strict is FRESHNESS))
+
+
+def _strict(tokens: list[str], names: set[str], words: int) -> Form | Ineligible:
     if _ages(tokens):
         return FRESHNESS
     if sum(token not in FUNCTION_WORDS for token in tokens) < MIN_CONTENT_WORDS:
         return FEW_WORDS
-    if len(OTHER_LANGUAGES.intersection(tokens)) > len(ENGLISH.intersection(tokens)):
-        return LANGUAGE
     return Form(" ".join(tokens), tuple(tokens), frozenset(names), words)
 
 

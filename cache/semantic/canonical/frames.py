@@ -70,12 +70,13 @@ _BACK = _by_word(FAREWELLS, -1)
 _ASKING = frozenset({"can", "could", "would", "will"})
 _EMBEDDED = QUESTIONS | {"if", "whether"}
 _SUBJECTS = frozenset("i you he she it we they there".split())
+_SUBJECTS_OF_BE = frozenset("it this that he she they you".split())
 _BEFORE_PLEASE = frozenset({".", "i", "we", "you", "someone"})
 _BE = frozenset("is are was were".split())
 _MODAL = frozenset("can could will would should must may might".split())
 _MOVABLE = _BE | _MODAL | {"am"}
 # "how do I look" asks for no way to look.
-_STATES = frozenset(
+STATES = frozenset(
     """look feel sound seem smell taste appear rank compare die age rate owe have weigh come stack
     fare do be score""".split()
 )
@@ -275,6 +276,8 @@ def _as_a_question(tokens: list[str]) -> list[str]:
         and "." not in tokens
         and TENSES.isdisjoint(tokens[:-1])
     ):
+        if tokens[-2] in _SUBJECTS_OF_BE:  # what time it is
+            return [*tokens[:-2], tokens[-1], tokens[-2]]
         return [first, tokens[-1], *tokens[1:-1]]
     return tokens
 
@@ -284,7 +287,7 @@ def _one_way_to_ask(tokens: list[str]) -> list[str]:
     if len(tokens) < 4:
         return tokens
     first, second, third, fourth = tokens[:4]
-    if first == "how" and third == "i" and fourth not in _STATES and second in {"do", "can"}:
+    if first == "how" and third == "i" and fourth not in STATES and second in {"do", "can"}:
         return ["how", "to", *tokens[3:]]
     if first == "how" and second == "i" and third in {"can", "could", "should"}:
         return _one_way_to_ask(["how", third, "i", *tokens[3:]])

@@ -15,6 +15,7 @@ from cache.answers.entry import CacheEntry, encode
 from cache.answers.shared_tier import Place, Responses
 from cache.semantic import index as module
 from cache.semantic.index import KEEP_VERDICTS, Near, Samples, SemanticIndex
+from cache.semantic.plan import Tier
 from cache.store import key_names as names
 from cache.store.base import Store, StoreUnavailable
 from cache.store.sealing import Seal
@@ -28,6 +29,7 @@ PART, OTHER = b"p" * 32, b"q" * 32
 MODEL = b"m" * 16
 
 Body = Callable[[Store, SemanticIndex, int], Awaitable[Any]]
+TIER_KEYS: list[tuple[Tier, bytes]] = [("1", KEY), ("1b", OTHER_KEY)]
 
 
 def over(url: str, body: Body) -> Any:
@@ -71,7 +73,7 @@ async def pointed(
     """An entry, and a key that points to it."""
     entry = answer(now)
     await kept(store, (served, entry))
-    semantic_index.keep("acme", KEY, served, MINUTE)
+    semantic_index.keep("acme", [KEY], served, MINUTE)
     await settled(store)
     return encode(entry, names.answer("acme", served.hex()))
 
@@ -82,11 +84,48 @@ async def pointed(
 def test_a_key_leads_to_the_entry_it_was_kept_for(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         entry = await pointed(store, semantic_index, now)
-        found = await semantic_index.equal(PLACE, KEY, B, PART)
+        found = await semantic_index.equal(PLACE, [("1", KEY)], B, PART)
         assert found is not None
-        return found == (A, entry, False)
+        return found == (A, entry, False, "1")
 
     assert over(url, body)
+
+
+def test_the_strict_key_goes_before_the_wide_one(url: str) -> None:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        both: list[tuple[Tier, bytes]] = [("1", KEY), ("1b", OTHER_KEY)]
+        await pointed(store, semantic_index, now)
+        semantic_index.keep("acme", [OTHER_KEY], A, MINUTE)
+        strict = await semantic_index.equal(PLACE, both, B, PART)
+        await store.command("DEL", names.meaning("acme", KEY.hex()))
+        wide = await semantic_index.equal(PLACE, both, B, PART)
+        return strict and strict.tier, wide and wide.tier
+
+    assert over(url, body) == ("1", "1b")
+
+
+def test_a_wide_key_answers_where_the_strict_one_leads_to_what_was_asked(url: str) -> None:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now, B)
+        await pointed(store, semantic_index, now, A)
+        semantic_index.keep("acme", [OTHER_KEY], B, MINUTE)
+        found = await semantic_index.equal(PLACE, [("1", KEY), ("1b", OTHER_KEY)], A, PART)
+        return found and (found.digest, found.tier)
+
+    assert over(url, body) == (B, "1b")
+
+
+def test_a_closed_wide_tier_says_so_and_leaves_the_strict_one_open(url: str) -> None:
+    async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
+        await pointed(store, semantic_index, now)
+        semantic_index.keep("acme", [OTHER_KEY], A, MINUTE)
+        await semantic_index.change("acme", PART, "1b", Samples(closed=1, closures=1))
+        found = [
+            await semantic_index.equal(PLACE, [(tier, key)], B, PART) for tier, key in TIER_KEYS
+        ]
+        return [one and one.closed for one in found]
+
+    assert over(url, body) == [False, True]
 
 
 def test_a_key_leads_nowhere_else(url: str) -> None:
@@ -95,10 +134,10 @@ def test_a_key_leads_nowhere_else(url: str) -> None:
         stranger = Place.of("other", "house", "")
         everybody = Place.of("", "house", "")
         return [
-            await semantic_index.equal(PLACE, OTHER_KEY, B, PART),
-            await semantic_index.equal(stranger, KEY, B, PART),
-            await semantic_index.equal(everybody, KEY, B, PART),
-            await semantic_index.equal(PLACE, KEY, A, PART),  # its own prompt is no other
+            await semantic_index.equal(PLACE, [("1", OTHER_KEY)], B, PART),
+            await semantic_index.equal(stranger, [("1", KEY)], B, PART),
+            await semantic_index.equal(everybody, [("1", KEY)], B, PART),
+            await semantic_index.equal(PLACE, [("1", KEY)], A, PART),  # its own prompt is no other
         ]
 
     assert over(url, body) == [None] * 4
@@ -108,7 +147,7 @@ def test_the_last_entry_kept_for_a_key_is_the_one(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         await pointed(store, semantic_index, now, A)
         await pointed(store, semantic_index, now, B)
-        found = await semantic_index.equal(PLACE, KEY, C, PART)
+        found = await semantic_index.equal(PLACE, [("1", KEY)], C, PART)
         return found and found.digest
 
     assert over(url, body) == B
@@ -124,9 +163,9 @@ def test_a_key_goes_when_its_time_is_over(url: str) -> None:
 
 def test_a_key_leads_nowhere_without_the_entry(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
-        semantic_index.keep("acme", KEY, A, MINUTE)
+        semantic_index.keep("acme", [KEY], A, MINUTE)
         await settled(store)
-        return await semantic_index.equal(PLACE, KEY, B, PART)
+        return await semantic_index.equal(PLACE, [("1", KEY)], B, PART)
 
     assert over(url, body) is None
 
@@ -136,7 +175,7 @@ def test_a_purged_entry_answers_nothing(url: str, what: tuple[str | None, str | 
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         await pointed(store, semantic_index, now)
         await Responses(store, 1 << 20).purge("acme", *what)
-        return await semantic_index.equal(PLACE, KEY, B, PART)
+        return await semantic_index.equal(PLACE, [("1", KEY)], B, PART)
 
     assert over(url, body) is None
 
@@ -146,7 +185,7 @@ def test_a_purge_of_others_leaves_it(url: str, what: tuple[str | None, str | Non
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         await pointed(store, semantic_index, now)
         await Responses(store, 1 << 20).purge("acme", *what)
-        return await semantic_index.equal(PLACE, KEY, B, PART)
+        return await semantic_index.equal(PLACE, [("1", KEY)], B, PART)
 
     assert over(url, body) is not None
 
@@ -154,10 +193,10 @@ def test_a_purge_of_others_leaves_it(url: str, what: tuple[str | None, str | Non
 @pytest.mark.parametrize("command", [("SET", "garbage"), ("RPUSH", "x"), ("SET", "")])
 def test_an_entry_that_nobody_can_read_is_no_crash(url: str, command: tuple[str, str]) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
-        semantic_index.keep("acme", KEY, A, MINUTE)
+        semantic_index.keep("acme", [KEY], A, MINUTE)
         await settled(store)
         await store.command(command[0], names.answer("acme", A.hex()), command[1])
-        found = await semantic_index.equal(PLACE, KEY, B, PART)
+        found = await semantic_index.equal(PLACE, [("1", KEY)], B, PART)
         return found is None or found.entry == command[1].encode()
 
     assert over(url, body)
@@ -172,7 +211,7 @@ def test_a_banned_pair_is_banned_and_no_other(url: str) -> None:
         await semantic_index.ban("acme", B, A)
         pairs = [("acme", B, A), ("acme", A, B), ("acme", C, A), ("other", B, A), ("", B, A)]
         banned = [await semantic_index.is_banned(*pair) for pair in pairs]
-        found = [await semantic_index.equal(PLACE, KEY, asked, PART) for asked in (B, C)]
+        found = [await semantic_index.equal(PLACE, [("1", KEY)], asked, PART) for asked in (B, C)]
         return banned, [one is not None for one in found]
 
     assert over(url, body) == ([True, False, False, False, False], [False, True])
@@ -182,10 +221,10 @@ def test_an_entry_in_quarantine_answers_nobody_of_its_tenant(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         await pointed(store, semantic_index, now)
         await semantic_index.ban("other", C, A, quarantine=True)
-        before = await semantic_index.equal(PLACE, KEY, B, PART)
+        before = await semantic_index.equal(PLACE, [("1", KEY)], B, PART)
         await semantic_index.ban("acme", C, A, quarantine=True)
         banned = [await semantic_index.is_banned("acme", asked, A) for asked in (B, C)]
-        return before is None, await semantic_index.equal(PLACE, KEY, B, PART), banned
+        return before is None, await semantic_index.equal(PLACE, [("1", KEY)], B, PART), banned
 
     assert over(url, body) == (False, None, [True, True])
 
@@ -193,7 +232,7 @@ def test_an_entry_in_quarantine_answers_nobody_of_its_tenant(url: str) -> None:
 def test_verdicts_are_kept_for_a_month(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         await semantic_index.ban("acme", B, A, quarantine=True)
-        await semantic_index.add_sample("acme", PART, MODEL, 1, differs=True, window=8)
+        await semantic_index.add_sample("acme", PART, MODEL, "1", differs=True, window=8)
         keys = [
             names.banned("acme", B.hex()),
             names.quarantined("acme", A.hex()),
@@ -215,7 +254,7 @@ def test_the_verdicts_of_a_tenant_are_bounded_and_the_oldest_go(
         pairs = [(b"%032d" % number, b"%032d" % (100 + number)) for number in range(15)]
         for asked, served in pairs:
             await semantic_index.ban("acme", asked, served, quarantine=True)
-            await semantic_index.add_sample("acme", asked, MODEL, 1, differs=True, window=8)
+            await semantic_index.add_sample("acme", asked, MODEL, "1", differs=True, window=8)
         await semantic_index.ban("other", A, B)
         kept = [await semantic_index.is_banned("acme", *pair) for pair in pairs]
         found = await store.command("KEYS", "hg1:{acme}:*")
@@ -245,10 +284,10 @@ def test_what_is_forgotten_leads_nowhere_and_the_entry_stays(url: str) -> None:
         await pointed(store, semantic_index, now)
         await semantic_index.probe()
         await semantic_index.keep_vector("acme", PART, Near(A, "text", 1.0), at(0), now + MINUTE)
-        await semantic_index.forget("acme", KEY, PART, A)
+        await semantic_index.forget("acme", [KEY], PART, A)
         near = await semantic_index.near("acme", PART, at(0), now) if semantic_index.vectors else []
         entry = (await Responses(store, 1 << 20).look_up(PLACE, [A])).entries[0]
-        return await semantic_index.equal(PLACE, KEY, B, PART), near, entry is not None
+        return await semantic_index.equal(PLACE, [("1", KEY)], B, PART), near, entry is not None
 
     assert over(url, body) == (None, [], True)
 
@@ -258,7 +297,7 @@ def test_what_is_forgotten_leads_nowhere_and_the_entry_stays(url: str) -> None:
 
 def test_nothing_was_compared_in_the_beginning(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
-        return await semantic_index.samples("acme", PART, MODEL, 1)
+        return await semantic_index.samples("acme", PART, MODEL, "1")
 
     assert over(url, body) == Samples()
 
@@ -267,13 +306,13 @@ def test_comparisons_are_counted_by_partition_and_tier(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for differs in (True, False, True):
             last = await semantic_index.add_sample(
-                "acme", PART, MODEL, 1, differs=differs, window=100
+                "acme", PART, MODEL, "1", differs=differs, window=100
             )
-        read = await semantic_index.samples("acme", PART, MODEL, 1)
+        read = await semantic_index.samples("acme", PART, MODEL, "1")
         rest = [
-            await semantic_index.samples("acme", PART, MODEL, 2),
-            await semantic_index.samples("acme", OTHER, MODEL, 1),
-            await semantic_index.samples("other", PART, MODEL, 1),
+            await semantic_index.samples("acme", PART, MODEL, "2"),
+            await semantic_index.samples("acme", OTHER, MODEL, "1"),
+            await semantic_index.samples("other", PART, MODEL, "1"),
         ]
         return last, read, rest
 
@@ -284,7 +323,7 @@ def test_comparisons_are_counted_by_partition_and_tier(url: str) -> None:
 def test_recent_ones_start_anew_after_each_window(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         return [
-            (await semantic_index.add_sample("acme", PART, MODEL, 1, differs=True, window=3))[:4]
+            (await semantic_index.add_sample("acme", PART, MODEL, "1", differs=True, window=3))[:4]
             for _ in range(7)
         ]
 
@@ -297,11 +336,11 @@ def test_concurrent_comparisons_are_all_counted(url: str) -> None:
         others = [semantic_index, SemanticIndex(store)]
         await asyncio.gather(
             *(
-                others[n % 2].add_sample("acme", PART, MODEL, 2, differs=n % 4 == 0, window=1000)
+                others[n % 2].add_sample("acme", PART, MODEL, "2", differs=n % 4 == 0, window=1000)
                 for n in range(100)
             )
         )
-        return (await semantic_index.samples("acme", PART, MODEL, 2))[:4]
+        return (await semantic_index.samples("acme", PART, MODEL, "2"))[:4]
 
     assert over(url, body) == (100, 25, 100, 25)
 
@@ -311,8 +350,8 @@ def test_the_control_arm_is_the_models(url: str) -> None:
         semantic_index.count("acme", MODEL, {"control_looked": 5, "control_differed": 2})
         semantic_index.count("acme", MODEL, {"control_looked": 1, "control_differed": 0})
         await settled(store)
-        both = [await semantic_index.samples("acme", part, MODEL, 2) for part in (PART, OTHER)]
-        stranger = await semantic_index.samples("other", PART, MODEL, 2)
+        both = [await semantic_index.samples("acme", part, MODEL, "2") for part in (PART, OTHER)]
+        stranger = await semantic_index.samples("other", PART, MODEL, "2")
         return both, stranger
 
     arm = Samples(control_looked=6, control_differed=2)
@@ -322,7 +361,9 @@ def test_the_control_arm_is_the_models(url: str) -> None:
 def test_a_model_has_the_counts_of_all_its_partitions(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         for part in (PART, OTHER):
-            await semantic_index.add_sample("acme", part, MODEL, 1, differs=part == PART, window=9)
+            await semantic_index.add_sample(
+                "acme", part, MODEL, "1", differs=part == PART, window=9
+            )
         semantic_index.count("acme", MODEL, {"control_looked": 3})
         await settled(store)
         return await semantic_index.counts("acme", MODEL), await semantic_index.counts(
@@ -337,14 +378,14 @@ def test_a_closed_tier_is_closed_where_it_was_closed(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
         await pointed(store, semantic_index, now)
         closed = Samples(closed=1, closures=2, base_looked=30, base_differed=4)
-        await semantic_index.change("acme", PART, 1, closed)
-        equal = [await semantic_index.equal(PLACE, KEY, B, part) for part in (PART, OTHER)]
+        await semantic_index.change("acme", PART, "1", closed)
+        equal = [await semantic_index.equal(PLACE, [("1", KEY)], B, part) for part in (PART, OTHER)]
         said = [
-            await semantic_index.samples("acme", PART, MODEL, 1),
-            await semantic_index.samples("acme", PART, MODEL, 2),
+            await semantic_index.samples("acme", PART, MODEL, "1"),
+            await semantic_index.samples("acme", PART, MODEL, "2"),
         ]
-        await semantic_index.change("acme", PART, 1, closed._replace(closed=0))
-        again = await semantic_index.equal(PLACE, KEY, B, PART)
+        await semantic_index.change("acme", PART, "1", closed._replace(closed=0))
+        again = await semantic_index.equal(PLACE, [("1", KEY)], B, PART)
         return [one and one.closed for one in (*equal, again)], said == [closed, Samples()]
 
     assert over(url, body) == ([True, False, False], True)
@@ -352,8 +393,8 @@ def test_a_closed_tier_is_closed_where_it_was_closed(url: str) -> None:
 
 def test_what_was_closed_is_not_closed_forever(url: str) -> None:
     async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
-        await semantic_index.add_sample("acme", PART, MODEL, 1, differs=True, window=8)
-        await semantic_index.change("acme", PART, 1, Samples(closed=1, closures=1))
+        await semantic_index.add_sample("acme", PART, MODEL, "1", differs=True, window=8)
+        await semantic_index.change("acme", PART, "1", Samples(closed=1, closures=1))
         return await store.command("TTL", names.evidence("acme", PART.hex()))
 
     assert over(url, body) > 0
@@ -482,9 +523,9 @@ def test_a_dead_store_is_unavailable() -> None:
         async def body(store: Store, semantic_index: SemanticIndex, now: int) -> Any:
             server.kill()
             asked: list[Awaitable[Any]] = [
-                semantic_index.equal(PLACE, KEY, B, PART),
+                semantic_index.equal(PLACE, [("1", KEY)], B, PART),
                 semantic_index.near("acme", PART, at(0), now),
-                semantic_index.samples("acme", PART, MODEL, 1),
+                semantic_index.samples("acme", PART, MODEL, "1"),
                 semantic_index.is_banned("acme", B, A),
                 semantic_index.ban("acme", B, A),
                 semantic_index.ban("acme", B, A, quarantine=True),

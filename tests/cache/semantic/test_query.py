@@ -260,7 +260,7 @@ USER = {"role": "user", "content": ASK}
         {"suffix": ""}, {"suffix": "x"}, {"temperature": 0.1}, {"temperature": None},
         {"tool_choice": "none"}, {"prompt_logprobs": 1}, {"return_token_ids": True},
         {"prompt": [1, 2]}, {"prompt": [[1, 2]]}, {"prompt": [ASK, ASK]}, {"prompt": ""},
-        {"prompt": "wombat"}, {"prompt": "x = f(wombat, 1)"}, {"prompt": f"{ASK} Today?"},
+        {"prompt": "wombat"}, {"prompt": "x = f(wombat, 1)"},
         {"prompt": " ".join([ASK] * 40)}, {"prompt": "\u0432\u043e\u043c\u0431\u0430\u0442 \u0435\u0441\u0442 \u0442\u0440\u0430\u0432\u0443"},
         {"messages": [USER | {"role": "assistant"}]}, {"messages": [USER | {"name": "A"}]},
         {"messages": [{"role": "user", "content": [PART, PART]}]},

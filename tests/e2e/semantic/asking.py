@@ -17,6 +17,7 @@ from tests.harness.waiting import eventually
 
 QUESTION = f"How do I feed a {PRIVATE} in winter?"
 PARAPHRASE = f"please, how do i feed {PRIVATE}s in winter"  # one canonical key with QUESTION
+REWORDED = f"What is the best way to feed a {PRIVATE} in winter?"  # one wide key with QUESTION
 STRESSED = f"How do I actually feed a {PRIVATE} in winter?"  # another key; the guard allows it
 
 

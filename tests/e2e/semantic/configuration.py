@@ -20,8 +20,8 @@ ANY_STORE = pytest.mark.parametrize("store_url", ["memory"], indirect=True, scop
 
 
 def model(name: str = "up", cache: dict[str, Any] | None = None, **semantic: Any) -> dict[str, Any]:
-    """A model with answers by meaning; nothing of it is verified, unless that is asked."""
-    chosen = {"enabled": True, "verify": NOT_VERIFIED} | semantic
+    """A model with answers by meaning; no wide key, and nothing verified, unless that is asked."""
+    chosen = {"enabled": True, "tier1b": False, "verify": NOT_VERIFIED} | semantic
     return target("main", name, price=PRICE, cache={"semantic": chosen} | (cache or {}))
 
 
@@ -45,6 +45,8 @@ def configuration(url: str, upstream: Upstream, **sections: Any) -> dict[str, An
         "models": {
             "tier1": model(),
             "twin": model(),
+            "wide": model(tier1b=True),
+            "wide-same": model(tier1b=True, encoder="same"),
             "alone": model(cache={"coalesce": "off"}),
             "by-key": model(cache={"scope": "key"}),
             "everybody": model(cache={"scope": "global"}),

@@ -22,7 +22,7 @@ from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
 from tests.harness.waiting import eventually
 
-ALL = {"tier1": 1, "tier2": 1, "control": 1, "usd_per_day": 100}
+ALL = {"tier1": 1, "tier1b": 1, "tier2": 1, "control": 1, "usd_per_day": 100}
 TIER1 = ALL | {"control": 0}
 TIER_OF = {"changing": "1", "changing-2": "2"}
 
@@ -102,10 +102,10 @@ def shadows(gateway: Gateway, alias: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["cache"] == "shadow" and line["alias"] == alias]
 
 
-def verdicts(gateway: Gateway, alias: str, tier: int) -> float:
+def verdicts(gateway: Gateway, alias: str, tier: str) -> float:
     """Whether /metrics has a bound of this tier's error."""
     series = parsed(gateway.get("/metrics", None).body.decode())
-    wanted = {("bound", "low"), ("model", alias), ("tier", str(tier)), ("tenant", "acme")}
+    wanted = {("bound", "low"), ("model", alias), ("tier", tier), ("tenant", "acme")}
     name = "headgate_semantic_shadow_error"
     return max((v for (n, has), v in series.items() if n == name and wanted <= has), default=-1)
 
@@ -145,9 +145,9 @@ def test_a_tier_that_errs_closes_itself_within_a_few_hits(
         eventually(lambda seen=seen: len(shadows(verifier, alias)) > seen)
     [closed] = events(verifier, "semantic_tier_closed", alias)
     assert 3 <= hits <= 8
-    assert (closed["tier"], closed["compared"], closed["differed"]) == (int(tier), hits, hits)
+    assert (closed["tier"], closed["compared"], closed["differed"]) == (tier, hits, hits)
     eventually(lambda: metric(verifier, "closures_total", model=alias, tier=tier) == 1)
-    assert verdicts(verifier, alias, int(tier)) > 0.01
+    assert verdicts(verifier, alias, tier) > 0.01
 
     would_be = metric(verifier, "would_be_hits_total", model=alias, tier=tier)
     total = metric(verifier, "hits_total", model=alias)
@@ -187,7 +187,7 @@ def test_a_tier_of_a_merely_noisy_model_stays_open(
     eventually(lambda: len(shadows(verifier, "noisy")) >= compared - 5)
     assert hits >= 95
     assert events(verifier, "semantic_tier_closed", "noisy") == []
-    assert 0 <= verdicts(verifier, "noisy", 1) <= 0.01
+    assert 0 <= verdicts(verifier, "noisy", "1") <= 0.01
 
 
 # One confirmed mismatch.
@@ -217,7 +217,7 @@ def test_an_answer_that_agrees_goes_on_being_served(
         reply = ask(verifier, PARAPHRASE, space, model="steady")
         assert served(reply) == "tier 1"
         eventually(lambda count=count: len(shadows(verifier, "steady")) >= count)
-    assert verdicts(verifier, "steady", 1) == 0
+    assert verdicts(verifier, "steady", "1") == 0
 
 
 # Whose calls they are.
@@ -356,7 +356,7 @@ def test_a_shadow_call_that_fails_says_nothing(
                 )
             )
         eventually(lambda count=count: len(shadows(verifier, "broken")) >= seen + 2 * count)
-    assert verdicts(verifier, "broken", 1) == -1
+    assert verdicts(verifier, "broken", "1") == -1
     assert not [line for line in verifier.output if "background_failed" in line]
 
 
@@ -367,7 +367,7 @@ def test_a_dry_run_is_verified_for_nothing(
     for number in range(8):
         keep(verifier, question(number), space, model="dry")
         assert served(ask(verifier, paraphrase(number), space, model="dry")) is None
-    eventually(lambda: verdicts(verifier, "dry", 1) > 0)
+    eventually(lambda: verdicts(verifier, "dry", "1") > 0)
     # The only calls besides are those of the control arm.
     said = {line["status"] for line in shadows(verifier, "dry")}
     assert said <= {200}
