@@ -28,7 +28,7 @@ from cache.semantic.canonical.words import (
     OTHER_LANGUAGES,
 )
 
-VERSION = 1  # part of every stored key: a changed rule or table is a new version
+VERSION = 2  # part of every stored key: a changed rule or table is a new version
 MAX_WORDS = 128
 MAX_CHARACTERS = 1600  # 128 long words: what is longer is not looked at
 MIN_CONTENT_WORDS = 2
@@ -65,6 +65,7 @@ _SPELLINGS = str.maketrans(
     }
 )  # fmt: skip
 
+_DOUBLED = re.compile(r'"{2,}(?=[^\s"])|(?<=[^\s"])"{2,}')
 # Without one of these there is no code: a plain sentence pays for this search only.
 _MAY_BE_CODE = re.compile(
     r"[^\w\s,?'\".!-]|--|[^\W\d_]\.[^\W\d_]|[a-z][A-Z]|\w_|\n|  |[ ]-\w|SELE|sudo|git "
@@ -104,6 +105,8 @@ def read(text: str) -> Reading:
         if _is_foreign_script(text):
             return Reading(SCRIPT, None)
     text = text.strip()
+    if '""' in text:
+        text = _quoted_once(text)
     words = len(text.split())
     if words > MAX_WORDS:
         return Reading(LONG, None)
@@ -131,6 +134,17 @@ def _strict(tokens: list[str], names: set[str], words: int) -> Form | Ineligible
 def _ages(tokens: list[str]) -> bool:
     """Whether the answer depends on the day it is asked. (So a Mr Price has no key: a miss.)"""
     return not (FRESH.isdisjoint(tokens) and FRESH_PAIRS.isdisjoint(pairwise(tokens)))
+
+
+def _quoted_once(text: str) -> str:
+    """Doubled quotes as single ones, so that what they quote is read as quoted.
+
+    They come from CSV, where a field with quotes in it is quoted whole and each of them is doubled.
+    """
+    inner = text[1:-1]
+    if text[0] == text[-1] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
+        return inner.replace('""', '"')
+    return _DOUBLED.sub('"', text)
 
 
 def _is_foreign_script(text: str) -> bool:

@@ -111,6 +111,12 @@ NO_PLURAL = frozenset(
     aristoteles sophocles euripides archimedes los las les des dos tres mas gracias adios
     hurts puts cuts sets lets costs reads hits shuts quits spreads beats bursts casts splits
     bids upsets resets saws lays spectacles
+    securities futures humanities authorities utilities communications relations directions affairs
+    arts terms forces values interests rights finals minors majors blues hops stakes boxers slacks
+    ruins troops letters compounds credentials findings proceedings fundamentals essentials specifics
+    provisions amenities facilities humanities stocks shares bonds options derivatives commodities
+    holdings winnings gains letters grounds wits heavens wages boards operations reds irons drawers
+    trunks stays respects minutes songs albums
     premises series corps bows bands bases axes ellipses aides cos sales odds stairs bowels
     guts nuts bolts draws charades chess checkers darts billiards cards
     """.split()
