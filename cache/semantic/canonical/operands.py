@@ -18,8 +18,9 @@ _ENDS = frozenset(". ?".split()) | (DIRECTIONS - {"of"}) | JOINERS | frozenset(
     "what which who how why when where that is are was were do does did can should would will".split()
 )  # fmt: skip
 _ARTICLES = frozenset({"a", "an", "the"})
+_BE = frozenset("is am was be".split())
 # An operand begins after one of these: a verb of choosing, a word that compares.
-_BEFORE_OPERANDS = frozenset(
+_BEFORE_OPERANDS = FUNCTION_WORDS | frozenset(
     """buy use learn choose eat drink study prefer become take get play watch read visit drive wear
     better best worse worst cheaper faster healthier bigger smaller stronger safer easier harder
     called""".split()
@@ -46,31 +47,35 @@ def _between(tokens: Tokens) -> Tokens:
 
 
 def _either(tokens: Tokens, middle: int) -> Tokens:
-    """Both operands are taken for equally long, and something must show where the first begins."""
     end = _end(tokens, middle + 1)
-    second = [token for token in tokens[middle + 1 : end] if token not in _ARTICLES]
-    start, words = middle, 0
-    while start and words < len(second):
-        start -= 1
-        words += tokens[start] not in _ARTICLES
-    if start and tokens[start - 1] in _ARTICLES:
-        start -= 1
-    before = tokens[start - 1] if start else ""
-    article = tokens[start] in _ARTICLES
-    if words < len(second) or not (article or before in FUNCTION_WORDS | _BEFORE_OPERANDS):
+    start = _article_before(tokens, middle)
+    if start is not None and tokens[middle + 1] in _ARTICLES:
+        return _sorted(tokens, start, middle, end)
+    # No article shows where the first begins: both are taken for equally long.
+    start = middle - (end - middle - 1)
+    if start < 1 or tokens[start - 1] not in _BEFORE_OPERANDS:
         return tokens
     return _sorted(tokens, start, middle, end)
 
 
 def _nouns(tokens: Tokens, middle: int) -> Tokens:
     """ "an artist and a singer": articles on both sides show that these are two nouns."""
-    if tokens[middle + 1 : middle + 2] not in (["a"], ["an"]):
+    start = _article_before(tokens, middle)
+    if start is None or tokens[middle + 1 : middle + 2] not in (["a"], ["an"]):
         return tokens
-    end = _end(tokens, middle + 1)
-    start = middle - (end - middle - 1)
-    if start < 1 or tokens[start] not in {"a", "an"}:
-        return tokens
-    return _sorted(tokens, start, middle, end)
+    if tokens[start] == "the" or _BE.isdisjoint(tokens[:start]):
+        return tokens  # "buy a house and sell a car" is a row of steps
+    return _sorted(tokens, start, middle, _end(tokens, middle + 1))
+
+
+def _article_before(tokens: Tokens, middle: int) -> int | None:
+    """Where the article of the noun before this place stands."""
+    for at in range(middle - 2, max(-1, middle - LONGEST - 2), -1):
+        if tokens[at] in _ARTICLES:
+            return at
+        if tokens[at] in FUNCTION_WORDS:
+            return None
+    return None
 
 
 def _end(tokens: Tokens, start: int) -> int:

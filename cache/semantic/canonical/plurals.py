@@ -113,10 +113,8 @@ NO_PLURAL = frozenset(
     bids upsets resets saws lays spectacles
     securities futures humanities authorities utilities communications relations directions affairs
     arts terms forces values interests rights finals minors majors blues hops stakes boxers slacks
-    ruins troops letters compounds credentials findings proceedings fundamentals essentials specifics
-    provisions amenities facilities humanities stocks shares bonds options derivatives commodities
-    holdings winnings gains letters grounds wits heavens wages boards operations reds irons drawers
-    trunks stays respects minutes songs albums
+    troops proceedings fundamentals essentials provisions amenities derivatives commodities holdings
+    winnings grounds wits heavens reds irons drawers trunks respects songs albums
     premises series corps bows bands bases axes ellipses aides cos sales odds stairs bowels
     guts nuts bolts draws charades chess checkers darts billiards cards
     """.split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cache.semantic.canonical.wide_frames import TASKS
 from cache.semantic.canonical.words import DIRECTIONS, FUNCTION_WORDS, QUESTIONS, TENSES
 
 Tokens = list[str]
@@ -9,10 +10,7 @@ Tokens = list[str]
 # Who is spoken to. Not at the end: "define AI" is about it.
 CALLED = frozenset("alexa siri cortana bixby chatgpt ai assistant bot chatbot google".split())
 _CALL = frozenset("hey hi hello ok".split())
-_SPOKEN = QUESTIONS | frozenset(
-    """can could would will please i tell give show set play turn flip roll add remind call find list
-    write explain""".split()
-)
+_SPOKEN = QUESTIONS | TASKS | frozenset("can could would will please i find".split())
 
 
 def address(tokens: Tokens, names: set[str]) -> Tokens:
@@ -29,7 +27,7 @@ def address(tokens: Tokens, names: set[str]) -> Tokens:
 
 
 _ONE_OF = {
-    "anybody": "anyone", "somebody": "someone", "everybody": "everyone", "nobody": "no-one",
+    "anybody": "anyone", "somebody": "someone", "everybody": "everyone",
 }  # fmt: skip
 SOMEBODY = frozenset(_ONE_OF)
 

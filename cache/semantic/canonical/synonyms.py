@@ -75,7 +75,6 @@ SYNONYMS = rows(
     lawyer attorney
     taxi cab taxicab
     repair fix
-    repaired fixed
     happen occur
     happened occurred
     get obtain

@@ -184,27 +184,36 @@ def my(tokens: Tokens, names: set[str]) -> Tokens:
 
 _OF_POSSESSIVE = frozenset("what who where when".split())
 _DAYS = frozenset("today tomorrow tonight yesterday".split())
+_IS = frozenset({"is", "was"})
 _POSSESSIVES = frozenset({"'s", "s'"})
 
 
 def possessive(tokens: Tokens, names: set[str]) -> Tokens:
     """ "what is X's Y" as "what is Y of X"; elsewhere 's goes, as it is often left out."""
-    if tokens[0] in _OF_POSSESSIVE and tokens[1:2] in (["is"], ["was"]):
-        for at in range(3, len(tokens) - 1):
-            if tokens[at] in _POSSESSIVES:
-                owner, owned = tokens[2:at], tokens[at + 1 :]
-                if len(owned) <= 2 and FUNCTION_WORDS.isdisjoint([*owned, *owner[1:]]):
-                    return [*tokens[:2], *owned, "of", *owner]
-                break
-    if tokens[0] == "'s":
-        return tokens
     for at in range(1, len(tokens) - 1):
-        if tokens[at] == "'s" and tokens[at - 1] in _DAYS:  # today's weather, the weather today
-            return [*tokens[: at - 1], tokens[at + 1], tokens[at - 1], *tokens[at + 2 :]]
-    it = [
-        "is" if word == "'s" and tokens[at - 1] == "it" else word for at, word in enumerate(tokens)
-    ]
-    return [token for token in it if token not in _POSSESSIVES]
+        if tokens[at] in _POSSESSIVES:
+            return _moved(tokens, at)
+    return tokens[:-1] if tokens[-1] in _POSSESSIVES and len(tokens) > 1 else tokens
+
+
+def _moved(tokens: Tokens, at: int) -> Tokens:
+    """The tokens without the possessive that stands here."""
+    owned = tokens[at + 1 :]
+    if tokens[at - 1] in _DAYS:  # today's weather, the weather today
+        end = next((i for i, word in enumerate(owned) if word in FUNCTION_WORDS), len(owned))
+        return [*tokens[: at - 1], *owned[:end], tokens[at - 1], *owned[end:]]
+    if tokens[at - 1] == "it":
+        return [*tokens[:at], "is", *owned]
+    owner = tokens[2:at]
+    if (
+        tokens[0] in _OF_POSSESSIVE
+        and tokens[1] in _IS
+        and owner
+        and len(owned) <= 2
+        and FUNCTION_WORDS.isdisjoint([*owned, *owner[1:]])
+    ):
+        return [*tokens[:2], *owned, "of", *owner]
+    return [word for word in tokens if word not in _POSSESSIVES]
 
 
 def hyphen(tokens: Tokens, names: set[str]) -> Tokens:
@@ -265,8 +274,8 @@ _RULES: tuple[tuple[str, frozenset[str], Rule], ...] = (
     ("emphasis", _STRESS | {"fact"}, emphasis),
     ("request", REQUEST_WORDS, request),
     ("want", frozenset({"need", "want"}), want),
-    ("possible", frozenset({"possible", "way", "able", "can", "could"}), possible),
     ("somebody", SOMEBODY, somebody),
+    ("possible", frozenset({"possible", "way", "able", "can", "could"}), possible),
     ("future", frozenset({"going"}), future),
     ("have to", frozenset({"have"}), have_to),
     ("feel", frozenset({"feel"}), feel),
@@ -274,7 +283,7 @@ _RULES: tuple[tuple[str, frozenset[str], Rule], ...] = (
     ("kind", _KINDS, kind),
     ("some", frozenset({"some"}), some),
     ("any", frozenset({"any"}), any_of),
-    ("way", frozenset({"way"}), way),
+    ("way", frozenset({"way", "do"}), way),
     ("how to", frozenset({"how"}), how_to),
     ("mean", frozenset({"mean", "means", "meant", "meaning"}), mean),
     ("define", frozenset({"define", "definition"}), define),

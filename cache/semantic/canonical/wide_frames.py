@@ -132,7 +132,7 @@ _YOU = lines_of(
     could you
     will you
     would you
-    are you able to
+    is you able to
     is it possible for you to
     """
 )
@@ -142,7 +142,7 @@ _NO_TASKS = frozenset(
     hear say talk speak live stop quit leave""".split()
 )
 # What only somebody who serves can be asked for. "can you freeze eggs" asks whether it can be done.
-_TASKS = frozenset(
+TASKS = frozenset(
     """tell explain describe summarize recommend suggest list give show write draft generate compose
     translate play book schedule remind set turn roll flip spell repeat read calculate convert define
     check search compare call text send add update cancel pause resume skip reserve confirm create
@@ -194,7 +194,7 @@ def _asked(tokens: Tokens) -> int:
             follows, rest = tokens[after], tokens[after + 1 :]
             if phrase[-1] in {"please", "me"} or phrase[-2:] == ("me", "to"):
                 return after if follows not in _NO_TASKS and follows not in PRONOUNS else 0
-            if follows not in _TASKS:
+            if follows not in TASKS:
                 return 0
             return after if follows not in _ANYBODY_DOES or not _MINE.isdisjoint(rest) else 0
     return 0
