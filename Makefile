@@ -52,7 +52,7 @@ soak: $(STAMP) ## 1,000 streams at once, then floods beside a neighbour (two min
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --python-version 3.11 --extra dev --extra semantic --extra encryption pyproject.toml -o requirements.lock
+		--no-annotate --python-version 3.11 --extra dev --extra semantic --extra encryption --extra patterns pyproject.toml -o requirements.lock
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .real .redis build *.egg-info

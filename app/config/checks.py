@@ -12,6 +12,7 @@ from typing import Any
 from app.config.advice import secret_faults
 from app.config.decoding import Fault, Path
 from app.config.encryption_key import parse_encryption_key
+from app.config.patterns import MAX_PATTERNS, compiled
 from app.config.prices import price_of
 from app.config.provider_checks import ProviderCheck, certificates_problem
 from app.config.providers import HttpProvider, OpenAILike
@@ -188,6 +189,7 @@ class _Check:
             )
         if cache.exact.max_ttl is not None and cache.exact.ttl > cache.exact.max_ttl:
             self._fault((*path, "exact", "ttl"), "must be at most `max_ttl`")
+        self._ignored((*path, "ignore"), cache.ignore)
         if cache.semantic is not None:
             encoder = cache.semantic.encoder
             self._reference((*path, "semantic", "encoder"), "encoders", encoder)
@@ -196,6 +198,16 @@ class _Check:
                     (*path, "semantic", "enabled"),
                     "needs `exact.enabled`: it points to its answers",
                 )
+
+    def _ignored(self, path: Path, patterns: tuple[str, ...]) -> None:
+        if len(patterns) > MAX_PATTERNS:
+            self._fault(path, f"at most {MAX_PATTERNS} patterns")
+        for index, pattern in enumerate(patterns[:MAX_PATTERNS]):
+            try:
+                if pattern is not None:
+                    compiled(pattern)
+            except ValueError as error:
+                self._fault((*path, index), str(error))
 
     def encoders(self) -> None:
         settings = self._settings

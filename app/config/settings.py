@@ -105,6 +105,7 @@ class Cache(Section, frozen=True):
     scope: Literal["tenant", "key", "global"] = "tenant"
     sampled: Literal["reuse", "bypass"] = "reuse"
     coalesce: Literal["deterministic", "all", "off"] = "deterministic"
+    ignore: tuple[str, ...] = ()
 
 
 class PartTokens(Section, frozen=True):

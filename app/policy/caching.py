@@ -8,6 +8,7 @@ from types import MappingProxyType
 import orjson
 
 from app.config.header_names import TRACING
+from app.config.patterns import Patterns
 from app.config.prices import price_of
 from app.config.providers import HttpProvider, base_url_of, kind_of
 from app.config.settings import Cache, Model, Settings, Target
@@ -73,6 +74,7 @@ def _plan(
         coalesce=cache.coalesce,
         varies=_varies(model, settings),
         meaning=meaning,
+        ignore=Patterns(cache.ignore) if cache.ignore else None,
     )
 
 
@@ -89,8 +91,9 @@ def places(settings: Settings) -> list[tuple[str, str, bytes]]:
 
 
 def _meaning(alias: str, model: Model, encoders: Mapping[str, Encoder]) -> MeaningPlan | None:
-    semantic = model.cache.semantic if model.cache is not None else None
-    if semantic is None or not semantic.enabled:
+    cache = model.cache
+    semantic = cache.semantic if cache is not None else None
+    if cache is None or semantic is None or not semantic.enabled:
         return None
     encoder = encoders[semantic.encoder] if semantic.encoder is not None else None
     verify = semantic.verify
@@ -109,6 +112,7 @@ def _meaning(alias: str, model: Model, encoders: Mapping[str, Encoder]) -> Meani
         nano_dollars(verify.usd_per_day),
         f"{versions}/{encoder.identity if encoder is not None else ''}",
         model_place(alias),
+        Patterns(cache.ignore) if cache.ignore else None,
     )
 
 

@@ -7,8 +7,6 @@ Whatever changes the form changes ``VERSION``.
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Sequence
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from functools import lru_cache
@@ -19,21 +17,20 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import orjson
 
+from app.config.patterns import Patterns
 from app.core.units import Digest
 from app.openai.completions.request import DEFAULT_MAX_TOKENS, CompletionRequest, Prompt
 from app.openai.json_body import raw_items
+from cache.answers.ignored import without_ignored
+from cache.answers.normalization import Level, normalized
 
 VERSION = 1
 
-Level = Literal["none", "standard", "loose"]
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
 # These change how an answer is delivered or booked, not what it is; or they stand elsewhere.
 _LEFT_OUT = frozenset("model prompt messages stream stream_options user metadata store".split())
 _CACHED_NUMBER = 32  # bytes of text; longer ones would let callers fill the memory
-_STEP = 16  # one character in so many tells whether a long row is possible, at little cost
-_MAY_HAVE_LONG_ROW = re.compile(r"[^\w\s]{4}").search
-_LONG_ROW = re.compile(r"[^\w\s]{64,}")  # 4 x 16; no combining mark is a word's or a space
 _PLAIN_EXPONENT = 18  # digits; Python refuses to read thousands, and reads many slowly
 
 
@@ -53,7 +50,8 @@ class Fingerprinter:
     """The fingerprints of requests in one scope, namespace, endpoint family and alias.
 
     ``targets`` are lists of strings that say what each target of the alias is; any change makes
-    every entry another one. ``normalize`` applies to prompts of text.
+    every entry another one. ``normalize`` applies to prompts of text. ``ignore`` is what of a
+    prompt, or of the text of a message, does not count.
     """
 
     def __init__(
@@ -65,10 +63,15 @@ class Fingerprinter:
         alias: str,
         targets: Sequence[Sequence[str]],
         normalize: Level,
+        ignore: Patterns | None = None,
     ) -> None:
         where = [_string(text) for text in (*scope, namespace, family, alias)]
         rows = [_array([_string(text) for text in target]) for target in targets]
         self._place = b"".join([b"headgate-fingerprint-%d\n" % VERSION, *where, _array(rows)])
+        self._ignore = ignore
+        if ignore is not None:
+            patterns = _array([_string(pattern) for pattern in ignore.identity])
+            self._place += _array([_string("ignore"), patterns])
         self._level: Level = normalize
         self._started = {level: self._start(level) for level in {"none", normalize}}
 
@@ -82,7 +85,7 @@ class Fingerprinter:
         shared.update(_members(request))
         last = _headers(headers)
         digests = []
-        for given in _inputs(request, level):
+        for given in self._inputs(request, level):
             one = shared.copy()
             one.update(given + last)
             digests.append(Digest(one.digest()))
@@ -98,8 +101,10 @@ class Fingerprinter:
         shared.update(_members(request))
         shared.update(_string("meaning") + _string(also) + _headers(headers))
         if request.messages is not None:
-            before = raw_items(bytes(_raw(request)["messages"]))[:-1]
-            shared.update(_MESSAGES + _array([_nested(message) for message in before]))
+            before = [_decoded(one) for one in raw_items(bytes(_raw(request)["messages"]))[:-1]]
+            if self._ignore is not None:
+                before = [without_ignored(message, self._ignore) for message in before]
+            shared.update(_MESSAGES + _array([_value(message) for message in before]))
         return shared.digest()
 
     def forms(self, request: CompletionRequest, headers: Headers = ()) -> list[bytes]:
@@ -107,7 +112,19 @@ class Fingerprinter:
         level = self._applied(request)
         shared = self._place + _string(level) + _members(request)
         last = _headers(headers)
-        return [shared + given + last for given in _inputs(request, level)]
+        return [shared + given + last for given in self._inputs(request, level)]
+
+    def _inputs(self, request: CompletionRequest, level: Level) -> list[bytes]:
+        ignore = None if self._ignore is None or _shows_prompt(request) else self._ignore
+        if request.messages is None:
+            prompts = request.prompts
+            if ignore is not None:
+                prompts = [ignore.without(p) if isinstance(p, str) else p for p in prompts]
+            return [_PROMPT + _prompt(prompt, level) for prompt in prompts]
+        if ignore is None:
+            return [_MESSAGES + _nested(_raw(request)["messages"])]
+        messages = _exact(bytes(_raw(request)["messages"]).decode())
+        return [_MESSAGES + _array([_value(without_ignored(one, ignore)) for one in messages])]
 
     def _start(self, level: str) -> blake2b:
         return blake2b(self._place + _string(level), digest_size=32)
@@ -121,43 +138,11 @@ class Fingerprinter:
         return self._level if type(request.prompts[0]) is str else "none"
 
 
-def normalized(text: str, level: Level) -> str:
-    """A prompt's text as it is compared at this level."""
-    if level == "none":
-        return text
-    text = _composed(text).replace("\r\n", "\n").strip()
-    return _composed(" ".join(text.split()).casefold()) if level == "loose" else text
-
-
-def _composed(text: str) -> str:
-    """The text in NFC.
-
-    Python sorts a row of combining marks in time that grows with its square: a megabyte of them,
-    out of order, would stop the process for minutes. Long rows are sorted beforehand.
-    """
-    if text.isascii():
-        return text
-    if _MAY_HAVE_LONG_ROW(text[::_STEP]):
-        text = _LONG_ROW.sub(_sorted_marks, text)
-    return unicodedata.normalize("NFC", text)
-
-
-def _sorted_marks(row: re.Match[str]) -> str:
-    """The row decomposed, its marks in canonical order: the same text, by Unicode's equivalence."""
-    keyed = []
-    starters = 0
-    for mark in "".join([unicodedata.normalize("NFD", char) for char in row[0]]):
-        order = unicodedata.combining(mark)
-        starters += order == 0  # no mark passes a character that is none
-        keyed.append((starters, order, mark))
-    keyed.sort(key=itemgetter(0, 1))
-    return "".join([mark for _, _, mark in keyed])
-
-
-def _inputs(request: CompletionRequest, level: Level) -> list[bytes]:
-    if request.messages is not None:
-        return [_MESSAGES + _nested(_raw(request)["messages"])]
-    return [_PROMPT + _prompt(prompt, level) for prompt in request.prompts]
+def _shows_prompt(request: CompletionRequest) -> bool:
+    """Whether the prompt's own text is part of the answer, so that nothing of it is changed."""
+    if request.messages is None and (request.echo or request.logprobs is not None):
+        return True
+    return not SHOWS_PROMPT.isdisjoint(request.document)
 
 
 def _prompt(prompt: Prompt, level: Level) -> bytes:
@@ -210,7 +195,11 @@ def _raw(request: CompletionRequest) -> dict[str, msgspec.Raw]:
 
 
 def _nested(raw: msgspec.Raw) -> bytes:
-    return _value(_exact(bytes(raw).decode()))
+    return _value(_decoded(raw))
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    return _exact(bytes(raw).decode())
 
 
 def _value(value: Any) -> bytes:

@@ -250,7 +250,7 @@ class SemanticIndex:
         await self._store.run(self._ban, keys, args)
 
     async def forget(
-        self, tenant: str, keys: Sequence[bytes], partition: bytes, served: bytes
+        self, tenant: str, keys: Sequence[bytes], partition: bytes, served: Digest
     ) -> None:
         """Give up the meanings that lead to an entry; the entry stays for its own prompt."""
         if keys:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Literal, NamedTuple, get_args
 
+from app.config.patterns import Patterns
 from app.core.units import NanoDollars
 from cache.semantic.encoders.base import Encoder
 
@@ -15,7 +16,7 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 class MeaningPlan(NamedTuple):
     """``tier1``, ``tier1b``, ``tier2`` and ``control`` are the shares of hits that are verified.
 
-    ``wide`` says whether the wide key may answer.
+    ``ignore`` is what of a text does not count. ``wide`` says whether the wide key may answer.
 
     ``also`` is what must be equal besides the request; ``model`` is where its counts stand.
     """
@@ -33,6 +34,7 @@ class MeaningPlan(NamedTuple):
     per_day: NanoDollars  # for verification
     also: str
     model: bytes
+    ignore: Patterns | None = None
 
     def share(self, tier: Tier) -> float:
         """The share of a tier's hits to verify."""

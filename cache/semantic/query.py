@@ -113,6 +113,8 @@ def query_of(lookup: Lookup, plan: MeaningPlan) -> SemanticQuery | None:
     text = lookup.family.semantic_text(request)
     if text is None:
         return None
+    if plan.ignore is not None:
+        text = plan.ignore.without(text)
     reading = read(text)
     if not isinstance(reading.strict, Form) and (reading.wide is None or not plan.wide):
         return None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from app.config.patterns import Patterns
 from app.core.family import Family
 from app.core.pricing import Price
 from app.core.request import ModelRequest
 from app.core.units import Digest, Millis
-from cache.answers.fingerprint import Headers, Level, Scope
+from cache.answers.fingerprint import Headers, Scope
+from cache.answers.normalization import Level
 from cache.answers.shared_tier import Place
 from cache.semantic.plan import MeaningPlan
 
@@ -29,7 +31,8 @@ class CachePlan:
 
     ``target`` is the only provider and model whose answers are kept under this alias. ``varies``
     are the names of callers' headers that go upstream and may change an answer. ``targets`` say what
-    each target of the alias is (any change makes every entry another one); ``max_entry`` is bytes.
+    each target of the alias is (any change makes every entry another one); ``max_entry`` is bytes. ``ignore`` is
+    what of a prompt does not count.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class CachePlan:
         coalesce: Literal["deterministic", "all", "off"] = "deterministic",
         varies: frozenset[bytes] = frozenset(),
         meaning: MeaningPlan | None = None,
+        ignore: Patterns | None = None,
     ) -> None:
         self.target = target
         self.price = price
@@ -66,6 +70,7 @@ class CachePlan:
         self._scope = scope
         self._targets = targets
         self._normalize = normalize
+        self.ignore = ignore
         self._places: dict[tuple[str, str], Where] = {}
 
     def where(self, family: Family, namespace: str) -> Where:
@@ -80,6 +85,7 @@ class CachePlan:
                 alias=self._alias,
                 targets=self._targets,
                 normalize=self._normalize,
+                ignore=self.ignore,
             )
             place = Place.of(self._scope.tenant, self._alias, namespace)
             found = self._places[family.name, namespace] = Where(

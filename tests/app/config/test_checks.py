@@ -255,6 +255,21 @@ def warnings_for(cache: str) -> tuple[str, ...]:
     )
 
 
+@pytest.mark.parametrize(
+    ("ignore", "place", "said"),
+    [
+        ("['(']", "ignore[0]", "missing )"),
+        ("[ok, '.*']", "ignore[1]", "matches nothing"),
+        ("[a, b, c, d, e, f, g, h, i]", "ignore", "at most 8"),
+    ],
+)
+def test_a_pattern_that_cannot_be_used_is_a_fault(ignore: str, place: str, said: str) -> None:
+    model = f"{{targets: [{{provider: p, model: y}}], cache: {{ignore: {ignore}}}}}"
+    [problem] = problems(f"providers: {{p: {{kind: simulator}}}}\nmodels: {{m: {model}}}")
+    assert f"models.m.cache.{place}" in problem
+    assert said in problem
+
+
 def test_a_scope_that_everybody_shares_is_warned_about() -> None:
     [only] = warnings_for("{scope: global}")
     assert "models.m.cache.scope" in only

@@ -253,7 +253,7 @@ def test_meanings_and_vectors_count(request: pytest.FixtureRequest) -> None:
             now = (await responses.look_up(Place.of("acme", "house", ""), [])).now
             sums = [await bytes_of(store, "acme")]
             for number in range(40):
-                semantic_index.keep("acme", digest(number), b"d" * 32, HOUR)
+                semantic_index.keep("acme", [digest(number)], b"d" * 32, HOUR)
             await settled(store)
             sums.append(await bytes_of(store, "acme"))
             for number in range(100):
