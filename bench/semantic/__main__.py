@@ -119,6 +119,7 @@ def _measured(
     finding = report.Finding(
         trial,
         forms,
+        wide,
         outcome,
         [score(trial, policy, outcome) for policy in outcome.hits],
         ineligible(forms),

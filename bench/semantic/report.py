@@ -10,6 +10,7 @@ from bench.semantic.scores import Score
 from bench.semantic.swaps import Swaps
 from bench.semantic.trials import Trial
 from cache.semantic.canonical import Form, Ineligible
+from cache.semantic.canonical.wide import Wide
 from cache.semantic.near_match import veto
 
 LEGEND = """\
@@ -42,6 +43,7 @@ class Finding:
 
     trial: Trial
     forms: Sequence[Form | Ineligible]
+    wide: Sequence[Wide | None]
     outcome: Outcome
     scores: list[Score]
     ineligible: Counter[str]
@@ -142,12 +144,16 @@ def wrong(finding: Finding, shown: int, seed: int) -> str:
 def _told(finding: Finding, hit: Hit) -> list[str]:
     trial = finding.trial
     a, b = finding.forms[hit.served], finding.forms[hit.asked]
+    one, other = finding.wide[hit.served], finding.wide[hit.asked]
     said = [] if hit.similarity is None else [f"cosine {hit.similarity:.4f}"]
-    if not (isinstance(a, Form) and isinstance(b, Form)):
+    if isinstance(a, Form) and isinstance(b, Form) and a.key == b.key:
+        said.append(f"both are {a.key!r}")
+    elif one is not None and other is not None and one.key == other.key:
+        rules = ", ".join(dict.fromkeys((*one.rules, *other.rules)))
+        said.append(f"both are {one.key!r} by the wide rules {rules}")
+    elif not (isinstance(a, Form) and isinstance(b, Form)):
         reasons = [form.reason for form in (a, b) if isinstance(form, Ineligible)]
         said.append(f"no key: {reasons[0]}")
-    elif a.key == b.key:
-        said.append(f"both are {a.key!r}")
     else:
         reason = veto(b, a)
         said.append(f"guard: {reason}" if reason else "guard: none")

@@ -14,6 +14,11 @@ _ORDERED = frozenset(
     july august september october november december noon midnight morning evening today tomorrow
     yesterday now then am pm start end first last birth death""".split()
 )
+# What these are between has a from and a to.
+_DIRECTED = frozenset(
+    """exchange rate convert conversion ratio translate translation transfer flight fly train bus trip
+    travel ferry ticket subtract divide quotient""".split()
+)
 _ENDS = frozenset(". ?".split()) | (DIRECTIONS - {"of"}) | JOINERS | frozenset(
     "what which who how why when where that is are was were do does did can should would will".split()
 )  # fmt: skip
@@ -40,7 +45,12 @@ def in_one_order(tokens: Tokens, names: set[str]) -> Tokens:
 
 def _between(tokens: Tokens) -> Tokens:
     start = tokens.index("between") + 1
-    if tokens.count("between") > 1 or tokens.count("and") > 1 or tokens.index("and") < start:
+    if (
+        not _DIRECTED.isdisjoint(tokens)
+        or tokens.count("between") > 1
+        or tokens.count("and") > 1
+        or tokens.index("and") < start
+    ):
         return tokens
     middle = tokens.index("and")
     return _sorted(tokens, start, middle, _end(tokens, middle + 1))
