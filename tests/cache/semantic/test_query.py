@@ -291,3 +291,21 @@ def test_what_is_eligible_is_a_query(document: dict[str, Any]) -> None:
     before = copy.deepcopy(document)
     assert query(({} if "messages" in document else {"prompt": ASK}) | document) is not None
     assert document == before
+
+
+def test_a_wide_key_is_no_strict_key() -> None:
+    found = query({"prompt": ASK})
+    assert found is not None
+    assert [tier for tier, _ in found.keys] == ["1", "1b"]
+    assert len({key for _, key in found.keys}) == 2
+    reworded = query({"prompt": "What is the best way to feed a wombat in winter?"})
+    assert reworded is not None
+    assert reworded.keys[0] != found.keys[0]
+    assert reworded.keys[1] == found.keys[1]
+
+
+def test_what_ages_has_a_wide_key_only() -> None:
+    found = query({"prompt": f"{ASK} Today?"})
+    assert found is not None
+    assert [tier for tier, _ in found.keys] == ["1b"]
+    assert found.form is None

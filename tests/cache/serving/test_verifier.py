@@ -10,6 +10,7 @@ from app.core.call import Call
 from app.core.errors import UpstreamTimeout
 from app.core.keys import GATEWAY
 from cache.quotas.ledger import Ledger
+from cache.semantic.plan import Tier
 from cache.semantic.query import Match, SemanticQuery, query_of
 from cache.serving.lookup import CacheLookup
 from cache.serving.verifier import Verifier
@@ -17,7 +18,7 @@ from tests.cache.serving.serving import COST, Worker, entry_of, lookup_of, plan_
 from tests.harness.chain import ALIAS, Answering, call_of, in_loop
 
 PROMPT = "How do I feed a wombat in winter?"
-ALWAYS = {"tier1": 1, "tier2": 1, "control": 1}
+ALWAYS = {"tier1": 1, "tier1b": 1, "tier2": 1, "control": 1}
 
 
 class Verifying:
@@ -48,7 +49,7 @@ class Verifying:
         assert query is not None
         return query
 
-    async def match(self, served: str, tier: int = 1) -> SemanticQuery:
+    async def match(self, served: str, tier: Tier = "1") -> SemanticQuery:
         """Sample an answer that was served by meaning, and wait for what comes of it."""
         query = self.query
         self.verifier.sample_match(self.lookup, query, Match(tier, entry_of(served), b"s" * 32))
@@ -153,17 +154,21 @@ def test_a_verification_keeps_nothing_and_leads_nothing() -> None:
 def test_a_share_of_none_verifies_none() -> None:
     async def body() -> None:
         verifying = Verifying(Answering(), tier1=0, control=0)
-        await verifying.match("yes it is", tier=1)
+        await verifying.match("yes it is", tier="1")
         await verifying.control("yes it is")
         assert not verifying.upstream.calls
 
     in_loop(body)
 
 
-def test_each_tier_has_a_share_of_its_own() -> None:
+@pytest.mark.parametrize("tier", ["1b", "2"])
+def test_each_tier_has_a_share_of_its_own(tier: Tier) -> None:
     async def body() -> None:
-        verifying = Verifying(Answering(), tier1=0)
-        await verifying.match("yes it is", tier=2)
+        others = {"tier1": 0, "tier1b": 0, "tier2": 0} | {f"tier{tier}": 1}
+        verifying = Verifying(Answering(), **others)
+        await verifying.match("yes it is", tier="1")
+        assert verifying.upstream.calls == []
+        await verifying.match("yes it is", tier=tier)
         assert len(verifying.upstream.calls) == 1
 
     in_loop(body)
