@@ -9,7 +9,12 @@ from app.config import providers as kinds
 from app.config.settings import Settings
 from app.providers.base import Provider
 from app.providers.openai import OpenAIProvider
-from app.providers.presets import AzureProvider, DeepSeekProvider, GroqProvider
+from app.providers.presets import (
+    AzureProvider,
+    DeepSeekProvider,
+    GroqProvider,
+    OpenRouterProvider,
+)
 from app.providers.simulator import SimulatorProvider
 from app.providers.stopping import Stopping
 from app.providers.vendors import make_anthropic, make_bedrock, make_gemini, make_mistral
@@ -24,7 +29,7 @@ KINDS: Mapping[type, Callable[[str, Any], Provider]] = {
     kinds.GroqProvider: GroqProvider,
     kinds.TogetherProvider: OpenAIProvider,
     kinds.FireworksProvider: OpenAIProvider,
-    kinds.OpenRouterProvider: OpenAIProvider,
+    kinds.OpenRouterProvider: OpenRouterProvider,
     kinds.PerplexityProvider: OpenAIProvider,
     kinds.XaiProvider: OpenAIProvider,
     kinds.CerebrasProvider: OpenAIProvider,

@@ -35,6 +35,20 @@ def _with_groq_usage(chunk: Chunk) -> Chunk:
     return Chunk(b"", document | {"usage": own["usage"]})
 
 
+class OpenRouterProvider(OpenAIProvider):
+    """An error comes in a chunk of a 200 that also tells what was used until then: that is told
+    first, so that it is known when the stream breaks."""
+
+    def _mended(self, chunks: list[Chunk]) -> list[Chunk]:
+        made: list[Chunk] = []
+        for chunk in chunks:
+            document: Any = chunk.document
+            if isinstance(document, dict) and document.get("error") and document.get("usage"):
+                made.append(Chunk(b"", {"choices": [], "usage": document["usage"]}))
+            made.append(chunk)
+        return made
+
+
 class AzureProvider(OpenAIProvider):
     """Azure OpenAI: by deployment and API version, or below ``/openai/v1`` as OpenAI itself.
 

@@ -90,17 +90,24 @@ def _add(message: Message, block: dict[str, Any]) -> None:
         message.text(str(block.get("text") or ""))
     elif kind == "thinking":
         message.thought(str(block.get("thinking") or ""))
-        message.add("reasoning_details", signed(block.get("thinking"), block.get("signature")))
+        place = message.count("reasoning_details")
+        thought = signed(block.get("thinking"), block.get("signature"), place)
+        message.add("reasoning_details", thought)
     elif kind == "redacted_thinking":
-        message.add("reasoning_details", redacted(block))
+        place = message.count("reasoning_details")
+        message.add("reasoning_details", redacted(block.get("data"), place))
     elif kind == "tool_use":
         arguments = arguments_text(block.get("input"))
         message.add("tool_calls", tool_call(str(block["id"]), str(block["name"]), arguments))
 
 
-def signed(text: object, signature: object) -> dict[str, Any]:
-    """A thought with its signature, as the caller sends it back with the next request."""
+def signed(text: object, signature: object, index: int) -> dict[str, Any]:
+    """A thought with its signature, as the caller sends it back with the next request.
+
+    ``index`` tells the thoughts of one answer apart, where a client joins what is streamed.
+    """
     return {
+        "index": index,
         "type": "reasoning.text",
         "text": text or "",
         "signature": signature or "",
@@ -108,9 +115,14 @@ def signed(text: object, signature: object) -> dict[str, Any]:
     }
 
 
-def redacted(block: Mapping[str, Any]) -> dict[str, Any]:
+def redacted(data: object, index: int) -> dict[str, Any]:
     """A thought that only the provider can read."""
-    return {"type": "reasoning.encrypted", "data": block.get("data"), "format": THOUGHT_FORMAT}
+    return {
+        "index": index,
+        "type": "reasoning.encrypted",
+        "data": data,
+        "format": THOUGHT_FORMAT,
+    }
 
 
 def stream_error(error: object) -> UpstreamError:
@@ -167,7 +179,7 @@ class AnthropicStream(Translator):
     def _block(self, index: Any, block: Any) -> list[dict[str, Any]]:
         if not isinstance(block, dict):
             return []
-        state: dict[str, Any] = {"type": block.get("type"), "text": []}
+        state: dict[str, Any] = {"type": block.get("type"), "text": [], "place": index}
         self._blocks[index] = state
         if state["type"] == "tool_use":
             state |= {"index": self._calls, "input": block.get("input")}
@@ -177,7 +189,7 @@ class AnthropicStream(Translator):
         if state["type"] == "text" and block.get("text"):
             return [self._chunks.delta({"content": block["text"]})]
         if state["type"] == "redacted_thinking":
-            return [self._chunks.delta({"reasoning_details": [redacted(block)]})]
+            return [self._chunks.delta({"reasoning_details": [redacted(block.get("data"), index)]})]
         return []
 
     def _delta(self, state: dict[str, Any] | None, delta: Any) -> list[dict[str, Any]]:
@@ -202,7 +214,7 @@ class AnthropicStream(Translator):
         if state["type"] == "tool_use" and "begun" not in state:
             return [self._arguments(state["index"], arguments_text(state["input"]))]
         if state["type"] == "thinking" and state.get("signature"):
-            details = [signed("".join(state["text"]), state["signature"])]
+            details = [signed("".join(state["text"]), state["signature"], state["place"])]
             return [self._chunks.delta({"reasoning_details": details})]
         return []
 

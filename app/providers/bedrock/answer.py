@@ -16,7 +16,7 @@ from app.core.errors import (
     UpstreamTimeout,
 )
 from app.openai import lenient_json
-from app.providers.anthropic.answer import THOUGHT_FORMAT
+from app.providers.anthropic.answer import redacted, signed
 from app.providers.bedrock.event_stream import BadFrame, EventStreamParser, Frame
 from app.providers.translation.base import Asked
 from app.providers.translation.chunks import (
@@ -92,25 +92,13 @@ def _add(message: Message, block: dict[str, Any]) -> None:
         message.add("tool_calls", call)
     elif isinstance(thought, dict):
         text = thought.get("reasoningText")
+        place = message.count("reasoning_details")
         if isinstance(text, dict):
             message.thought(str(text.get("text") or ""))
             if text.get("signature"):
-                message.add("reasoning_details", _signed(text.get("text"), text["signature"]))
+                message.add("reasoning_details", signed(text.get("text"), text["signature"], place))
         elif thought.get("redactedContent"):
-            message.add("reasoning_details", _redacted(thought["redactedContent"]))
-
-
-def _signed(text: object, signature: object) -> dict[str, Any]:
-    return {
-        "type": "reasoning.text",
-        "text": text or "",
-        "signature": signature,
-        "format": THOUGHT_FORMAT,
-    }
-
-
-def _redacted(data: object) -> dict[str, Any]:
-    return {"type": "reasoning.encrypted", "data": data, "format": THOUGHT_FORMAT}
+            message.add("reasoning_details", redacted(thought["redactedContent"], place))
 
 
 class ConverseFraming:
@@ -173,7 +161,9 @@ class ConverseStream(Translator):
         if kind == "contentBlockStart":
             return self._start(index, payload.get("start"))
         if kind == "contentBlockDelta":
-            return self._delta(self._blocks.setdefault(index, {}), payload.get("delta"))
+            return self._delta(
+                self._blocks.setdefault(index, {"place": index}), payload.get("delta")
+            )
         if kind == "contentBlockStop":
             return self._stop(self._blocks.pop(index, {}))
         if kind == "messageStop":
@@ -184,7 +174,10 @@ class ConverseStream(Translator):
 
     def _start(self, index: Any, start: Any) -> list[dict[str, Any]]:
         use = start.get("toolUse") if isinstance(start, dict) else None
-        state: dict[str, Any] = {"foreign": not isinstance(use, dict) and bool(start)}
+        state: dict[str, Any] = {
+            "place": index,
+            "foreign": not isinstance(use, dict) and bool(start),
+        }
         self._blocks[index] = state
         if not isinstance(use, dict):
             return []
@@ -213,7 +206,7 @@ class ConverseStream(Translator):
         if thought.get("signature"):
             state["signature"] = state.get("signature", "") + thought["signature"]
         if thought.get("redactedContent"):
-            details = [_redacted(thought["redactedContent"])]
+            details = [redacted(thought["redactedContent"], state["place"])]
             return [self._chunks.delta({"reasoning_details": details})]
         if not thought.get("text"):
             return []
@@ -224,7 +217,7 @@ class ConverseStream(Translator):
         if "call" in state and "begun" not in state:
             return [self._arguments(state["call"], "{}")]
         if state.get("signature"):
-            details = [_signed("".join(state.get("text", ())), state["signature"])]
+            details = [signed("".join(state.get("text", ())), state["signature"], state["place"])]
             return [self._chunks.delta({"reasoning_details": details})]
         return []
 

@@ -69,6 +69,10 @@ class Message:
         """One more item of a list: ``tool_calls``, ``reasoning_details``, ``images``."""
         self._members.setdefault(member, []).append(value)
 
+    def count(self, member: str) -> int:
+        """How many items a list has so far."""
+        return len(self._members.get(member, ()))
+
     @property
     def calls(self) -> bool:
         """Whether the caller is asked to run a tool."""

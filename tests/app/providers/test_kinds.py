@@ -294,3 +294,11 @@ def test_azures_report_on_the_prompt_is_no_chunk(monkeypatch):
     assert b"prompt_filter_results" in recording.body
     assert sink.documents[0]["id"].startswith("chatcmpl-")
     assert fits(seen_streamed(sink.documents)["choices"], recording.expect["choices"])
+
+
+def test_what_openrouter_used_before_its_error_is_told_first(monkeypatch):
+    (recording,) = (r for r in recordings("openrouter.chat") if r.expect["shape"] == "stream_error")
+    section = settings(kinds.OpenRouterProvider)
+    sink = World(monkeypatch, section, recording.body, "text/event-stream").stream()
+    place = next(i for i, document in enumerate(sink.documents) if document.get("error"))
+    assert sink.documents[place - 1]["usage"]["total_tokens"] == 53

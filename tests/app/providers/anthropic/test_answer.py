@@ -166,6 +166,7 @@ def test_signed_thoughts_come_whole_at_the_end_of_their_block():
     assert [d for d in details if d] == [
         [
             {
+                "index": 0,
                 "type": "reasoning.text",
                 "text": "Let me",
                 "signature": "sig",
