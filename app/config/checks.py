@@ -12,11 +12,12 @@ from typing import Any
 from app.config.advice import secret_faults
 from app.config.decoding import Fault, Path
 from app.config.encryption_key import parse_encryption_key
+from app.config.fim import fim_target
 from app.config.patterns import MAX_PATTERNS, compiled
 from app.config.prices import price_of
 from app.config.provider_checks import ProviderCheck, certificates_problem
 from app.config.providers import HttpProvider, OpenAILike
-from app.config.settings import Cache, CallerKey, Model, RemoteEncoder, Settings, Store
+from app.config.settings import Cache, CallerKey, Fim, Model, RemoteEncoder, Settings, Store
 from app.config.store_url import parse_store_url
 from app.core.keys import allowed_models, digest_of
 from app.core.pricing import MAX_DOLLARS
@@ -176,10 +177,23 @@ class _Check:
             if not alias.isprintable() or not 0 < len(alias) <= 256:
                 self._fault(path, "an alias must be 1 to 256 printable characters")
             self._targets(path, model)
+            if isinstance(model.fim, Fim):
+                self._fim((*path, "fim"), model.fim)
             if model.cache is not None:
                 self._cache((*path, "cache"), model.cache)
             if len(model.targets) > 1:
                 self._warn((*path, "targets"), "only the first target answers in this release")
+
+    def _fim(self, path: Path, fim: Fim) -> None:
+        self._reference((*path, "provider"), "providers", fim.provider)
+        marks = bool(fim.prefix or fim.suffix or fim.middle)
+        target = fim.provider is not None or fim.model is not None
+        if marks == target:
+            self._fault(path, "must be a template (`prefix`, `suffix`, `middle`), or a target")
+        elif marks and not (fim.prefix and fim.suffix):
+            self._fault(path, "needs both `prefix` and `suffix`")
+        elif target and (fim.provider is None or fim.model is None):
+            self._fault(path, "needs both `provider` and `model`")
 
     def _cache(self, path: Path, cache: Cache) -> None:
         if cache.scope == "global":
@@ -294,7 +308,9 @@ class _Check:
         for alias, payer in payers.items():
             model = settings.models.get(alias)
             known = model is not None and model.targets and model.targets[0] is not None
-            if model is not None and known and price_of(model, settings) is None:
+            if model is None or not known:
+                continue
+            if any(price_of(one, settings) is None for one in (model, fim_target(model)) if one):
                 self._fault(
                     ("models", alias, "price"),
                     f"is needed, because the key {payer!r} has a budget and nobody publishes one; "

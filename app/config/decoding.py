@@ -85,6 +85,8 @@ class Decoder:
             return None
         if len(members) == 1:
             return self.decode(members[0], value, path)
+        if get_origin(members[0]) is Literal:  # a name, or a mapping in its place
+            return self.decode(members[isinstance(value, Mapping)], value, path)
         tagged: dict[Any, Any] = {member.__struct_config__.tag: member for member in members}
         field = members[0].__struct_config__.tag_field
         if not isinstance(value, Mapping):

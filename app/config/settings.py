@@ -118,9 +118,20 @@ class PartTokens(Section, frozen=True):
     other: Positive = DEFAULT_PART_TOKENS.other
 
 
+class Fim(Section, frozen=True):
+    """Either a template's three marks, or another target that fills in the middle."""
+
+    prefix: str = ""
+    suffix: str = ""
+    middle: str = ""
+    provider: str | None = None
+    model: str | None = None
+
+
 class Model(Section, frozen=True):
     targets: tuple[Target, ...]
     completions: Literal["native", "chat", "off"] = "native"
+    fim: Literal["qwen", "codellama", "starcoder", "deepseek", "codestral"] | Fim | None = None
     fan_out: Annotated[int, Meta(ge=1, le=64)] = 8
     max_calls: Positive = 64
     max_output_tokens: Positive | None = None

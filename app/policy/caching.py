@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import msgspec
 import orjson
 
 from app.config.header_names import TRACING
@@ -128,6 +129,8 @@ def _identity(target: Target, model: Model, settings: Settings) -> list[str]:
     provider = settings.providers[slug]
     if not isinstance(provider, HttpProvider):
         return [slug, "simulator", "", name, model.completions, ""]
+    # How a suffix is written for the model, where it has a way of its own.
+    fim = [msgspec.json.encode(model.fim).decode()] if model.fim is not None else []
     headers = {header: value.reveal() for header, value in provider.headers.items()}
     # Headers can choose a deployment; as a hash, because they can also be secrets.
     said = digest_of(orjson.dumps(headers, option=orjson.OPT_SORT_KEYS).decode()).hex()
@@ -138,6 +141,7 @@ def _identity(target: Target, model: Model, settings: Settings) -> list[str]:
         name,
         model.completions,
         said if headers else "",
+        *fim,
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from app.config import providers as kinds
 from app.config.settings import Settings
 from app.providers.base import Provider
+from app.providers.llamacpp.provider import LlamaCppProvider
 from app.providers.openai import OpenAIProvider
 from app.providers.presets import (
     AzureProvider,
@@ -37,7 +38,7 @@ KINDS: Mapping[type, Callable[[str, Any], Provider]] = {
     kinds.OllamaProvider: OpenAIProvider,
     kinds.VllmProvider: OpenAIProvider,
     kinds.SglangProvider: OpenAIProvider,
-    kinds.LlamaCppProvider: OpenAIProvider,
+    kinds.LlamaCppProvider: LlamaCppProvider,
     kinds.SimulatorProvider: SimulatorProvider,
 }
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.config.fim import fim_target
 from app.config.prices import price_of
 from app.config.settings import Model, Settings
 from app.core.call import Call
@@ -14,8 +15,10 @@ from app.core.errors import NotFound, NotImplementedHere
 from app.core.pricing import UNBOUNDED, Price
 from app.core.request import ONE_CALL, FanOut, PartTokens, TargetRules
 from app.core.units import NanoDollars
+from app.openai.completions.fim import TEMPLATES, FimTemplate
 from app.providers.base import Answers, Provider
 from app.providers.chat_only import ChatOnly
+from app.providers.filling import Filling
 from app.providers.kinds import make_providers
 from app.providers.unknown_usage import Rule
 
@@ -60,6 +63,11 @@ class Router:
         self._routes = {
             alias: self._route(model, settings) for alias, model in settings.models.items()
         }
+        self._fim_routes = {
+            alias: self._route(filler, settings)
+            for alias, model in settings.models.items()
+            if (filler := fim_target(model)) is not None
+        }
 
     def provider(self, name: str) -> Provider:
         """The provider of this name."""
@@ -72,7 +80,7 @@ class Router:
         use, and NotImplementedHere where nobody answers.
         """
         alias, operation = call.request.model, call.family.name
-        route = self._routes.get(alias) if alias in call.key.models else None
+        route = self._route_of(call) if alias in call.key.models else None
         if route is None:
             raise NotFound(
                 f"The model {alias!r} does not exist or this key may not use it; "
@@ -95,7 +103,7 @@ class Router:
     def cost_bound(self, call: Call) -> NanoDollars | None:
         """The most that a call can cost; None where its target has no price."""
         family, request = call.family, call.request
-        route = self._routes.get(request.model)
+        route = self._route_of(call)
         endpoint = route.endpoints.get(family.name) if route is not None else None
         if route is None or route.price is None or endpoint is None:
             return None
@@ -104,6 +112,13 @@ class Router:
         fan_out = endpoint.fan_out(request)
         prompt, output, _ = fan_out.over(family.most(request))
         return route.price.of(prompt + fan_out.added, output)
+
+    def _route_of(self, call: Call) -> Route | None:
+        """Where a call leads: one with a ``suffix`` to the target that fills in the middle."""
+        alias = call.request.model
+        if call.request.document.get("suffix") and call.family.name == "completions":
+            return self._fim_routes.get(alias) or self._routes.get(alias)
+        return self._routes.get(alias)
 
     async def aclose(self) -> None:
         for provider in self._providers.values():
@@ -129,10 +144,22 @@ class Router:
         )
 
 
+def fim_template(model: Model) -> FimTemplate | None:
+    """How a model itself is asked to fill in the middle."""
+    fim = model.fim
+    if isinstance(fim, str):
+        return TEMPLATES[fim]
+    return FimTemplate(fim.prefix, fim.suffix, fim.middle) if fim and fim.prefix else None
+
+
 def _endpoints(provider: Provider, model: Model) -> dict[str, Endpoint]:
     """Whatever the provider has itself; completions as the model's setting says."""
     native = provider.traits.operations
     endpoints = {name: Endpoint(provider) for name in native}
+    template = fim_template(model)
+    if template is not None and "completions" in native:
+        filling = Filling(provider, template)
+        endpoints["completions"] = Endpoint(filling, filling.fan_out)
     if model.completions != "native":
         endpoints.pop("completions", None)
     if model.completions == "chat" and "chat" in native:

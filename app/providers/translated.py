@@ -105,8 +105,10 @@ class TranslatedProvider:
 
 
 def _asked(call: UpstreamCall) -> Asked:
-    operation = cast("Operation", call.operation)
-    return Asked(operation, call.request.document, call.model, int(time()))
+    """What is asked, as it would be sent to a server that speaks the OpenAI API: with the limit
+    that was written out for it."""
+    document = orjson.loads(call.request.body_for(call.model))
+    return Asked(cast("Operation", call.operation), document, call.model, int(time()))
 
 
 async def _write(

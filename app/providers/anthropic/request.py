@@ -64,12 +64,12 @@ def message_request(asked: Asked) -> dict[str, Any]:
 
 
 def _max_tokens(asked: Asked) -> int:
-    """The API requires a limit: the caller's, else the model's, else a modest one."""
+    """The API requires a limit: the one that was asked for, or written out; else a modest one."""
     for name in ("max_completion_tokens", "max_tokens"):
         value = asked.document.get(name)
         if value is not None:
             return int(value)
-    return asked.max_output or DEFAULT_MAX_TOKENS
+    return DEFAULT_MAX_TOKENS
 
 
 def _sampling(document: Mapping[str, Any], body: dict[str, Any], problems: Problems) -> None:

@@ -27,15 +27,13 @@ class Prepared(NamedTuple):
 class Asked(NamedTuple):
     """One OpenAI-shaped request, as it is translated.
 
-    ``model`` is the target's name at the provider; ``now`` unix seconds, for ``created``;
-    ``max_output`` the most tokens that the model can write, where that is known.
+    ``model`` is the target's name at the provider; ``now`` unix seconds, for ``created``.
     """
 
     operation: Operation
     document: Mapping[str, Any]
     model: str
     now: int
-    max_output: int | None = None
 
     @property
     def stream(self) -> bool:

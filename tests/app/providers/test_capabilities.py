@@ -71,7 +71,9 @@ def test_every_kind_has_a_row():
     assert {SECTIONS[kind] for kind in SECTIONS} == set(KINDS)
 
 
-def test_the_pages_example_is_right():
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    variables = re.findall(r"\$\{(\w+)\}", text)
-    assert load(text, "providers.md", dict.fromkeys(variables, "secret-0123456789")).warnings == ()
+def test_the_pages_examples_are_right():
+    first, *others = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", PAGE), "secret-0123456789")
+    providers, _ = first.split("models:\n")
+    for text in (first, *(providers + other for other in others)):
+        assert load(text, "providers.md", variables).warnings == ()

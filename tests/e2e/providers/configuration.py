@@ -22,6 +22,7 @@ ROOTS = {
     "cerebras": "/v1",
     "ollama": "/v1",
     "xai": "/v1",
+    "llamacpp": "/v1",
 }
 
 
@@ -50,6 +51,11 @@ def configuration(_: str, upstream: Upstream) -> dict[str, Any]:
         kind: target(kind, "m", completions="chat", price=price) for kind in [*ROOTS, "signed"]
     }
     models["codestral"] = target("mistral", "codestral-latest")
+    models["coder"] = target("openai", "coder", fim="qwen")
+    models["house"] = target(
+        "anthropic", "m", completions="chat", fim={"provider": "mistral", "model": "codestral"}
+    )
+    models["llama"] = target("llamacpp", "llama")
     models["deepseek-fim"] = target("deepseek", "deepseek-chat")
     return {
         "log": {"format": "json"},

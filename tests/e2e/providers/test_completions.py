@@ -109,26 +109,6 @@ def test_a_signed_request_reaches_bedrocks_path_as_it_was_signed(
     assert request.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
 
 
-def test_fill_in_the_middle_goes_to_its_own_endpoint(gateway: Gateway, upstream: Upstream) -> None:
-    async def fim(request, wire):
-        message = {"role": "assistant", "content": " a + b"}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
-        await wire.answer({"id": "x", "model": "codestral", "choices": [choice], "usage": usage})
-
-    upstream.on("codestral-latest", fim)
-    reply = gateway.complete(model="codestral", prompt="def add(a, b): return", suffix="\n")
-    assert reply.texts == [" a + b"]
-    assert upstream.request.target == "/v1/fim/completions"
-    assert upstream.request.document["suffix"] == "\n"
-
-
-def test_deepseeks_completions_stand_beside_its_chat(gateway: Gateway, upstream: Upstream) -> None:
-    reply = gateway.complete(model="deepseek-fim", suffix="\n")
-    assert reply.status == 200
-    assert upstream.request.target == "/beta/completions"
-
-
 @pytest.mark.parametrize(
     "recording",
     [r for r in recordings(*KINDS) if r.expect["shape"] == "error"],

@@ -74,10 +74,9 @@ def test_a_conversation_has_its_instructions_apart_and_its_tool_results_with_the
     }
 
 
-def test_the_limit_is_the_callers_else_the_models_else_a_modest_one():
+def test_the_limit_is_the_callers_else_a_modest_one():
     assert body(max_completion_tokens=7, max_tokens=9)["max_tokens"] == 7
-    assert body(max_tokens=9, max_output=500)["max_tokens"] == 9
-    assert body(max_output=500)["max_tokens"] == 500
+    assert body(max_tokens=9)["max_tokens"] == 9
     assert body()["max_tokens"] == 4096
 
 

@@ -46,13 +46,11 @@ CONVERSATION = [
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
 
-def asked(
-    operation: Any = "chat", model: str = "m", max_output: int | None = None, **members: Any
-) -> Asked:
+def asked(operation: Any = "chat", model: str = "m", **members: Any) -> Asked:
     """A request with these members; ``Hello``, where nothing else is said."""
     if operation == "chat":
         members.setdefault("messages", HELLO)
-    return Asked(operation, {"model": "alias"} | members, model, 1_700_000_000, max_output)
+    return Asked(operation, {"model": "alias"} | members, model, 1_700_000_000)
 
 
 def refused(translation: Translation, **members: Any) -> list[str | None]:
