@@ -30,7 +30,8 @@ from cache.semantic.search import ByMeaning
 from cache.serving.coalesced import CacheParts
 from cache.serving.resolution import Resolver
 from cache.store import key_names as names
-from cache.store.base import Store, StoreUnavailable, open_store
+from cache.store.base import Store, StoreUnavailable
+from cache.store.opening import open_store
 
 if TYPE_CHECKING:
     from cache.store.sealing import Seal

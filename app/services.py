@@ -27,8 +27,8 @@ from cache.quotas.housekeeping import Housekeeping
 from cache.quotas.ledger import Ledger
 from cache.quotas.limiter import Limiter
 from cache.quotas.usage import UsageLog
-from cache.store.base import open_store
 from cache.store.clock import StoreClock
+from cache.store.opening import open_store
 
 RESTART_SECONDS = 1.0
 CONNECTIONS_ENDED = "headgate_connections_ended_total"

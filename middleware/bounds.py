@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import InvalidRequest
 from app.core.keys import Key
-from app.core.reply import Handler, ReplyWriter
+from app.core.reply import ReplyWriter
 from app.core.request import Allowance
 from app.providers.routing import Endpoint, Route
 

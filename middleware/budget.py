@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import GatewayError
 from app.core.keys import Key
 from app.core.pricing import dollars_text
 from app.core.refusal import owner_of, store_unavailable
-from app.core.reply import Handler, ReplyWriter
+from app.core.reply import ReplyWriter
 from app.core.units import NanoDollars
 from cache.quotas.ledger import Account, BudgetPlan, Ledger, Refusal, Reservation
 from cache.store.base import StoreUnavailable

@@ -21,11 +21,11 @@ from app.core.asgi import (
     json_messages,
     start_message,
 )
-from app.core.call import Call, admitted_call
+from app.core.call import Call, Handler, admitted_call
 from app.core.errors import GatewayError, UpstreamError
 from app.core.exchange import CLIENT_CLOSED_REQUEST
 from app.core.pricing import dollars_text
-from app.core.reply import Answer, Chunk, Handler, Origin, StreamEnd
+from app.core.reply import Answer, Chunk, Origin, StreamEnd
 from app.openai import sse
 
 

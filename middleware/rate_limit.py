@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.keys import Key
 from app.core.limits import limit_headers
 from app.core.refusal import store_unavailable
-from app.core.reply import Handler, ReplyWriter
+from app.core.reply import ReplyWriter
 from cache.quotas.admission import refusal_of
 from cache.quotas.limiter import Limiter, LimitPlan
 from cache.store.base import StoreUnavailable

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import GatewayError
 from app.core.keys import Key
-from app.core.reply import DISCARD, Handler, ReplyWriter
+from app.core.reply import DISCARD, ReplyWriter
 from app.providers.forwarding import forwarded_headers
 from cache.answers.directives import asks_only_cached, read_directives
 from cache.answers.entry import CacheEntry

@@ -14,10 +14,10 @@ import orjson
 import pytest
 
 from app.core.budgets import Budget as Amount
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import GatewayError, UpstreamError, UpstreamOverloaded
 from app.core.limits import Bucket
-from app.core.reply import Answer, Chunk, Handler, Origin, ReplyWriter, StreamEnd
+from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from cache.quotas.ledger import BudgetPlan, Ledger
 from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.budget import Budget

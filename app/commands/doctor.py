@@ -15,8 +15,9 @@ from app.config.providers import HttpProvider
 from app.config.settings import Settings
 from app.config.settings import Store as StoreSettings
 from cache.quotas.risks import risks_of
-from cache.store.base import CommandRefused, Store, StoreUnavailable, open_store
+from cache.store.base import CommandRefused, Store, StoreUnavailable
 from cache.store.clock import time_of
+from cache.store.opening import open_store
 
 STORE_SECONDS = 5.0  # nobody's request waits behind this command
 SLOW_SHARE = 0.2  # of `store.timeout`, for one question when nothing else is asked

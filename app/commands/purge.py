@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from app.config.settings import Settings
 from cache.answers.shared_tier import Responses
-from cache.store.base import open_store
+from cache.store.opening import open_store
 
 COMMAND_TIMEOUT = 5.0  # seconds a command may take: nobody's request waits behind this one
 EVERYBODY = ""  # what a `scope: global` shares

@@ -9,8 +9,8 @@ from app.config.settings import Store as StoreSettings
 from app.core.pricing import dollars_text
 from app.core.units import NanoDollars
 from cache.quotas.usage import UsageRow, read_usage
-from cache.store.base import open_store
 from cache.store.clock import time_of
+from cache.store.opening import open_store
 
 HEADINGS = (
     "tenant", "key", "model", "requests", "errors", "prompt tokens", "completion tokens", "cost USD",

@@ -13,6 +13,7 @@ from app.core.errors import HeaderList
 from app.core.exchange import Exchange, Outcome
 from app.core.family import Family
 from app.core.keys import Key
+from app.core.reply import ReplyWriter
 from app.core.request import ONE_CALL, ModelRequest
 
 
@@ -150,3 +151,6 @@ def admitted_call(scope: Any) -> Call:
     """The call that Body put into this scope."""
     call: Call = scope["state"]["call"]
     return call
+
+
+Handler = Callable[[Call, ReplyWriter], Awaitable[None]]

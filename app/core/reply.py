@@ -6,16 +6,13 @@ A layer that looks at the answer wraps the writer; one that refuses raises Gatew
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from app.core.errors import UpstreamError
 from app.core.usage import Usage
-
-if TYPE_CHECKING:
-    from app.core.call import Call
 
 
 class Origin(NamedTuple):
@@ -109,9 +106,6 @@ class ReplyWriter(Protocol):
     async def fail(self, error: UpstreamError) -> None:
         """The stream broke after ``begin``."""
         ...
-
-
-Handler = Callable[["Call", ReplyWriter], Awaitable[None]]
 
 
 class Discard:

@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from app.concurrency.background import Background
+from app.core.call import Handler
 from app.core.errors import UpstreamError
-from app.core.reply import Handler, ReplyWriter
+from app.core.reply import ReplyWriter
 from app.core.units import Digest
 from cache.answers.entry import LARGE, CacheEntry
 from cache.answers.local_tier import LocalTier

@@ -12,10 +12,10 @@ from random import random
 
 from app.concurrency.background import Background
 from app.core.budgets import Budget
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import GatewayError
 from app.core.keys import GATEWAY, Key
-from app.core.reply import DISCARD, Handler
+from app.core.reply import DISCARD
 from app.core.units import FREE, NanoDollars
 from cache.answers.entry import CacheEntry
 from cache.quotas.ledger import BudgetPlan, Ledger, Refusal

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from cache.store.base import Script, Store, StoreUnavailable, open_store
+from cache.store.base import Script, Store, StoreUnavailable
 from cache.store.command import Pending
+from cache.store.opening import open_store
 from cache.store.redis_store import Line, RedisStore
 from cache.store.redis_urls import dial_for
 from tests.harness.redis_install import problems

@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import GatewayError, HeaderList, UpstreamError
 from app.core.exchange import Exchange
 from app.core.family import Family
 from app.core.keys import Key
-from app.core.reply import Answer, Chunk, Handler, Origin, ReplyWriter, StreamEnd
+from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Usage
 from app.openai.completions.request import CompletionRequest
 from app.routes.completions import COMPLETIONS

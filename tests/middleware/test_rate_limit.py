@@ -6,10 +6,9 @@ import asyncio
 
 import pytest
 
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import GatewayError, UpstreamTimeout
 from app.core.limits import Bucket, Slots
-from app.core.reply import Handler
 from app.core.request import FanOut
 from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.rate_limit import RateLimit

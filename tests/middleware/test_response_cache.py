@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from app.concurrency.background import MOST
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import GatewayError, HeaderList, InvalidRequest, UpstreamTimeout
 from app.core.keys import Key
-from app.core.reply import Handler
 from app.policy.caching import CachePlans
 from middleware.response_cache import ResponseCache
 from tests.cache.serving.serving import COST, FAR, Worker, lookup_of, plan_of, plans_of

@@ -18,7 +18,8 @@ from cache.answers.shared_tier import Place, Responses
 from cache.quotas.counters import Counters
 from cache.semantic.index import Near, SemanticIndex
 from cache.store import key_names as names
-from cache.store.base import Store, open_store
+from cache.store.base import Store
+from cache.store.opening import open_store
 from tests.cache.stores import fails, of_servers, on, server_of, settled, until
 from tests.harness.redis_server import RedisServer
 

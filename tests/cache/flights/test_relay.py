@@ -18,7 +18,7 @@ from cache.flights import relay as flight_relay
 from cache.flights.flights import Completed, Failure, Flight, Flights, Reader, SharedError
 from cache.flights.relay import SILENCE_SECONDS, WELCOME_SECONDS, Relay
 from cache.store import key_names as names
-from cache.store.base import open_store
+from cache.store.opening import open_store
 from cache.store.redis_urls import finder_for
 from cache.store.sealing import Seal
 from cache.store.subscriber import Mailbox

@@ -125,7 +125,7 @@ def test_two_replicas_share_one_budget(server: RedisServer) -> None:
             )
             return sum(isinstance(hold, Reservation) for hold in asked)
 
-        from cache.store.base import open_store
+        from cache.store.opening import open_store
 
         other = open_store(server.url, 2.0)
         try:

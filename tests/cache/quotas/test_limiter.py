@@ -96,7 +96,7 @@ def test_two_replicas_share_one_limit(server: RedisServer) -> None:
             )
             return sum(counts)
 
-        from cache.store.base import open_store
+        from cache.store.opening import open_store
 
         other = open_store(server.url, 2.0)
         try:

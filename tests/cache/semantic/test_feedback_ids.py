@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.semantic.feedback_ids import FeedbackIds, Served
-from cache.store.base import Store, open_store
+from cache.store.base import Store
+from cache.store.opening import open_store
 from tests.cache.stores import on, until
 
 KEY, OTHER = b"k" * 32, b"o" * 32

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.core.call import Handler
 from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamTimeout
-from app.core.reply import Handler, Origin
+from app.core.reply import Origin
 from app.core.usage import Usage
 from cache.answers.entry import CacheEntry
 from cache.flights.flights import AHEAD_BYTES, Completed, Failure, Flight

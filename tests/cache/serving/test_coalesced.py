@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.core.call import Call
+from app.core.call import Call, Handler
 from app.core.errors import InvalidRequest, UpstreamError, UpstreamOverloaded, UpstreamTimeout
-from app.core.reply import Chunk, Handler, Origin, ReplyWriter, StreamEnd
+from app.core.reply import Chunk, Origin, ReplyWriter, StreamEnd
 from cache.flights.flights import Flight
 from cache.serving.coalesced import CoalescedRequest, pack_large
 from cache.serving.lookup import CacheLookup

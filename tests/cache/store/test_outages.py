@@ -11,14 +11,8 @@ from typing import Any
 import pytest
 
 from cache.store import redis_store
-from cache.store.base import (
-    CommandRefused,
-    Store,
-    StoreFull,
-    StoreUnavailable,
-    UnknownCommand,
-    open_store,
-)
+from cache.store.base import CommandRefused, Store, StoreFull, StoreUnavailable, UnknownCommand
+from cache.store.opening import open_store
 from cache.store.outages import REASONS, Outage, outage_of
 from cache.store.redis_urls import where_is
 from cache.store.refusals import meaning_of

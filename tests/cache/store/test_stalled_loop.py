@@ -11,8 +11,9 @@ import pytest
 import uvloop
 
 from cache.store import redis_store
-from cache.store.base import Store, open_store
+from cache.store.base import Store
 from cache.store.command import TURN_SECONDS, Pending
+from cache.store.opening import open_store
 from cache.store.redis_store import Line, RedisStore
 from tests.cache.stores import ADD, fails, script_of, server_of, stall
 from tests.harness.redis_server import RedisServer

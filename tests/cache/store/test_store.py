@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from cache.store import redis_store
-from cache.store.base import ON_FULL_SERVER, Store, StoreUnavailable, open_store, script
+from cache.store.base import ON_FULL_SERVER, Store, StoreUnavailable, script
 from cache.store.command import Pending
 from cache.store.key_names import PROBE
+from cache.store.opening import open_store
 from cache.store.redis_store import Line, RedisStore
 from tests.cache.stores import ADD, fails, on, on_spied, script_of, server_of, settled, until
 from tests.harness.redis_server import RedisServer

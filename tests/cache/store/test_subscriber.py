@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cache.store import subscriber as mailboxes
-from cache.store.base import open_store
 from cache.store.embedded import EmbeddedStore
+from cache.store.opening import open_store
 from cache.store.redis_connection import Address
 from cache.store.redis_urls import finder_for
 from cache.store.subscriber import Mailbox

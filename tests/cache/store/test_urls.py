@@ -10,7 +10,7 @@ import pytest
 
 from app.config.store_url import parse_store_url
 from cache.store import redis_urls
-from cache.store.base import open_store
+from cache.store.opening import open_store
 from cache.store.redis_connection import Address
 
 
