@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.core.errors import InvalidRequest, Problem
-from app.openai.completions.output_limits import MOST_NAME, MOST_PROBLEMS
+from app.openai.output_limits import MOST_NAME, MOST_PROBLEMS
 
 ALL, KNOWN = "all", "known"
 

@@ -61,3 +61,22 @@ def single_user_text(messages: list[dict[str, Any]]) -> str | None:
     if any(part["type"] != "text" for part in content):
         return None
     return "".join(part["text"] for part in content)
+
+
+def has_remote_parts(messages: list[dict[str, Any]]) -> bool:
+    """Whether a message points to something by its address. That may be another thing tomorrow."""
+    return any(
+        _is_remote(part)
+        for message in messages
+        if type(message.get("content")) is list
+        for part in message["content"]
+    )
+
+
+def _is_remote(part: dict[str, Any]) -> bool:
+    kind = part["type"]
+    if not kind.endswith("_url"):
+        return False
+    said = part.get(kind)
+    url = said.get("url") if isinstance(said, dict) else said
+    return not (isinstance(url, str) and url[:5].lower() == "data:")

@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
+from app.core.errors import Problem
+
 Check = Callable[[Any], str | None]
 
 MAX_PROMPTS = 2048
@@ -18,6 +20,11 @@ BEYOND_64_BITS = 2**63
 MAX_UNKNOWN = 32  # members that are compared with a missing one
 MAX_MISSPELT = 32  # characters of such a name
 MAX_STOPS = 64  # editors send a dozen and more; the upstream decides below this bound
+
+
+def problem_at(place: str, why: str) -> Problem:
+    """What is wrong with the member at a place (``messages[0].role``)."""
+    return Problem(place, f"`{place}` {why}.")
 
 
 def _range(low: float | None, high: float | None) -> str:
@@ -74,6 +81,16 @@ def alias(value: Any) -> str | None:
     if problem is None and len(value) > MAX_ALIAS:
         return f"must be at most {MAX_ALIAS} characters long"
     return problem
+
+
+def one_of(*values: str) -> Check:
+    message = f"must be one of {', '.join(values)}"
+    allowed = frozenset(values)
+
+    def check(value: Any) -> str | None:
+        return None if type(value) is str and value in allowed else message
+
+    return check
 
 
 def optional_object(value: Any) -> str | None:

@@ -16,7 +16,7 @@ from app.config.settings import Cache, Model, Settings, Target
 from app.core.keys import Key, digest_of
 from app.core.pricing import nano_dollars
 from app.core.units import Millis
-from cache.answers.fingerprint import Scope
+from cache.answers.fingerprint_form import Scope
 from cache.semantic import canonical
 from cache.semantic import near_match as guard
 from cache.semantic.canonical import wide

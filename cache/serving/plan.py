@@ -10,7 +10,7 @@ from app.core.family import Family
 from app.core.pricing import Price
 from app.core.request import ModelRequest
 from app.core.units import Digest, Millis
-from cache.answers.fingerprint import Headers, Scope
+from cache.answers.fingerprint_form import Headers, Scope
 from cache.answers.normalization import Level
 from cache.answers.shared_tier import Place
 from cache.semantic.plan import MeaningPlan

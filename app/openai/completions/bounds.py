@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from app.core.request import Allowance, Dialect, TargetRules
+from app.core.request import Allowance, Cap, Dialect, TargetRules
 from app.core.usage import Usage
-from app.openai.completions.output_limits import CONTRACT, limited, says_more
 from app.openai.completions.prompt_size import prompt_bound, prompt_estimate
-from app.openai.completions.request import CompletionRequest
+from app.openai.completions.request import DEFAULT_MAX_TOKENS, FIELDS, CompletionRequest
 from app.openai.forwarded_members import refuse_others
+from app.openai.output_limits import Contract, one_limit, paid_by, says_more
+
+CONTRACT = Contract(
+    frozenset(FIELDS) | {"messages"},
+    ("max_tokens",),
+    paid_by("model", "prompt", "messages", "n", "best_of", "suffix"),
+)
 
 
 def bounded(
     request: CompletionRequest, rules: TargetRules, allowance: Allowance
 ) -> CompletionRequest:
     """The request as a target may be sent it and a key may ask it. Raises InvalidRequest."""
-    refuse_others(request.document, CONTRACT, rules.members)
+    refuse_others(request.document, CONTRACT.names, rules.members)
     request = request.counting(rules.part_tokens)
     return limited(request, allowance.cap, rules.dialect) if allowance.bound else request
 
 
+def limited(request: CompletionRequest, cap: Cap | None, dialect: Dialect) -> CompletionRequest:
+    """The request with exactly one limit on what is generated, at most the cap.
+
+    Raises InvalidRequest naming every member that has no valid limit, exceeds the cap, or would
+    generate more by another way.
+    """
+    document = request.document
+    if document.keys() <= CONTRACT.names and cap is None and request.max_tokens:
+        return request.limited_to(request.max_tokens)  # nothing else that a server could read
+    return request.limited_to(*one_limit(document, CONTRACT, cap, dialect, DEFAULT_MAX_TOKENS))
+
+
 def is_bounded(request: CompletionRequest, dialect: Dialect) -> bool:
     """Whether ``max_tokens`` is all that a server reads of how much to generate."""
-    return request.limited or not says_more(request, dialect)
+    return request.limited or not says_more(request.document, CONTRACT, dialect)
 
 
 def most(request: CompletionRequest) -> Usage:

@@ -6,24 +6,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from app.core.errors import Problem
-from app.openai.messages import messages_problems
+from app.openai.request_body import model_problems, stream_problems
 from app.openai.validators import meant
 
 
 def required(document: Mapping[str, Any], known: Collection[str]) -> list[Problem]:
     """What is wrong with the members that every request has; ``known`` are all by their names."""
-    problems = []
-    if "model" not in document:
-        text = "`model` is required: the alias of a model."
-        problems.append(Problem("model", text + meant("model", document, known)))
-    elif document["model"] == "":
-        problems.append(Problem("model", "`model` must not be empty."))
+    problems = model_problems(document, known)
     has_prompt, has_messages = "prompt" in document, "messages" in document
     if has_prompt and has_messages:
         problems.append(Problem("messages", "Send `prompt` or `messages`, not both."))
-    elif has_messages:
-        problems += messages_problems(document["messages"])
-    elif not has_prompt:
+    elif not has_prompt and not has_messages:
         text = "`prompt` is required: a string, strings, token ids or lists of them."
         close = meant("prompt", document, known) or meant("messages", document, known)
         problems.append(Problem("prompt", text + close))
@@ -40,15 +33,5 @@ def combinations(document: Mapping[str, Any], wrong: set[str | None]) -> list[Pr
             problems.append(Problem("best_of", f"`best_of` must be at least `n` ({n})."))
         elif best_of > n and stream:
             problems.append(Problem("best_of", "`best_of` greater than `n` cannot be streamed."))
-    options = document.get("stream_options")
-    if options is not None and "stream_options" not in wrong:
-        if not stream and "stream" not in wrong:
-            problems.append(
-                Problem("stream_options", "`stream_options` goes only with `stream: true`.")
-            )
-        include = options.get("include_usage")
-        if include is not None and type(include) is not bool:
-            problems.append(
-                Problem("stream_options.include_usage", "`include_usage` must be true or false.")
-            )
+    problems += stream_problems(document, wrong)
     return problems

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import orjson
 
-from app.core.errors import InvalidRequest, Problem
-from app.core.request import DEFAULT_PART_TOKENS, PartTokens
+from app.core.errors import InvalidRequest
+from app.core.request import PartTokens
 from app.openai import json_body
 from app.openai.completions.members import combinations, required
-from app.openai.messages import single_user_text
+from app.openai.messages import has_remote_parts, messages_problems, single_user_text
+from app.openai.request_body import RequestBody, Schema, read_body
 from app.openai.validators import (
-    BEYOND_64_BITS,
     Check,
     alias,
     any_integer,
@@ -56,8 +56,6 @@ FIELDS: dict[str, Check] = {
     "user": text,
 }
 
-# `16.0` is 16 here, and is forwarded so: JSON knows one kind of number, but servers refuse a float.
-# A seed beyond 64 bits is seen as a float, which is not exact: it is forwarded as it is written.
 INTEGERS = frozenset({"max_tokens", "n", "best_of", "logprobs", "seed"})
 
 # What counts as absent besides null, and is therefore not forwarded.
@@ -65,44 +63,35 @@ _ABSENT: dict[str, Callable[[Any], bool]] = {
     "stop": lambda value: value == [],
     "best_of": lambda value: value == 0,
 }
-
+_SCHEMA = Schema(FIELDS, INTEGERS, _ABSENT, {"messages": messages_problems})
 
 # Under which names OpenAI's API takes how much is generated.
 _LIMITED_BY = frozenset({"max_tokens", "max_completion_tokens"})
 
 
-class CompletionRequest:
-    """A valid request. ``document`` holds what was sent, without the members that mean absent.
+class CompletionRequest(RequestBody):
+    """A valid request.
 
     ``bind_max_tokens`` has the default of ``max_tokens`` sent too, because servers differ on what
     they take an absent one for. ``limited`` says that ``max_tokens`` is the only member by which
-    the server is told how much to generate, and that it is sent. ``part_tokens`` is what a part of
-    ``messages`` that is not text counts as.
+    the server is told how much to generate, and that it is sent.
     """
 
     __slots__ = (
-        "_raw",
         "best_of",
         "bind_max_tokens",
-        "document",
         "echo",
         "limited",
         "logprobs",
         "max_tokens",
         "messages",
-        "model",
         "n",
-        "part_tokens",
         "prompts",
-        "stream",
-        "stream_options",
     )
 
     def __init__(self, document: dict[str, Any], raw: dict[str, msgspec.Raw]) -> None:
+        super().__init__(document, raw)
         get = document.get
-        self.document = document
-        self._raw = raw
-        self.model: str = document["model"]
         self.messages: list[dict[str, Any]] | None = get("messages")
         self.prompts: list[Prompt] = [] if self.messages is not None else _split(document["prompt"])
         self.n: int = get("n", 1)
@@ -110,21 +99,8 @@ class CompletionRequest:
         self.max_tokens: int = get("max_tokens", _chat_limit(document))
         self.bind_max_tokens = False
         self.limited = False
-        self.part_tokens = DEFAULT_PART_TOKENS
-        self.stream: bool = get("stream", False)
-        self.stream_options: dict[str, Any] = get("stream_options") or {}
         self.echo: bool = get("echo", False)
         self.logprobs: int | None = get("logprobs")
-
-    @property
-    def include_usage(self) -> bool:
-        """Whether the caller asked for a usage chunk in its stream."""
-        return self.stream_options.get("include_usage") is True
-
-    @property
-    def continuous_usage(self) -> bool:
-        """Whether the caller asked for usage in every chunk of its stream (an extension of vLLM's)."""
-        return self.stream_options.get("continuous_usage_stats") is True
 
     @property
     def sampled(self) -> bool:
@@ -132,13 +108,13 @@ class CompletionRequest:
         return "seed" not in self.document and self.document.get("temperature", 1) != 0
 
     @property
+    def cacheable(self) -> bool:
+        return self.messages is None or not has_remote_parts(self.messages)
+
+    @property
     def choices(self) -> int:
         """How many choices a whole answer has."""
         return max(1, len(self.prompts)) * self.n
-
-    def size_of(self, name: str) -> int:
-        """The bytes in which a member's value was written."""
-        return len(memoryview(self._raw[name]))
 
     def limited_to(self, tokens: int, without: Collection[str] = ()) -> CompletionRequest:
         """The same request with ``max_tokens`` as its only limit, and without other members.
@@ -160,29 +136,13 @@ class CompletionRequest:
 
     def counting(self, part_tokens: PartTokens) -> CompletionRequest:
         """The same request, with what a part of ``messages`` that is not text counts as."""
-        if self.messages is None or part_tokens == self.part_tokens:
-            return self
-        other = self._copy()
-        other.part_tokens = part_tokens
-        return other
+        return self if self.messages is None else super().counting(part_tokens)
 
     def body_for(self, model: str, changes: dict[str, bytes] | None = None) -> bytes:
-        """The body to send upstream: the caller's own bytes, member by member.
-
-        Only ``model`` is rewritten, and what ``changes`` names (an empty value leaves it out).
-        """
         changes = changes or {}
         if self.bind_max_tokens and not _LIMITED_BY & (self.document.keys() | changes.keys()):
             changes = changes | {"max_tokens": b"%d" % DEFAULT_MAX_TOKENS}
-        raw = self._raw
-        parts = [b'"model":' + orjson.dumps(model)]
-        parts += [
-            orjson.dumps(name) + b":" + bytes(raw[name])
-            for name in self.document
-            if name != "model" and name not in changes
-        ]
-        parts += [orjson.dumps(name) + b":" + value for name, value in changes.items() if value]
-        return b"{" + b",".join(parts) + b"}"
+        return super().body_for(model, changes)
 
     def bound(self) -> CompletionRequest:
         """The same request, with the default of ``max_tokens`` written out where it is absent."""
@@ -209,12 +169,6 @@ class CompletionRequest:
             )
         document = {k: v for k, v in self.document.items() if k != "messages"} | {"prompt": text}
         return self._with(document, {"prompt": orjson.dumps(text)})
-
-    def _copy(self) -> CompletionRequest:
-        other = CompletionRequest.__new__(CompletionRequest)
-        for name in CompletionRequest.__slots__:
-            setattr(other, name, getattr(self, name))
-        return other
 
     def of_prompts(self, places: Sequence[int]) -> CompletionRequest:
         """The same request for some prompts of its batch, each as it was written."""
@@ -243,37 +197,13 @@ def parse(body: bytes) -> CompletionRequest:
 
     Raises InvalidRequest naming every wrong field.
     """
-    try:
-        document = json_body.decode_object(body)
-    except json_body.NotStrictJson as error:
-        raise InvalidRequest(str(error), code="invalid_json") from None
-    problems: list[Problem] = []
-    absent: list[str] = []
-    floats: list[str] = []
-    for name, value in document.items():
-        check = FIELDS.get(name)
-        if value is None:
-            if check is not None or name == "messages":
-                absent.append(name)
-        elif check is not None:
-            problem = check(value)
-            if problem is not None:
-                problems.append(Problem(name, f"`{name}` {problem}."))
-            elif name in _ABSENT and _ABSENT[name](value):
-                absent.append(name)
-            elif type(value) is float and name in INTEGERS and abs(value) < BEYOND_64_BITS:
-                document[name] = int(value)
-                floats.append(name)
-    for name in absent:
-        del document[name]
+    read = read_body(body, _SCHEMA)
+    document, problems = read.document, read.problems
     problems += required(document, FIELDS)
     problems += combinations(document, {problem.param for problem in problems})
     if problems:
         raise InvalidRequest.of(problems)
-    raw = json_body.raw_members(body)
-    for name in floats:
-        raw[name] = msgspec.Raw(b"%d" % document[name])
-    return CompletionRequest(document, raw)
+    return CompletionRequest(document, read.raw(body))
 
 
 def _split(prompt: Any) -> list[Prompt]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from app.core.errors import InvalidRequest
-from app.openai.completions.output_limits import CONTRACT
+from app.openai.completions.bounds import CONTRACT as COMPLETIONS
 from app.openai.forwarded_members import forwardable, refuse_others
 
+CONTRACT = COMPLETIONS.names
 BODY: dict[str, Any] = {"model": "m", "prompt": "x", "min_p": 0.1, "guided_json": {}}
 
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from app.core.errors import InvalidRequest
 from app.openai.completions.request import FIELDS, parse
-from cache.answers.fingerprint import VERSION, Fingerprinter, Scope
+from cache.answers.fingerprint import Fingerprinter
+from cache.answers.fingerprint_form import VERSION, Scope
 from cache.answers.normalization import normalized
 
 HERE = Path(__file__).parent

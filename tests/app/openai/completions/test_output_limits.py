@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from app.core.errors import InvalidRequest
 from app.core.request import Cap
 from app.openai.chat_bridge import ChatPlan
-from app.openai.completions.bounds import output_bound
-from app.openai.completions.output_limits import OPENAI, folded, limited, says_more
+from app.openai.completions.bounds import is_bounded, limited, output_bound
 from app.openai.completions.request import FIELDS, CompletionRequest, parse
-from cache.answers.fingerprint import Fingerprinter, Scope
+from app.openai.output_limits import OPENAI, folded
+from cache.answers.fingerprint import Fingerprinter
+from cache.answers.fingerprint_form import Scope
 
 # As they are written by those who know them.
 LIMITS = (
@@ -182,7 +183,7 @@ def test_a_limit_inside_an_object_is_refused_by_its_path(
 )
 def test_what_generates_no_more_is_passed_on(members: dict[str, Any]) -> None:
     assert bound(**members) == {"model": "m", "prompt": "x", "max_tokens": 16} | members
-    assert not says_more(request(**members), OPENAI)
+    assert is_bounded(request(**members), OPENAI)
 
 
 @pytest.mark.parametrize("name", FLOORS)
@@ -287,7 +288,7 @@ def test_a_part_of_a_batch_stays_limited() -> None:
 
 @pytest.mark.parametrize("members", [{"n_predict": 5}, {"num_beams": 2}, {"options": {"n": 2}}])
 def test_an_unbound_body_that_says_more_is_known(members: dict[str, Any]) -> None:
-    assert says_more(request(**members), OPENAI)
+    assert not is_bounded(request(**members), OPENAI)
 
 
 # Any body at all.

@@ -3,7 +3,7 @@
 Servers know more names than OpenAI's: llama.cpp reads ``n_predict`` before ``max_tokens`` and takes
 -1 for no limit, transformers reads ``max_new_tokens``, TabbyAPI ``max_length``. Where money or
 tokens were held for a bound, a second name beside it would make the bound a lie. So the smallest
-value under any of these names becomes the bound and is sent as ``max_tokens``; every other name is
+value under any of these names becomes the bound and is sent under one name; every other one is
 removed. What would generate more in another way (more candidates, a limit inside an object) is
 refused by name, because removing it would change what is asked.
 
@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from app.core.errors import InvalidRequest, Problem
 from app.core.request import Cap, Dialect
-from app.openai.completions.request import DEFAULT_MAX_TOKENS, FIELDS, CompletionRequest
 
 MOST_PROBLEMS = 32  # named in one answer
 MOST_NAME = 64  # characters of a name that an answer repeats
@@ -88,11 +87,6 @@ OPENAI = Dialect(
     },
 )
 
-CONTRACT = frozenset(FIELDS) | {"messages"}
-# The contract's fields that decide what is paid, whatever their case: `N` is `n` to a Go server.
-_PAID_BY = {
-    folded(name): name for name in ("model", "prompt", "messages", "n", "best_of", "suffix")
-}
 # Objects whose members are a schema's or a caller's own names, not parameters.
 _SCHEMAS = _folded(
     "guided_json guided_grammar json_schema schema grammar response_format structured_outputs "
@@ -100,6 +94,24 @@ _SCHEMAS = _folded(
     "kv_transfer_params user stream_options"
 )
 _HARMLESS = frozenset(("servicetier", tier) for tier in ("auto", "default", "flex"))
+
+
+class Contract(NamedTuple):
+    """What a family's own members are to a limit.
+
+    ``names`` are those that servers read as the contract says, ``limits`` those of them that say how
+    much is generated. ``paid_by`` decide what is paid, by their folded names: `N` is `n` to a server
+    written in Go.
+    """
+
+    names: frozenset[str]
+    limits: tuple[str, ...]
+    paid_by: Mapping[str, str]
+
+
+def paid_by(*names: str) -> Mapping[str, str]:
+    """Members by their folded names."""
+    return {folded(name): name for name in names}
 
 
 class _Read(NamedTuple):
@@ -111,50 +123,58 @@ class _Read(NamedTuple):
     unsupported: list[Problem]
 
 
-def limited(request: CompletionRequest, cap: Cap | None, dialect: Dialect) -> CompletionRequest:
-    """The request with exactly one limit on what is generated, at most the cap.
+def one_limit(
+    document: Mapping[str, Any], contract: Contract, cap: Cap | None, dialect: Dialect, absent: int
+) -> tuple[int, list[str]]:
+    """The only limit on what a body generates, at most the cap, and the members to remove.
 
-    Raises InvalidRequest naming every member that has no valid limit, exceeds the cap, or would
-    generate more by another way.
+    ``absent`` is the limit where the body has none. Raises InvalidRequest naming every member that
+    has no valid limit, exceeds the cap, or would generate more by another way.
     """
-    if request.document.keys() <= CONTRACT and cap is None and request.max_tokens:
-        return request.limited_to(request.max_tokens)  # nothing else that a server could read
-    read = _read(request, dialect)
+    read = _read(document, contract, dialect)
     wrong, unsupported = read.wrong, read.unsupported
     if not wrong:
-        tokens, name = _smallest(read.limits, cap)
+        tokens, name = _smallest(read.limits, cap, contract, absent)
         if cap is not None and tokens > cap.tokens:
             why = f"must be at most {cap.tokens}, {cap.whose} `max_output_tokens`; not {tokens}"
             wrong.append(_problem(name, why))
         if tokens == 0 and not dialect.zero_is_none:
             unsupported.append(_problem(name, "of 0 is no limit to the model's provider"))
-        wrong += _floors(request.document, dialect, tokens)
+        wrong += _floors(document, contract, dialect, tokens)
     if wrong or unsupported:
         problems = [*wrong, *unsupported][:MOST_PROBLEMS]
         raise InvalidRequest.of(problems, code=None if wrong else "unsupported_parameter")
-    return request.limited_to(tokens, read.removed)
+    return tokens, read.removed
 
 
-def says_more(request: CompletionRequest, dialect: Dialect) -> bool:
-    """Whether a body has members by which a server may generate more than ``max_tokens``."""
-    read = _read(request, dialect)
+def says_more(document: Mapping[str, Any], contract: Contract, dialect: Dialect) -> bool:
+    """Whether a body has members by which a server may generate more than the contract's limit."""
+    read = _read(document, contract, dialect)
     return bool(read.removed or read.wrong or read.unsupported)
 
 
-def _read(request: CompletionRequest, dialect: Dialect) -> _Read:
-    document = request.document
+def refuse_dearer(document: Mapping[str, Any], contract: Contract, dialect: Dialect) -> None:
+    """For what generates nothing. Raises InvalidRequest naming the members that cost more by
+    another way."""
+    problems = _read(document, contract, dialect).unsupported[:MOST_PROBLEMS]
+    if problems:
+        raise InvalidRequest.of(problems, code="unsupported_parameter")
+
+
+def _read(document: Mapping[str, Any], contract: Contract, dialect: Dialect) -> _Read:
     read = _Read({}, [], [], [])
-    if "max_tokens" in document:
-        read.limits["max_tokens"] = request.max_tokens
-    if document.keys() <= CONTRACT:
+    for name in contract.limits:
+        if name in document:
+            read.limits[name] = document[name]
+    if document.keys() <= contract.names:
         return read
     for name, value in document.items():
-        if name not in CONTRACT:
-            _read_member(read, name, value, dialect)
+        if name not in contract.names:
+            _read_member(read, name, value, dialect, contract)
     return read
 
 
-def _read_member(read: _Read, name: str, value: Any, dialect: Dialect) -> None:
+def _read_member(read: _Read, name: str, value: Any, dialect: Dialect, contract: Contract) -> None:
     known = folded(name)
     if known in dialect.limits:
         read.removed.append(name)
@@ -170,11 +190,11 @@ def _read_member(read: _Read, name: str, value: Any, dialect: Dialect) -> None:
             read.removed.append(name)
         elif not (isinstance(value, str) and (known, value) in _HARMLESS):
             read.unsupported.append(_problem(name, dialect.refused[known]))
-    elif known in _PAID_BY:
-        why = f"is another spelling of `{_PAID_BY[known]}`; write that"
+    elif known in contract.paid_by:
+        why = f"is another spelling of `{contract.paid_by[known]}`; write that"
         read.unsupported.append(_problem(name, why))
     elif type(value) is dict and known not in _SCHEMAS:
-        read.unsupported.extend(_nested(name, value, dialect))
+        read.unsupported.extend(_nested(name, value, dialect, contract.paid_by))
 
 
 def _read_limit(read: _Read, name: str, value: Any) -> None:
@@ -182,22 +202,27 @@ def _read_limit(read: _Read, name: str, value: Any) -> None:
         return
     tokens = _whole(value)
     if tokens is None or tokens < 1:
-        why = f"must be an integer of at least 1, such as {DEFAULT_MAX_TOKENS}: what is generated"
-        read.wrong.append(_problem(name, f"{why} is paid for or limited"))
+        why = (
+            "must be an integer of at least 1, such as 16: what is generated is paid for or limited"
+        )
+        read.wrong.append(_problem(name, why))
     else:
         read.limits[name] = tokens
 
 
-def _smallest(limits: Mapping[str, int], cap: Cap | None) -> tuple[int, str]:
-    """The smallest limit and its name; the default where there is none."""
+def _smallest(
+    limits: Mapping[str, int], cap: Cap | None, contract: Contract, absent: int
+) -> tuple[int, str]:
+    """The smallest limit and its name."""
     if limits:
         return min((tokens, name) for name, tokens in limits.items())
-    default = DEFAULT_MAX_TOKENS if cap is None else min(DEFAULT_MAX_TOKENS, cap.tokens)
-    return default, "max_tokens"
+    return absent if cap is None else min(absent, cap.tokens), contract.limits[0]
 
 
-def _floors(document: Mapping[str, Any], dialect: Dialect, tokens: int) -> Iterator[Problem]:
-    if document.keys() <= CONTRACT:
+def _floors(
+    document: Mapping[str, Any], contract: Contract, dialect: Dialect, tokens: int
+) -> Iterator[Problem]:
+    if document.keys() <= contract.names:
         return
     for name, value in document.items():
         if value is not None and folded(name) in dialect.floors:
@@ -207,14 +232,16 @@ def _floors(document: Mapping[str, Any], dialect: Dialect, tokens: int) -> Itera
                 yield _problem(name, why)
 
 
-def _nested(place: str, found: dict[str, Any], dialect: Dialect) -> Iterator[Problem]:
+def _nested(
+    place: str, found: dict[str, Any], dialect: Dialect, paid_by: Mapping[str, str]
+) -> Iterator[Problem]:
     """Every limit or number of answers inside an object, by its path."""
     waiting = [(place, found)]
     while waiting:
         inside, members = waiting.pop()
         for name, value in members.items():
             known = folded(name)
-            if known in _PAID_BY or any(known in names for names in dialect[:4]):
+            if known in paid_by or any(known in names for names in dialect[:4]):
                 yield _problem(f"{inside}.{name}", "cannot be bounded inside an object")
             elif type(value) is dict and known not in _SCHEMAS:
                 waiting.append((f"{inside}.{name}"[:MOST_NAME], value))
