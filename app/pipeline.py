@@ -39,7 +39,9 @@ from app.policy.encoders import make_encoders
 from app.policy.limits_and_budgets import Policies, Rules
 from app.providers.routing import Router as TargetRouter
 from app.providers.upstream import Upstream
+from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
+from app.routes.embeddings import EMBEDDINGS
 from app.routes.feedback import feedback_app
 from app.routes.health import Readiness, live_app, ready_app
 from app.routes.metrics import MetricsPage, metrics_app
@@ -67,7 +69,11 @@ from middleware.response_cache import ResponseCache
 from middleware.transfer import Transfer
 
 # An endpoint family a path; its name is the capability that a key needs.
-FAMILIES: Mapping[str, Family] = {"/v1/completions": COMPLETIONS}
+FAMILIES: Mapping[str, Family] = {
+    "/v1/completions": COMPLETIONS,
+    "/v1/chat/completions": CHAT,
+    "/v1/embeddings": EMBEDDINGS,
+}
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
@@ -103,7 +109,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
     def metered(method: str, capability: str | None, usage: UsageLog | None = None) -> list[Layer]:
         return [
-            _layer(Metering, recorder=recorder(usage)),
+            _layer(Metering, recorder=recorder(usage), operation=capability),
             _layer(Protocol, method=method),
             _layer(Auth, keys=keys, capability=capability, now=now, bad_keys=shared.bad_keys),
         ]

@@ -82,12 +82,15 @@ class HttpReply:
         if outcome.cost is not None:
             cost = dollars_text(outcome.cost).encode()
             call.reply_headers.append((b"x-headgate-cost-usd", cost))
+        in_form, body = call.family.in_form, answer.body
+        if in_form is not None:
+            body = in_form(body, call.request)
         if outcome.text is not None:
-            outcome.text.append(answer.body.decode(errors="replace"))
-        start, body = json_messages(200, answer.body)
+            outcome.text.append(body.decode(errors="replace"))
+        start, content = json_messages(200, body)
         await self._send(start)
         self._guard.answered()
-        await self._send(body)
+        await self._send(content)
 
     async def begin(self, origin: Origin) -> None:
         self._begun = True

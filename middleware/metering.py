@@ -8,14 +8,16 @@ from app.observability.request_record import Recorder
 
 
 class Metering:
-    """Has every exchange recorded when it is over."""
+    """Has every exchange recorded when it is over, under the name of its endpoint family."""
 
-    def __init__(self, app: ASGIApp, *, recorder: Recorder) -> None:
+    def __init__(self, app: ASGIApp, *, recorder: Recorder, operation: str | None = None) -> None:
         self._app = app
+        self._operation = operation
         self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
+        exchange.outcome.operation = self._operation
         if self._recorder.log_prompts:
             exchange.outcome.text = []
         try:

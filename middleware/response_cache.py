@@ -103,8 +103,9 @@ class ResponseCache:
     async def _resolve(self, lookup: CacheLookup) -> Resolution | SemanticHit:
         """What to do about a request's answer."""
         directives, plan, services = lookup.directives, lookup.plan, self._services
-        unwanted = not (directives.read or directives.write)
-        if unwanted or (not plan.reuse_sampled and lookup.request.sampled):
+        request = lookup.request
+        unwanted = not (directives.read or directives.write) or not request.cacheable
+        if unwanted or (not plan.reuse_sampled and request.sampled):
             return StoreDown()
         await _take_fingerprints(lookup)
         if (entry := self._in_local(lookup)) is not None:

@@ -16,7 +16,7 @@ from app.core.errors import UpstreamTimeout
 from app.core.pricing import Price
 from app.core.reply import Answer, ReplyWriter
 from app.core.request import Allowance, Cap, TargetRules
-from app.openai.completions.output_limits import OPENAI
+from app.openai.output_limits import OPENAI
 from app.providers.base import ChunkSink, Provider, Traits, UpstreamCall
 from app.providers.routing import Endpoint, Route
 from app.providers.upstream import Upstream

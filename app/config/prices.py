@@ -40,11 +40,12 @@ def _published(model: str, base_url: str) -> Price | None:
     except LookupError:
         return None
     prices = found.get_prices(datetime.now(UTC))
-    if prices.input_mtok is None or prices.output_mtok is None:
+    output = prices.output_mtok
+    if output is None and "embed" in found.id:
+        output = Decimal(0)  # it generates nothing
+    if prices.input_mtok is None or output is None:
         return None
-    return Price(
-        nano_dollars(_highest(prices.input_mtok)), nano_dollars(_highest(prices.output_mtok))
-    )
+    return Price(nano_dollars(_highest(prices.input_mtok)), nano_dollars(_highest(output)))
 
 
 def _highest(price: Any) -> Decimal:

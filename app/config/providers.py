@@ -47,6 +47,7 @@ class HttpProvider(Section, frozen=True):
     neutral_headers: tuple[HeaderName, ...] | None = None
     max_response_bytes: Size = Size(64 << 20)
     max_event_bytes: Size = Size(8 << 20)
+    embedding_inputs: Annotated[int, Meta(ge=1, le=2048)] = 2048
     max_connections: Positive = 1024
     keepalive: Duration = Duration(15)
     proxy: Secret = Secret("")
@@ -82,6 +83,7 @@ class AnthropicProvider(HttpProvider, frozen=True, tag_field="kind", tag="anthro
 class GeminiProvider(HttpProvider, frozen=True, tag_field="kind", tag="gemini"):
     base_url: str = "https://generativelanguage.googleapis.com/v1beta"
     stop_limit: Positive | None = 5
+    embedding_inputs: Annotated[int, Meta(ge=1, le=2048)] = 100
 
 
 class BedrockProvider(HttpProvider, frozen=True, kw_only=True, tag_field="kind", tag="bedrock"):

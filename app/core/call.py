@@ -142,7 +142,7 @@ class Call:
             outcome=Outcome(),
             reply_headers=[],
         )
-        call.outcome.alias = self.outcome.alias
+        call.outcome.operation, call.outcome.alias = self.outcome.operation, self.outcome.alias
         call.outcome.cache = kind
         return call
 

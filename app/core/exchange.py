@@ -17,9 +17,9 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's code for a client that went away; for log
 class Outcome:
     """What happened. Times are seconds; ``first_byte`` counts from the request's start.
 
-    ``provider`` and ``model`` are those that answered; ``saved`` is what a hit would
-    have cost; ``charged`` is the cost that a budget was charged, and None
-    where there was none to charge.
+    ``operation`` is the endpoint family's name, None for other routes. ``provider`` and ``model`` are
+    those that answered; ``saved`` is what a hit would have cost; ``charged`` is the cost that a budget
+    was charged, and None where there was none to charge.
     """
 
     __slots__ = (
@@ -31,6 +31,7 @@ class Outcome:
         "error_code",
         "first_byte",
         "model",
+        "operation",
         "provider",
         "saved",
         "status",
@@ -43,6 +44,7 @@ class Outcome:
     def __init__(self) -> None:
         self.status = 0
         self.error_code: str | None = None
+        self.operation: str | None = None
         self.alias: str | None = None
         self.provider: str | None = None
         self.model: str | None = None

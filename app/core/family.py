@@ -124,6 +124,9 @@ class Family(NamedTuple):
     and ``merge`` puts parts (by position) together again, with the envelope of one of them. ``view``
     is made of a request, the positions in its batch that a stream answers and the plain answers to
     the others (both None where it answers all).
+
+    **On the way out.** ``in_form`` is a plain answer in the form that this caller asked for; None
+    where there is only one form.
     """
 
     name: str
@@ -145,3 +148,4 @@ class Family(NamedTuple):
     replay: Callable[[bytes], Replay]
     assembly: Callable[[], Assembly]
     view: Callable[[Any, Sequence[int] | None, Mapping[int, bytes] | None], View]
+    in_form: Callable[[bytes, Any], bytes] | None = None

@@ -54,6 +54,11 @@ class ModelRequest(UpstreamRequest, Protocol):
         """Whether the same request, asked again, is meant to give another answer."""
         ...
 
+    @property
+    def cacheable(self) -> bool:
+        """Whether everything that is asked about stands in the request itself."""
+        ...
+
     def bound(self) -> Self:
         """The same request with its default limit on what is generated written out."""
         ...
@@ -138,13 +143,21 @@ class PartTokens(NamedTuple):
 
 DEFAULT_PART_TOKENS = PartTokens()
 
+# What a chat answer may have where the request, the model and the key name no limit, and one is
+# needed because money or tokens are held for it.
+DEFAULT_MAX_OUTPUT = 4096
+
 
 class TargetRules(NamedTuple):
     """By which rules a target is sent requests.
 
     ``members`` are the names beyond the contract's that it is sent; None for every one.
+    ``limit_name`` is the name under which its chat takes the limit on what is generated,
+    ``max_output`` that limit where a chat request names none.
     """
 
     dialect: Dialect
     members: frozenset[str] | None = None
     part_tokens: PartTokens = DEFAULT_PART_TOKENS
+    limit_name: str = "max_tokens"
+    max_output: int = DEFAULT_MAX_OUTPUT

@@ -64,6 +64,7 @@ def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
         "request_id": exchange.request_id,
         "key": key.id if key else None,
         "tenant": key.tenant if key else None,
+        "operation": outcome.operation,
         "alias": outcome.alias_for(key),
         "provider": outcome.provider,
         "model": outcome.model,

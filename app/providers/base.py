@@ -91,6 +91,7 @@ class Traits(NamedTuple):
     ``unsupported`` are the chat parameters that its chat has not, ``max_tokens_field`` the name
     under which chat takes ``max_tokens``. ``forward_headers`` are the names of callers' headers that
     it is sent, ``members`` those of members beyond the contract's (None for every one).
+    ``embedding_inputs`` are the most inputs that one embeddings call takes.
     ``stop_limit`` is how many stop sequences it takes (None for any number), and ``blank_stops``
     whether they may be white space.
     """
@@ -101,6 +102,7 @@ class Traits(NamedTuple):
     max_tokens_field: str = "max_tokens"
     forward_headers: frozenset[bytes] = frozenset()
     members: frozenset[str] | None = None
+    embedding_inputs: int = 2048
     stop_limit: int | None = None
     blank_stops: bool = True
 

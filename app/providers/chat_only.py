@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from time import time
 from typing import Any
 
+from app.concurrency.together import run_together
 from app.core.errors import UpstreamInvalid
 from app.core.reply import Chunk
 from app.core.request import FanOut
@@ -61,26 +62,9 @@ class ChatOnly:
             for chat_call in plan:
                 await ask(chat_call)
         else:
-            await self._together(plan, ask)
+            await run_together(plan, ask, at_a_time=min(self._at_a_time, len(plan)))
             answers.sort(key=lambda answer: answer[0].first_index)
         return encode(completion_of(answers, int(time())))
-
-    async def _together(
-        self, plan: ChatPlan, ask: Callable[[ChatCall], Coroutine[Any, Any, None]]
-    ) -> None:
-        """Every call of a plan, at most ``fan_out`` at a time; the first failure ends the others."""
-        calls = iter(plan)
-
-        async def worker() -> None:
-            for chat_call in calls:
-                await ask(chat_call)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._at_a_time, len(plan))):
-                    group.create_task(worker())
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
 
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         plan = self.plan(call)
@@ -97,7 +81,7 @@ class ChatOnly:
         if len(plan) == 1:
             await relay(next(iter(plan)))
         else:
-            await self._together(plan, relay)
+            await run_together(plan, relay, at_a_time=min(self._at_a_time, len(plan)))
         usage = add_usage(totals)
         last = [Chunk.of({"choices": [], "usage": usage})] if usage else []
         await sink.write(last, done=True)

@@ -12,9 +12,9 @@ from app.config.providers import OpenAILike as Settings
 from app.core.errors import InvalidRequest, Problem, UpstreamError, UpstreamInvalid
 from app.core.reply import Chunk
 from app.openai import lenient_json, sse
-from app.openai.completions.output_limits import OPENAI
 from app.openai.forwarded_members import forwardable
 from app.openai.neutral import asks
+from app.openai.output_limits import OPENAI
 from app.providers.base import ChunkSink, Traits, UpstreamCall
 from app.providers.client import Client, header
 from app.providers.endings import Endings
@@ -42,6 +42,7 @@ class OpenAIProvider:
             max_tokens_field=settings.max_tokens_field,
             forward_headers=frozenset(name.encode() for name in settings.forward_headers),
             members=forwardable(settings.forward_members),
+            embedding_inputs=settings.embedding_inputs,
             stop_limit=stop_limit(settings),
         )
         self._refused = {

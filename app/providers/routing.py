@@ -13,11 +13,12 @@ from app.config.settings import Model, Settings
 from app.core.call import Call
 from app.core.errors import NotFound, NotImplementedHere
 from app.core.pricing import UNBOUNDED, Price
-from app.core.request import ONE_CALL, FanOut, PartTokens, TargetRules
+from app.core.request import DEFAULT_MAX_OUTPUT, ONE_CALL, FanOut, PartTokens, TargetRules
 from app.core.units import NanoDollars
 from app.openai.completions.fim import TEMPLATES, FimTemplate
 from app.providers.base import Answers, Provider
 from app.providers.chat_only import ChatOnly
+from app.providers.embedding_calls import EmbeddingCalls
 from app.providers.filling import Filling
 from app.providers.kinds import make_providers
 from app.providers.unknown_usage import Rule
@@ -136,6 +137,8 @@ class Router:
                 traits.dialect,
                 traits.members,
                 PartTokens(**msgspec.structs.asdict(model.part_tokens)),
+                traits.max_tokens_field,
+                model.max_output_tokens or DEFAULT_MAX_OUTPUT,
             ),
             traits.forward_headers,
             price_of(model, settings),
@@ -160,6 +163,9 @@ def _endpoints(provider: Provider, model: Model) -> dict[str, Endpoint]:
     if template is not None and "completions" in native:
         filling = Filling(provider, template)
         endpoints["completions"] = Endpoint(filling, filling.fan_out)
+    if "embeddings" in native:
+        calls = EmbeddingCalls(provider, model.fan_out)
+        endpoints["embeddings"] = Endpoint(calls, calls.fan_out)
     if model.completions != "native":
         endpoints.pop("completions", None)
     if model.completions == "chat" and "chat" in native:

@@ -45,6 +45,16 @@ def tokens_of(prompt: Prompt) -> list[str]:
     return [_word(number) for number in prompt]
 
 
+def pieces_of(text: str) -> list[str]:
+    """A text in pieces of a token's size."""
+    return _PIECES.findall(text)
+
+
+def plain_tokens(text: str) -> list[Token]:
+    """A text that was not chosen word by word, as tokens."""
+    return [Token(piece, 0.0, {}) for piece in pieces_of(text)]
+
+
 def generate(document: dict[str, Any], prompt: Prompt, choice: int) -> Choice:
     """The ``choice``-th completion (from 0) of a prompt under a request's parameters."""
     pieces = tokens_of(prompt)

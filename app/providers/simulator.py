@@ -19,8 +19,9 @@ from app.core.errors import UpstreamOverloaded
 from app.core.reply import Chunk
 from app.core.usage import Usage
 from app.openai.completions.answer import ID_PREFIX, OBJECT
-from app.openai.completions.output_limits import OPENAI
 from app.openai.completions.request import CompletionRequest
+from app.openai.output_limits import OPENAI
+from app.providers import simulated_chat, simulated_vectors
 from app.providers.base import ChunkSink, Traits, UpstreamCall
 from app.providers.simulated_text import Choice, Token, generate, tokens_of
 
@@ -28,19 +29,26 @@ TURN = 16  # choices generated at a stretch
 
 
 class SimulatorProvider:
-    """Answers completions and chat from the request alone."""
+    """Answers completions, chat and embeddings from the request alone."""
 
     def __init__(self, slug: str, settings: Settings) -> None:
         self.slug = slug
         # It reads `max_tokens` alone, and is held to OpenAI's rules so that what was tried on it
         # works elsewhere.
-        self.traits = Traits(operations=frozenset({"completions", "chat"}), dialect=OPENAI)
+        operations = frozenset({"completions", "chat", "embeddings"})
+        self.traits = Traits(operations=operations, dialect=OPENAI)
         self._latency = float(settings.latency)
         self._pause = 1 / settings.tokens_per_second if settings.tokens_per_second else 0.0
         self._failure_rate = settings.failure_rate
 
     async def answer(self, call: UpstreamCall) -> bytes:
-        return await (self._chat(call) if call.operation == "chat" else self._complete(call))
+        match call.operation:
+            case "chat":
+                return await self._chat(call)
+            case "embeddings":
+                return await self._embed(call)
+            case _:
+                return await self._complete(call)
 
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         if call.operation == "chat":
@@ -104,15 +112,18 @@ class SimulatorProvider:
 
     async def _chat(self, call: UpstreamCall) -> bytes:
         await self._think(call)
-        document, choices = _chat_choices(call)
+        document = call.request.document
+        choices = simulated_chat.choices(document)
+        if self._pause:
+            await self._wait(call, self._pause * max(choice.size for choice in choices))
         body = {
-            **_envelope(call),
+            **_chat_envelope(call),
             "object": "chat.completion",
             "choices": [
                 {
                     "index": index,
-                    "message": {"role": "assistant", "content": _text(choice.generated)},
-                    "logprobs": _chat_logprobs(document, choice.generated),
+                    "message": simulated_chat.message(choice, _call_id(call, index)),
+                    "logprobs": simulated_chat.logprobs(document, choice.tokens),
                     "finish_reason": choice.finish_reason,
                 }
                 for index, choice in enumerate(choices)
@@ -123,23 +134,35 @@ class SimulatorProvider:
 
     async def _stream_chat(self, call: UpstreamCall, sink: ChunkSink) -> None:
         await self._think(call)
-        document, choices = _chat_choices(call)
-        envelope = _envelope(call) | {"object": "chat.completion.chunk"}
-        for step in range(max(len(choice.generated) for choice in choices) + 1):
-            for index, choice in enumerate(choices):
-                tokens, ended = _step(choice, step)
-                if tokens or ended:
-                    part = {
-                        "index": index,
-                        "delta": {"content": _text(tokens)} if tokens else {},
-                        "logprobs": _chat_logprobs(document, tokens),
-                        "finish_reason": choice.finish_reason if ended else None,
-                    }
-                    await sink.write([Chunk.of(envelope | {"choices": [part]})])
-            if self._pause:
+        document = call.request.document
+        choices = simulated_chat.choices(document)
+        envelope = _chat_envelope(call)
+        running = {
+            index: simulated_chat.deltas(choice, _call_id(call, index))
+            for index, choice in enumerate(choices)
+        }
+        while running:
+            chunks = []
+            for index, deltas in list(running.items()):
+                delta, tokens = next(deltas, ({}, []))
+                if not delta:
+                    del running[index]
+                part = {
+                    "index": index,
+                    "delta": delta,
+                    "logprobs": simulated_chat.logprobs(document, tokens),
+                    "finish_reason": None if delta else choices[index].finish_reason,
+                }
+                chunks.append(Chunk.of(envelope | {"choices": [part]}))
+            await sink.write(chunks)
+            if self._pause and running:
                 await self._wait(call, self._pause)
         usage = _chat_usage(document, choices).document()
         await sink.write([Chunk.of(envelope | {"choices": [], "usage": usage})], done=True)
+
+    async def _embed(self, call: UpstreamCall) -> bytes:
+        await self._think(call)
+        return simulated_vectors.answer(call.request.document, _name(call))
 
     async def _wait(self, call: UpstreamCall, seconds: float) -> None:
         call.tally.waited += seconds
@@ -176,14 +199,17 @@ def _step(choice: Choice, step: int) -> tuple[list[Token], bool]:
 
 
 def _envelope(call: UpstreamCall) -> dict[str, Any]:
-    name = call.model if "simulator" in call.model else f"simulator/{call.model}"
     seed = orjson.dumps([time(), call.model, id(call)])
     return {
         "id": ID_PREFIX + blake2b(seed, digest_size=12).hexdigest(),
         "object": OBJECT,
         "created": int(time()),
-        "model": name,
+        "model": _name(call),
     }
+
+
+def _name(call: UpstreamCall) -> str:
+    return call.model if "simulator" in call.model else f"simulator/{call.model}"
 
 
 def _usage(call: UpstreamCall, choices: list[Choice]) -> Usage:
@@ -193,10 +219,6 @@ def _usage(call: UpstreamCall, choices: list[Choice]) -> Usage:
         len(prompt if isinstance(prompt, list) else tokens_of(prompt)) for prompt in request.prompts
     )
     return Usage(prompt, sum(len(choice.generated) for choice in choices))
-
-
-def _text(tokens: list[Token]) -> str:
-    return "".join(token.text for token in tokens)
 
 
 def _logprobs(
@@ -220,31 +242,17 @@ def _logprobs(
     }
 
 
-def _chat_choices(call: UpstreamCall) -> tuple[Mapping[str, Any], list[Choice]]:
-    document = call.request.document
-    prompt = "".join(str(message.get("content") or "") for message in document["messages"])
-    asked = {**document, "logprobs": document.get("top_logprobs", 0)}
-    return document, [generate(asked, prompt, i) for i in range(document.get("n", 1))]
+def _chat_envelope(call: UpstreamCall) -> dict[str, Any]:
+    envelope = _envelope(call)
+    own = envelope["id"].removeprefix(ID_PREFIX)
+    return envelope | {"id": f"chatcmpl-{own}", "object": "chat.completion.chunk"}
 
 
-def _chat_usage(document: Mapping[str, Any], choices: list[Choice]) -> Usage:
-    prompt = "".join(str(message.get("content") or "") for message in document["messages"])
-    return Usage(len(tokens_of(prompt)), sum(len(choice.generated) for choice in choices))
+def _call_id(call: UpstreamCall, index: int) -> str:
+    seed = orjson.dumps([time(), index, id(call)])
+    return f"call_{blake2b(seed, digest_size=12).hexdigest()}"
 
 
-def _chat_logprobs(document: Mapping[str, Any], tokens: list[Token]) -> dict[str, Any] | None:
-    if not document.get("logprobs") or not tokens:
-        return None
-    return {
-        "content": [
-            {
-                "token": token.text,
-                "logprob": token.logprob,
-                "bytes": list(token.text.encode()),
-                "top_logprobs": [
-                    {"token": text, "logprob": value} for text, value in token.top.items()
-                ],
-            }
-            for token in tokens
-        ]
-    }
+def _chat_usage(document: Mapping[str, Any], choices: list[simulated_chat.ChatChoice]) -> Usage:
+    prompt = len(tokens_of(simulated_chat.conversation(document)))
+    return Usage(prompt, sum(choice.size for choice in choices))

@@ -81,7 +81,9 @@ class Upstream:
         known, count = asked.tally.usage, asked.tally.unknown
         if count <= 0:
             return known
-        self._counts.add(UNKNOWN_USAGE, {"reason": reason_of(failure)}, count)
+        self._counts.add(
+            UNKNOWN_USAGE, {"operation": call.family.name, "reason": reason_of(failure)}, count
+        )
         fan_out = endpoint.fan_out(call.request)
         unknown = unknown_usage(route.unknown_usage, call, fan_out, count)
         return unknown.plus(known) if unknown and known else unknown or known

@@ -11,7 +11,7 @@ from app.config.providers import (
     HttpProvider,
     MistralProvider,
 )
-from app.openai.completions.output_limits import OPENAI
+from app.openai.output_limits import OPENAI
 from app.providers.anthropic.translation import AnthropicTranslation
 from app.providers.aws_credentials import Signer
 from app.providers.base import Traits
@@ -75,6 +75,7 @@ def _traits(
         unsupported=frozenset(unsupported),
         forward_headers=frozenset(name.encode() for name in settings.forward_headers),
         members=frozenset(members),
+        embedding_inputs=settings.embedding_inputs,
         stop_limit=settings.stop_limit,
         blank_stops=blank_stops,
     )

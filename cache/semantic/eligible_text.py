@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.openai.chat.request import ChatRequest
 from app.openai.completions.request import CompletionRequest
 from cache.answers.fingerprint import SHOWS_PROMPT
 
@@ -26,6 +27,20 @@ def fuzzy_text(request: CompletionRequest) -> str | None:
     if len(request.prompts) != 1 or not isinstance(request.prompts[0], str):
         return None
     return request.prompts[0]
+
+
+def chat_text(request: ChatRequest) -> str | None:
+    """What of a chat request may be compared by meaning: what its user says last.
+
+    None where tools may be called, sounds or several choices are asked for, and wherever the
+    conversation is more than text.
+    """
+    document = request.document
+    if request.n != 1 or document.get("logprobs") or not _NEVER.isdisjoint(document):
+        return None
+    if "audio" in (document.get("modalities") or ()) or "prediction" in document:
+        return None
+    return _last_words(request.messages)
 
 
 def _last_words(messages: list[dict[str, Any]]) -> str | None:

@@ -19,6 +19,7 @@ from tests.cache.stores import server_of
 from tests.e2e.cache.configuration import configuration as cache_configuration
 from tests.e2e.cache.herd import Herd
 from tests.e2e.cache.replicas import Shared, replicas
+from tests.e2e.families.configuration import configuration as families_configuration
 from tests.e2e.limits.books import Books
 from tests.e2e.limits.fleet import fleet
 from tests.e2e.providers.configuration import configuration as providers_configuration
@@ -161,6 +162,7 @@ def running(
     rooms = {
         "wire": wire,
         "cache": over(cache_configuration),
+        "families": over(families_configuration),
         "semantic": over(semantic_configuration),
         "providers": over(providers_configuration),
     }

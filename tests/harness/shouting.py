@@ -16,7 +16,7 @@ from app.core.family import Family, NotAssembled, Part, Replay
 from app.core.reply import Answer, Chunk, StreamEnd
 from app.core.request import Allowance, TargetRules
 from app.core.usage import Usage
-from cache.answers.fingerprint import Headers
+from cache.answers.fingerprint_form import Headers
 
 
 class Shouting(NamedTuple):
@@ -28,6 +28,7 @@ class Shouting(NamedTuple):
     include_usage: bool = False
     continuous_usage: bool = False
     sampled: bool = False
+    cacheable: bool = True
 
     @property
     def document(self) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pytest
 from app.core.call import Call
 from app.core.errors import GatewayError
 from app.core.request import Allowance, Cap, FanOut, TargetRules
-from app.openai.completions.output_limits import OPENAI
 from app.openai.completions.request import DEFAULT_MAX_TOKENS
+from app.openai.output_limits import OPENAI
 from app.providers.routing import Endpoint, Route
 from middleware.bounds import Bounds
 from tests.harness.chain import KEY, Answering, RecordingWriter, call_of, in_loop

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
-from typing import Any, Protocol
+from typing import Protocol
 
-from app.core.errors import UpstreamError
+from app.core.errors import GatewayError
 
 MAX_DIMENSIONS = 8192
 
@@ -17,8 +17,8 @@ class Embeds(Protocol):
 
     slug: str
 
-    async def embed(self, text: str, model: str) -> Any:
-        """What the endpoint answers for one text. Raises UpstreamError."""
+    async def embed(self, text: str, model: str) -> list[float]:
+        """The text's vector. Raises GatewayError."""
         ...
 
 
@@ -34,13 +34,13 @@ class RemoteEncoder:
     async def vector(self, text: str) -> bytes | None:
         try:
             async with asyncio.timeout(self._deadline):
-                document = await self._provider.embed(text, self._model)
-        except (TimeoutError, UpstreamError):
+                numbers = await self._provider.embed(text, self._model)
+        except (TimeoutError, GatewayError):
             return None
-        return unit_vector(_numbers(document))
+        return unit_vector(numbers) if len(numbers) <= MAX_DIMENSIONS else None
 
 
-def unit_vector(numbers: list[float] | None) -> bytes | None:
+def unit_vector(numbers: list[float]) -> bytes | None:
     """Numbers as a vector of length one; None for what has no direction."""
     if not numbers:
         return None
@@ -48,17 +48,3 @@ def unit_vector(numbers: list[float] | None) -> bytes | None:
     if not math.isfinite(length) or not length:
         return None
     return struct.pack(f"<{len(numbers)}f", *[number / length for number in numbers])
-
-
-def _numbers(document: Any) -> list[float] | None:
-    """The embedding in an answer, if it is one."""
-    try:
-        [item] = document["data"]
-        numbers = item["embedding"]
-    except (TypeError, KeyError, ValueError):
-        return None
-    if not isinstance(numbers, list) or not 0 < len(numbers) <= MAX_DIMENSIONS:
-        return None
-    if any(type(number) is not float and type(number) is not int for number in numbers):
-        return None
-    return [float(number) for number in numbers]

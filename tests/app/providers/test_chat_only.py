@@ -13,8 +13,8 @@ from app.core.errors import InvalidRequest, UpstreamInvalid, UpstreamOverloaded,
 from app.core.reply import Chunk
 from app.core.request import FanOut
 from app.core.usage import Usage
-from app.openai.completions.output_limits import OPENAI
 from app.openai.completions.request import parse
+from app.openai.output_limits import OPENAI
 from app.providers.base import ChunkSink, Traits, UpstreamCall
 from app.providers.chat_only import ChatOnly
 

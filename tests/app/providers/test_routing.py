@@ -81,7 +81,7 @@ def test_a_provider_is_asked_itself_for_whatever_else_it_has() -> None:
         ("off", "completions"),
         ("missing", "completions"),
         ("legacy", "chat"),
-        ("native", "embeddings"),
+        ("legacy", "embeddings"),
     ],
 )
 def test_where_nobody_answers_an_operation_it_is_501(alias: str, operation: str) -> None:

@@ -15,7 +15,7 @@ from app.core.pricing import Price
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.request import TargetRules
 from app.core.usage import Usage
-from app.openai.completions.output_limits import OPENAI
+from app.openai.output_limits import OPENAI
 from app.providers.base import ChunkSink, UpstreamCall
 from app.providers.routing import Endpoint, Route
 from app.providers.upstream import Upstream

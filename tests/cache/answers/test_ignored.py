@@ -9,7 +9,8 @@ import pytest
 
 from app.config.patterns import Patterns
 from app.openai.completions.request import parse
-from cache.answers.fingerprint import Fingerprinter, Scope
+from cache.answers.fingerprint import Fingerprinter
+from cache.answers.fingerprint_form import Scope
 
 IDS = Patterns([r"request id \S+"])
 

@@ -1,0 +1,1 @@
+"""Embeddings: the wire contract, pure."""
