@@ -1,8 +1,10 @@
 """The chain, outside to inside, and the routes beside it.
 
-    Granian → Transfer(RequestId(AddressCap(CanonicalPath(Litestar(Metering(Protocol(Auth(Body(Http(
-        Bounds(RateLimit(ResponseCache(Budget(Upstream)))))))))))))
+    Granian → Transfer(RequestId(AddressCap(CanonicalPath(Metering(Protocol(Auth(Body(Http(
+        Bounds(RateLimit(ResponseCache(Budget(Upstream))))))))))))
 
+Calls of models go from CanonicalPath straight to their layers; every other path goes through
+Litestar, which finds its route.
 Up to ``Http`` the layers are ASGI, because they are about HTTP; from there on they are handlers: a
 ``Call`` goes in, an answer goes to a ``ReplyWriter``, and a refusal is raised.
 
@@ -145,22 +147,21 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
     door = Http(bounds, send_timeout=float(server.send_timeout))
 
-    def endpoint(path: str, family: Family) -> Router:
-        body = _layer(
-            Body,
+    def endpoint(family: Family) -> ASGIApp:
+        body = Body(
+            door,
             family=family,
             take=tokens.take,
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         )
-        return _route(path, door, [*metered("POST", family.name, shared.usage), body])
+        return _behind(metered("POST", family.name, shared.usage), body)
 
     beside = [_layer(Protocol, method="GET")]
     health = [_layer(Protocol, method="GET", also=("HEAD",))]  # balancers ask either way
     live = live_app(generation)
     litestar = Litestar(
         route_handlers=[
-            *(endpoint(path, family) for path, family in FAMILIES.items()),
             _route(
                 "/v1/cache/feedback",
                 feedback_app(
@@ -198,7 +199,8 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
-    inner: ASGIApp = _canonical(litestar)
+    direct = {path: endpoint(family) for path, family in FAMILIES.items()}
+    inner: ASGIApp = _canonical(litestar, direct)
     most = server.max_connections_per_address
     if most is not None and shared.proxies:
         inner = AddressCap(
@@ -258,6 +260,13 @@ def _layer(kind: Callable[..., Any], **settings: Any) -> Layer:
     return over
 
 
+def _behind(layers: list[Layer], app: ASGIApp) -> ASGIApp:
+    """An application behind its layers, the first of them outermost."""
+    for layer in reversed(layers):
+        app = layer(app)
+    return app
+
+
 def _route(path: str, app: App, layers: list[Layer], below: bool = False) -> Router:
     """One raw ASGI route behind its layers; with ``below``, every path under it too."""
     return Router(
@@ -267,11 +276,12 @@ def _route(path: str, app: App, layers: list[Layer], below: bool = False) -> Rou
     )
 
 
-def _canonical(app: Litestar) -> ASGIApp:
-    """The application under exactly the paths of its routes."""
+def _canonical(app: Litestar, direct: Mapping[str, ASGIApp]) -> ASGIApp:
+    """The application under exactly the paths of its routes, and what is ``direct`` under its own."""
     routes = [route for route in app.routes if isinstance(route, ASGIRoute)]
     return CanonicalPath(
         app,
+        direct=direct,
         paths=[route.path for route in routes],
         mounts=[route.path for route in routes if route.route_handler.is_mount],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import time
 
 from app.connections.bad_keys import BadKeys
@@ -37,13 +37,17 @@ class Auth:
         self._capability = capability
         self._bad_keys = bad_keys
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange = exchange_of(scope)
         found = self._find(exchange)
         if isinstance(found, Key):
             scope["state"]["key"] = found
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._refuse(exchange, found, scope, send)
+
+    async def _refuse(
+        self, exchange: Exchange, found: GatewayError, scope: Scope, send: Send
+    ) -> None:
         if isinstance(found, Unauthenticated):
             found = await self._bad_keys.slow(exchange, scope["client"][0]) or found
         await refuse(exchange, send, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from app.core.call import Call, Handler
 from app.core.errors import InvalidRequest
@@ -34,14 +34,14 @@ class Bounds:
         self._route_of = route_of
         self._allowance_of = allowance_of
 
-    async def __call__(self, call: Call, reply: ReplyWriter) -> None:
+    def __call__(self, call: Call, reply: ReplyWriter) -> Awaitable[None]:
         alias = call.request.model
         route = self._route_of(alias) if alias in call.key.models else None
         if route is not None:
             endpoint = route.endpoints.get(call.family.name)
             if endpoint is not None:
                 call = self._bound(call, route, endpoint)
-        await self._inner(call, reply)
+        return self._inner(call, reply)
 
     def _bound(self, call: Call, route: Route, endpoint: Endpoint) -> Call:
         family, request = call.family, call.request
@@ -54,6 +54,8 @@ class Bounds:
                 param="n" if fan_out.times > 1 else family.prompts,
             )
         allowance = self._allowance_of(call.key, request.model)
-        bound = call.with_request(family.bounded(request, route.rules, allowance))
-        bound.fan_out = fan_out
-        return bound
+        bounded = family.bounded(request, route.rules, allowance)
+        if bounded is not request:
+            call = call.with_request(bounded)
+        call.fan_out = fan_out
+        return call

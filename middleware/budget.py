@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from app.core.call import Call, Handler
@@ -45,12 +45,16 @@ class Budget:
         self._bound_of = bound_of
         self._on_outage = on_outage
 
-    async def __call__(self, call: Call, reply: ReplyWriter) -> None:
+    def __call__(self, call: Call, reply: ReplyWriter) -> Awaitable[None]:
         plan = self._plan_of(call.key, call.request.model)
         bound = self._bound_of(call) if plan is not None else None
         if plan is None or bound is None:
-            await self._inner(call, reply)
-            return
+            return self._inner(call, reply)
+        return self._budgeted(call, reply, plan, bound)
+
+    async def _budgeted(
+        self, call: Call, reply: ReplyWriter, plan: BudgetPlan, bound: NanoDollars
+    ) -> None:
         # A request that has waited for the store once does not wait again.
         held = None if call.store_out else await self._reserve(plan, bound)
         if held is None:

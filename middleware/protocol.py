@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError, Refused
 from app.core.exchange import exchange_of
@@ -31,12 +33,11 @@ class Protocol:
         self._app = app
         self._methods = (method, *also)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         error = self._refusal(scope)
         if error is None:
-            await self._app(scope, receive, send)
-            return
-        await refuse(exchange_of(scope), send, error)
+            return self._app(scope, receive, send)
+        return refuse(exchange_of(scope), send, error)
 
     def _refusal(self, scope: Scope) -> GatewayError | None:
         if scope["method"] not in self._methods:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from app.core.call import Call, Handler
 from app.core.keys import Key
@@ -28,11 +28,13 @@ class RateLimit:
         self._limiter = limiter
         self._plan_of = plan_of
 
-    async def __call__(self, call: Call, reply: ReplyWriter) -> None:
+    def __call__(self, call: Call, reply: ReplyWriter) -> Awaitable[None]:
         plan = self._plan_of(call.key, call.request.model)
         if plan is None:
-            await self._inner(call, reply)
-            return
+            return self._inner(call, reply)
+        return self._limited(call, reply, plan)
+
+    async def _limited(self, call: Call, reply: ReplyWriter, plan: LimitPlan) -> None:
         try:
             fan_out = call.fan_out
             tokens = fan_out.over(call.family.likely(call.request)).total_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from app.core.call import Call, Handler
@@ -69,13 +69,15 @@ class ResponseCache:
         self._verifier = verifier
         self._recorder = recorder
 
-    async def __call__(self, call: Call, reply: ReplyWriter) -> None:
+    def __call__(self, call: Call, reply: ReplyWriter) -> Awaitable[None]:
         plan = self._plan_of(call.key, call.request.model)
         if plan is None:
             if asks_only_cached(call.headers):
                 raise _not_cached()
-            await self._inner(call, reply)
-            return
+            return self._inner(call, reply)
+        return self._cached(call, reply, plan)
+
+    async def _cached(self, call: Call, reply: ReplyWriter, plan: CachePlan) -> None:
         lookup = _lookup(call, plan)
         resolution = await self._resolve(lookup)
         match resolution:

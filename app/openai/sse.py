@@ -53,6 +53,9 @@ class EventParser:
             and b"\r" not in packet
             and len(packet) <= self._max
         ):
+            if packet.find(b"\n") == len(packet) - 2:  # one event, as most packets are
+                self._skip_lf = False
+                return [packet[6:-2]]
             events = packet[:-2].split(b"\n\n")
             if all(event.startswith(b"data: ") and b"\n" not in event for event in events):
                 self._skip_lf = False

@@ -6,7 +6,6 @@ With http1.py the only file that imports httpx. The transport is called directly
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from time import monotonic, perf_counter
 
 import httpx
@@ -16,34 +15,18 @@ from app.config.providers import HttpProvider, base_url_of, headers_of
 from app.core.errors import (
     GatewayError,
     HeaderList,
-    UpstreamError,
     UpstreamInvalid,
     UpstreamNotFound,
-    UpstreamOverloaded,
-    UpstreamTimeout,
-    UpstreamUnreachable,
 )
 from app.providers.base import UpstreamCall
 from app.providers.failures import refusal
-from app.providers.http1.transport import ResponseTooLarge
+from app.providers.http1.body import ResponseBody
+from app.providers.packets import Packets
+from app.providers.transport_errors import broken, translate
 from app.providers.transports import make_transport
 
 MAX_ERROR_BODY = 64 << 10
 QUIET_SECONDS = 60.0  # between two lines about one wrong path; every request meets it
-
-# First match wins, so the narrow ones come first.
-TRANSPORT_ERRORS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], ...] = (
-    (httpx.PoolTimeout, UpstreamOverloaded, "Every connection to the upstream is busy."),
-    (httpx.ConnectTimeout, UpstreamTimeout, "The upstream did not accept a connection in time."),
-    (httpx.TimeoutException, UpstreamTimeout, "The upstream did not answer in time."),
-    (httpx.ConnectError, UpstreamUnreachable, "The upstream cannot be reached."),
-    (httpx.ProxyError, UpstreamUnreachable, "The proxy to the upstream refused."),
-    (httpx.NetworkError, UpstreamUnreachable, "The connection to the upstream broke."),
-    (ResponseTooLarge, UpstreamInvalid, "The upstream's answer is too large."),
-    (httpx.ProtocolError, UpstreamInvalid, "The upstream broke the HTTP protocol."),
-    (httpx.TransportError, UpstreamUnreachable, "The upstream cannot be reached."),
-    (httpx.HTTPError, UpstreamInvalid, "The upstream's answer cannot be read."),
-)
 
 NEVER_SENT = (
     httpx.PoolTimeout,
@@ -53,14 +36,6 @@ NEVER_SENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
-
-
-def translate(error: httpx.HTTPError) -> UpstreamError:
-    """A transport's exception as the error that the caller gets."""
-    for foreign, ours, message in TRANSPORT_ERRORS:
-        if isinstance(error, foreign):
-            return ours(message, retryable=False if foreign is ResponseTooLarge else None)
-    raise TypeError(f"not an httpx error: {type(error).__name__}")
 
 
 class Client:
@@ -181,38 +156,25 @@ class Client:
         began = perf_counter()
         parts: list[bytes] = []
         size = 0
+        body = response.stream
         try:
-            async for chunk in response.stream:  # type: ignore[union-attr]
+            if isinstance(body, ResponseBody) and body.complete:
+                return await body.read()  # it came with its head, bounded by our transport
+            async for chunk in body:  # type: ignore[union-attr]
                 parts.append(chunk)
                 size += len(chunk)
                 if size > self._max_bytes:
                     raise UpstreamInvalid("The upstream's answer is too large.", retryable=False)
         except httpx.HTTPError as error:
-            raise _broken(error) from error
+            raise broken(error) from error
         finally:
-            await response.stream.aclose()  # type: ignore[union-attr]
+            await body.aclose()  # type: ignore[union-attr]
             tally.waited += perf_counter() - began
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def chunks(
-        self, response: httpx.Response, call: UpstreamCall
-    ) -> AsyncGenerator[bytes, None]:
+    def chunks(self, response: httpx.Response, call: UpstreamCall) -> Packets:
         """The body as it comes, bounded."""
-        tally = call.tally
-        size = 0
-        began = perf_counter()
-        try:
-            async for chunk in response.stream:  # type: ignore[union-attr]
-                tally.waited += perf_counter() - began
-                size += len(chunk)
-                if size > self._max_bytes:
-                    raise UpstreamInvalid("The upstream's stream is too large.", retryable=False)
-                yield chunk
-                began = perf_counter()
-        except httpx.HTTPError as error:
-            raise _broken(error) from error
-        finally:
-            await response.stream.aclose()  # type: ignore[union-attr]
+        return Packets(response, call.tally, self._max_bytes)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -268,10 +230,3 @@ def header(response: httpx.Response, name: bytes) -> bytes:
         if lower == name:
             return value
     return b""
-
-
-def _broken(error: httpx.HTTPError) -> UpstreamError:
-    """An error after the head: a cut answer is an invalid one, whatever cut it."""
-    if isinstance(error, httpx.TimeoutException | ResponseTooLarge):
-        return translate(error)
-    return UpstreamInvalid("The upstream's answer was cut off.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from app.core.errors import UpstreamError
+from app.providers.packets import Packets
 
 DRAIN_SECONDS = 0.5  # between an upstream's end mark and the end of its body
 
@@ -20,14 +20,14 @@ class Endings:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def read_out(self, packets: AsyncGenerator[bytes, None]) -> None:
+    def read_out(self, packets: Packets) -> None:
         """Read what is left of one stream, for a bounded time."""
         task = asyncio.get_running_loop().create_task(_drain(packets))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-async def _drain(packets: AsyncGenerator[bytes, None]) -> None:
+async def _drain(packets: Packets) -> None:
     try:
         with suppress(TimeoutError, UpstreamError):
             async with asyncio.timeout(DRAIN_SECONDS):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from typing import Any
 
 import orjson
@@ -18,7 +17,6 @@ from app.core.exchange import CLIENT_CLOSED_REQUEST
 from app.core.pricing import NANO
 from app.core.reply import Chunk, ReplyWriter, StreamEnd
 from app.openai import sse
-from middleware.http import Http
 from tests.harness.chain import (
     ORIGIN,
     USAGE,
@@ -427,8 +425,3 @@ def test_a_cancelled_request_is_no_caller_that_left() -> None:
         return door
 
     assert not left(in_loop(body))
-
-
-def test_a_copy_of_the_door_is_the_door() -> None:
-    door = Http(says_nothing, send_timeout=1)
-    assert copy.deepcopy(door) is door

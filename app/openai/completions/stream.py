@@ -106,14 +106,23 @@ class StreamShaper:
                 return None
             self._changed = True
             document["choices"] = []
-        elif not self._shape_choices(choices):
+        elif not self._is_plain_piece(choices) and not self._shape_choices(choices):
             return None
         if self._id is None:
             self._open(document)
-        self._set(document, "id", self._id)
-        self._set(document, "object", OBJECT)
-        self._set(document, "created", self._created)
-        self._set(document, "model", self.model)
+        get = document.get
+        created = get("created")
+        # The type too, because to Python 5.0 and true are equal to 5 and 1, but not to a caller.
+        same = created == self._created and type(created) is int
+        if not (
+            same
+            and get("id") == self._id
+            and get("model") == self.model
+            and get("object") == OBJECT
+        ):
+            self._changed = True
+            document["id"], document["object"] = self._id, OBJECT
+            document["created"], document["model"] = self._created, self.model
         if self._keep_usage and not document.get("usage"):
             document.pop("usage", None)
             document["usage"] = None
@@ -136,13 +145,6 @@ class StreamShaper:
         members = {"usage": self._usage_members | usage.document(), **self._tail}
         return StreamEnd(usage, members)
 
-    def _set(self, document: dict[str, Any], name: str, value: Any) -> None:
-        known = document.get(name)
-        # The types too, because to Python 5.0 and true are equal to 5 and 1, but not to a caller.
-        if known != value or type(known) is not type(value):
-            document[name] = value
-            self._changed = True
-
     def _open(self, chunk: dict[str, Any]) -> None:
         """The first chunk's envelope is the whole stream's."""
         self._id = completion_id(chunk.get("id"), self._now)
@@ -160,6 +162,28 @@ class StreamShaper:
         if "usage" in document and not self._keep_usage:
             del document["usage"]
             self._changed = True
+
+    def _is_plain_piece(self, choices: Any) -> bool:
+        """Count one more piece of choice 0 that needs no mending, as nearly every chunk is one."""
+        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+            return False
+        get = choices[0].get
+        text = get("text")
+        if (
+            type(text) is not str
+            or not text
+            or type(get("index")) is not int
+            or get("index")
+            or get("finish_reason", 0) is not None
+            or get("logprobs", 0) is not None
+            or self._finished
+        ):
+            return False
+        self._index.of(0)
+        self._started.add(0)
+        self._text_bytes += len(text) if text.isascii() else len(text.encode())
+        self._pieces += 1
+        return True
 
     def _shape_choices(self, choices: Any) -> bool:
         """Mend each choice in place; False where nothing is left to say."""

@@ -76,7 +76,14 @@ class ResponseBody(httpx.AsyncByteStream):
                 raise StopAsyncIteration
             if self._source is not None:
                 self._source.expect_bytes()
-            await self._wait()
+            self._waiter = waiter = self._loop.create_future()
+            try:
+                await waiter
+            except BaseException:
+                self.close()
+                raise
+            finally:
+                self._waiter = None
         return self._take()
 
     async def read(self) -> bytes:

@@ -24,8 +24,9 @@ from app.core.errors import (
 )
 from app.openai.completions.request import parse
 from app.providers.base import UpstreamCall
-from app.providers.client import Client, translate
+from app.providers.client import Client
 from app.providers.http1 import errors as http1_errors
+from app.providers.transport_errors import translate
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
