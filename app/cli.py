@@ -12,7 +12,7 @@ import orjson
 from msgspec.structs import replace
 
 from app import __version__
-from app.commands import first_steps
+from app.commands import estimate_command, first_steps
 from app.commands.files import (
     fail,
     find_file,
@@ -191,6 +191,9 @@ def purge_command(
     named = {"tenant": tenant, "model": model, "namespace": namespace}
     chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
     click.echo(f"purged {', '.join(chosen) or 'everything'}")
+
+
+cache.add_command(estimate_command.estimate, "estimate")
 
 
 @main.group()

@@ -33,6 +33,15 @@ def _published(model: str, base_url: str) -> Price | None:
     """What a provider, known by its address, publishes for a model."""
     if not base_url.startswith("https://"):
         return None  # nobody's public API; a server of one's own may use any model's name
+    return _found(model, base_url)
+
+
+def price_anywhere(model: str) -> Price | None:
+    """What some provider publishes for a model of this name, where nothing else is known of it."""
+    return _found(model, None)
+
+
+def _found(model: str, base_url: str | None) -> Price | None:
     from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - 20 ms, rarely needed
 
     try:

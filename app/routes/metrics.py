@@ -25,6 +25,7 @@ _HELP = {
     "headgate_connections_ended_total": "Connections that a worker ended, by reason.",
     "headgate_semantic_hits_total": "Answers served by meaning.",
     "headgate_semantic_would_be_hits_total": "Answers found by meaning and not served: dry run, or a closed tier.",
+    "headgate_semantic_would_be_saved_nanodollars_total": "What those answers would have saved, in billionths of a US dollar.",
     "headgate_semantic_refusals_total": "Near prompts that the guard refused.",
     "headgate_semantic_refusals_compared_total": "Refused neighbours whose answer was compared.",
     "headgate_semantic_closures_total": "Tiers closed because they erred.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import structlog
 
+from app.core.pricing import dollars_text
 from app.core.units import Digest, Millis
 from cache.answers.entry import CacheEntry
 from cache.answers.shared_tier import Responses
@@ -43,10 +44,28 @@ class ByMeaning:
             return None
         if query.plan.dry_run or closed:
             query.would_be = match
-            self._add(query, "would_be_hits", tier=match.tier)
+            self._would_be(query, match)
             return None
         self._add(query, "hits", tier=match.tier)
         return match
+
+    def _would_be(self, query: SemanticQuery, match: Match) -> None:
+        """Count what was found and not served; in a dry run, say which pair it was."""
+        self._add(query, "would_be_hits", tier=match.tier)
+        labels = {"model": query.lookup.request.model, "tier": match.tier}
+        saved = match.entry.cost
+        self._counters.add("headgate_semantic_would_be_saved_nanodollars_total", labels, saved)
+        if query.plan.dry_run:
+            structlog.get_logger("headgate").info(
+                "semantic_would_be_hit",
+                alias=query.lookup.request.model,
+                tier=match.tier,
+                rules=list(query.rules) if match.tier == "1b" else [],
+                similarity=match.similarity,
+                asked=query.digest.hex()[:16],
+                served=match.digest.hex()[:16],
+                saved_usd=dollars_text(saved),
+            )
 
     async def _equal(self, query: SemanticQuery) -> tuple[Match | None, bool]:
         """A match of an equal key, strict or wide, and whether its tier is closed."""

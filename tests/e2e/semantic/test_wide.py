@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.cache.asking import saying
 from tests.e2e.semantic.asking import (
     PARAPHRASE,
+    QUESTION,
     REWORDED,
     ask,
     barrier,
@@ -79,6 +80,24 @@ def test_the_wide_key_keeps_tenants_and_other_parameters_apart(
     assert served(only(gateway, REWORDED, space, model="wide", max_tokens=7)) is None
     other = {"x-headgate-cache-namespace": "elsewhere"}
     assert served(only(gateway, REWORDED, other, model="wide")) is None
+
+
+@ANY_STORE
+def test_a_dry_run_says_what_it_would_have_saved_and_by_which_rules(
+    gateway: Gateway, space: dict[str, str]
+) -> None:
+    def saved() -> float:
+        return metric(gateway, "would_be_saved_nanodollars_total", model="dry-wide", tier="1b")
+
+    keep(gateway, QUESTION, space, model="dry-wide")
+    before = saved()
+    assert served(ask(gateway, REWORDED, space, model="dry-wide")) is None
+    eventually(lambda: saved() > before)
+    eventually(lambda: bool(events(gateway, "semantic_would_be_hit", "dry-wide")))
+    told = events(gateway, "semantic_would_be_hit", "dry-wide")[-1]
+    assert (told["tier"], told["rules"]) == ("1b", ["way"])
+    assert float(told["saved_usd"]) > 0
+    assert told["asked"] != told["served"]
 
 
 @pytest.fixture(scope="module")
