@@ -17,7 +17,8 @@ from app.core.pricing import Price
 from app.core.usage import Usage
 from app.openai.completions.prompt_size import prompt_estimate
 from app.openai.completions.request import CompletionRequest
-from cache.answers.fingerprint import Fingerprinter, Scope
+from cache.answers.fingerprint import Fingerprinter
+from cache.answers.fingerprint_form import Scope
 from cache.semantic.canonical import Form, read
 from cache.semantic.eligible_text import fuzzy_text
 
