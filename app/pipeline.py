@@ -18,9 +18,8 @@ from time import time
 from typing import Any, NamedTuple
 
 import structlog
-from litestar import Litestar, Request, Router, asgi
+from litestar import Litestar, Router, asgi
 from litestar.exceptions import HTTPException
-from litestar.response import Response
 from litestar.routes import ASGIRoute
 
 from app.config.checks import expiry, key_digests
@@ -30,8 +29,7 @@ from app.connections.bad_keys import BadKeys
 from app.connections.client_address import TrustedProxies
 from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.core.errors import GatewayError, NotFound, Refused
-from app.core.exchange import exchange_of
+from app.core.errors import GatewayError
 from app.core.family import Family
 from app.core.keys import Key, KeyRing, allowed_models
 from app.observability.logs import request_log
@@ -44,10 +42,12 @@ from app.providers.upstream import Upstream
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
 from app.routes.embeddings import EMBEDDINGS
+from app.routes.errors import answer_crash, answer_gateway_error, answer_http_exception
 from app.routes.feedback import feedback_app
 from app.routes.health import Readiness, live_app, ready_app
 from app.routes.metrics import MetricsPage, metrics_app
 from app.routes.models import PREFIX, models_app
+from app.routes.tokenizer import INFO_PATH, TOKENIZE_PATH, TokenizerRoutes, tokenizer_apps
 from app.routes.usage import usage_app
 from cache.quotas.admission import RequestTokens
 from cache.quotas.ledger import Ledger
@@ -174,6 +174,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
                 metered("POST", None, shared.usage),
             ),
             *([] if server.management else [_metrics_route(settings, shared, beside)]),
+            *_tokenizer_routes(loaded, targets, tokens, metered),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
@@ -187,9 +188,9 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
             ),
         ],
         exception_handlers={
-            GatewayError: _answer_gateway_error,
-            HTTPException: _answer_http_exception,
-            Exception: _answer_crash,
+            GatewayError: answer_gateway_error,
+            HTTPException: answer_http_exception,
+            Exception: answer_crash,
         },
         openapi_config=None,
         logging_config=None,
@@ -222,6 +223,26 @@ def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
 
 def _metrics_route(settings: Settings, shared: Shared, layers: list[Layer]) -> Router:
     return _route("/metrics", metrics_app(metrics_page(settings, shared)), layers)
+
+
+def _tokenizer_routes(
+    loaded: Loaded,
+    targets: TargetRouter,
+    tokens: RequestTokens,
+    metered: Callable[[str, str | None], list[Layer]],
+) -> list[Router]:
+    server = loaded.settings.server
+    routes = TokenizerRoutes(
+        targets.tokenizers(loaded.settings),
+        tokens.take,
+        int(server.max_body_bytes),
+        float(server.body_timeout),
+    )
+    info, tokenize = tokenizer_apps(routes)
+    return [
+        _route(INFO_PATH, info, metered("GET", COMPLETIONS.name)),
+        _route(TOKENIZE_PATH, tokenize, metered("POST", COMPLETIONS.name)),
+    ]
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -285,31 +306,3 @@ def _canonical(app: Litestar, direct: Mapping[str, ASGIApp]) -> ASGIApp:
         paths=[route.path for route in routes],
         mounts=[route.path for route in routes if route.route_handler.is_mount],
     )
-
-
-def _answer_gateway_error(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
-    exchange_of(request.scope).outcome.error_code = error.code
-    return Response(
-        error.body(),
-        status_code=error.status,
-        media_type="application/json",
-        headers={name.decode(): value.decode("latin-1") for name, value in error.headers},
-    )
-
-
-def _answer_http_exception(
-    request: Request[Any, Any, Any], error: HTTPException
-) -> Response[bytes]:
-    """What Litestar itself refuses: unknown paths and methods."""
-    ours: GatewayError
-    if error.status_code == 404:
-        ours = NotFound("There is nothing at this path.", retryable=False)
-    else:
-        ours = Refused(str(error.detail), status=error.status_code)
-    return _answer_gateway_error(request, ours)
-
-
-def _answer_crash(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    exchange = exchange_of(request.scope)
-    structlog.get_logger("headgate").error("crash", request_id=exchange.request_id, exc_info=error)
-    return _answer_gateway_error(request, GatewayError("The gateway failed; see its log."))

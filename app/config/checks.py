@@ -247,6 +247,10 @@ class _Check:
             place = (*path, "targets", index)
             self._reference((*place, "provider"), "providers", target.provider)
             provider = self._settings.providers.get(target.provider)
+            if model.tokenizer and not isinstance(provider, OpenAILike | None):
+                self._fault(
+                    (*path, "tokenizer"), "needs a server that speaks the OpenAI API, such as vLLM"
+                )
             if (
                 isinstance(provider, OpenAILike)
                 and model.completions == "chat"

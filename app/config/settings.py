@@ -135,6 +135,7 @@ class Model(Section, frozen=True):
     fan_out: Annotated[int, Meta(ge=1, le=64)] = 8
     max_calls: Positive = 64
     max_output_tokens: Positive | None = None
+    tokenizer: bool = False
     part_tokens: PartTokens = PartTokens()
     unknown_usage: Literal["prompt", "bound", "nothing"] = "prompt"
     price: Price | None = None

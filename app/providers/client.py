@@ -103,8 +103,20 @@ class Client:
 
         Raises UpstreamError for anything else, and for a body in a coding that we did not ask for.
         """
+        return await self.ask("POST", path, body, call, accept, signature)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        call: UpstreamCall,
+        accept: bytes,
+        signature: HeaderList | None = None,
+    ) -> httpx.Response:
+        """``post``, with any method."""
         request = httpx.Request(
-            "POST",
+            method,
             self._url(path),
             headers=self._headers,
             stream=httpx.ByteStream(body),

@@ -89,6 +89,11 @@ class OpenAIProvider:
             else:
                 await packets.aclose()
 
+    async def pass_on(self, method: str, url: str, body: bytes, call: UpstreamCall) -> bytes:
+        """What the server answers at one of its own addresses, beside the operations."""
+        response = await self._client.ask(method, url, body, call, _JSON)
+        return await self._client.read(response, call)
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

@@ -21,6 +21,7 @@ from app.providers.chat_only import ChatOnly
 from app.providers.embedding_calls import EmbeddingCalls
 from app.providers.filling import Filling
 from app.providers.kinds import make_providers
+from app.providers.tokenizers import Tokenizers, make_tokenizers
 from app.providers.unknown_usage import Rule
 
 
@@ -69,6 +70,10 @@ class Router:
             for alias, model in settings.models.items()
             if (filler := fim_target(model)) is not None
         }
+
+    def tokenizers(self, settings: Settings) -> Tokenizers:
+        """The servers of the models that declare their tokenizers, by alias."""
+        return make_tokenizers(settings, self._providers)
 
     def provider(self, name: str) -> Provider:
         """The provider of this name."""

@@ -19,34 +19,34 @@ from app.providers.changed_request import ChangedRequest
 class Stopping:
     """Sends a provider the first stop sequences that it takes, and applies the others itself.
 
-    A stream is cancelled at the provider once each of its choices has stopped.
+    A stream is cancelled at the provider, ``inner``, once each of its choices has stopped.
     """
 
     def __init__(self, provider: Provider) -> None:
-        self._provider = provider
+        self.inner = provider
         self.slug = provider.slug
         self.traits = provider.traits
 
     async def answer(self, call: UpstreamCall) -> bytes:
         sent, own = self._split(call)
         if not own:
-            return await self._provider.answer(call)
-        data = await self._provider.answer(_asking(call, sent))
+            return await self.inner.answer(call)
+        data = await self.inner.answer(_asking(call, sent))
         return _cut(data, own)
 
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         sent, own = self._split(call)
         if not own:
-            await self._provider.stream(call, sink)
+            await self.inner.stream(call, sink)
             return
         stopping = StoppingSink(sink, own, choices_of(call))
         try:
-            await self._provider.stream(_asking(call, sent), stopping)
+            await self.inner.stream(_asking(call, sent), stopping)
         except _Stopped:
             await sink.write([], done=True)
 
     async def aclose(self) -> None:
-        await self._provider.aclose()
+        await self.inner.aclose()
 
     def _split(self, call: UpstreamCall) -> tuple[list[str], list[str]]:
         """The stop sequences that the provider is sent, and those that are the gateway's."""

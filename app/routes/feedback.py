@@ -9,16 +9,18 @@ import msgspec
 import orjson
 
 from app.core.asgi import Receive, Scope, Send, json_messages
-from app.core.errors import GatewayError, InvalidRequest, Refused
+from app.core.errors import GatewayError, InvalidRequest
 from app.core.exchange import Exchange, exchange_of, key_of
 from app.core.keys import Key
 from app.core.refusal import refuse, store_unavailable
+from app.routes.reading import read_body
 from cache.quotas.counters import Counters
 from cache.semantic.feedback_ids import FeedbackIds, Served
 from cache.semantic.index import SemanticIndex
 from cache.store.base import StoreUnavailable
 
 MAX_BODY = 4096
+BODY_SECONDS = 30.0
 
 
 class _Feedback(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,8 +51,7 @@ def feedback_app(
         exchange, key = exchange_of(scope), key_of(scope)
         try:
             await take(exchange, key)
-            body = await _body(receive)
-            exchange.body_read = True
+            body = await read_body(exchange, receive, MAX_BODY, BODY_SECONDS)
             said = _read(body)
             what = named(said.id, key.tenant)
         except GatewayError as error:
@@ -68,21 +69,6 @@ def feedback_app(
             await send(message)
 
     return feedback
-
-
-async def _body(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise InvalidRequest("The body was cut off.")
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise Refused(
-                f"The body is larger than {MAX_BODY} bytes.", status=413, code="request_too_large"
-            )
-        if not message.get("more_body"):
-            return body
 
 
 def _read(body: bytes) -> _Feedback:

@@ -51,6 +51,7 @@ def configuration(_: str, upstream: Upstream) -> dict[str, Any]:
         kind: target(kind, "m", completions="chat", price=price) for kind in [*ROOTS, "signed"]
     }
     models["codestral"] = target("mistral", "codestral-latest")
+    models["tokenized"] = target("openai", "tokenized-name", tokenizer=True)
     models["coder"] = target("openai", "coder", fim="qwen")
     models["house"] = target(
         "anthropic", "m", completions="chat", fim={"provider": "mistral", "model": "codestral"}
@@ -62,5 +63,8 @@ def configuration(_: str, upstream: Upstream) -> dict[str, Any]:
         "providers": providers,
         "models": models,
         "tenants": {"acme": {}},
-        "keys": [key("all", capabilities=["completions", "chat", "embeddings"])],
+        "keys": [
+            key("all", capabilities=["completions", "chat", "embeddings"]),
+            key("embedder", capabilities=["embeddings"]),
+        ],
     }
