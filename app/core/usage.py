@@ -44,6 +44,15 @@ class Usage(NamedTuple):
             "total_tokens": self.total_tokens,
         }
 
+    def over(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The wire's ``usage`` object with what else the upstream says in it.
+
+        Its total stays where it counts more: Gemini's compatible endpoint counts thoughts only there.
+        """
+        total = said.get("total_tokens")
+        more = type(total) is int and self.total_tokens < total <= MAX_TOKENS
+        return {**said, **self.document(), **({"total_tokens": total} if more else {})}
+
 
 def usage_in(body: bytes) -> Usage | None:
     """What a body says that was used, though it may be no answer."""

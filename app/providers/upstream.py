@@ -92,7 +92,9 @@ class Upstream:
 class StreamRelay:
     """Takes the upstream's decoded chunks, mends them, and writes them on.
 
-    Nothing is written before the first event: until then a failure still has a status.
+    Nothing is written before the first event: until then a failure still has a status. Where it comes
+    together with the first events, they are written if they say something, because whether they came
+    in one packet with it is chance.
     """
 
     def __init__(
@@ -129,7 +131,7 @@ class StreamRelay:
         if broken is None and done:
             await self._finish(ready, said_done=True)
             return
-        if ready and (self._begun or broken is None):
+        if ready and (self._begun or broken is None or any(map(says_something, ready))):
             await self._begin()
             await self._reply.write(ready)
         if broken is not None:
@@ -163,6 +165,17 @@ class StreamRelay:
             self._begun = True
             self._call.outcome.attempts = self._asked.tally.attempts
             await self._reply.begin(_origin(self._route, self._shaper.model))
+
+
+def says_something(chunk: Chunk) -> bool:
+    """Whether a chunk has a text, a tool call, or the end of a choice, and not only a role."""
+    for choice in chunk.document["choices"]:
+        said = choice.get("delta") or choice
+        if choice.get("finish_reason") or any(
+            value for name, value in said.items() if name not in ("role", "index", "logprobs")
+        ):
+            return True
+    return False
 
 
 def _mended(family: Family, body: bytes, asked: UpstreamCall, request: ModelRequest) -> Answer:

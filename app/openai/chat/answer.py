@@ -125,7 +125,7 @@ def _mended(body: bytes, request: ChatRequest, model: str, now: int) -> Answer:
         usage = estimate(request, sum(said_bytes(choice["message"]) for choice in choices))
         document["usage"] = usage.document()
     else:
-        document["usage"].update(usage.document())
+        document["usage"] = usage.over(document["usage"])
     return Answer(encode(document), document["model"], usage)
 
 
@@ -133,6 +133,8 @@ def _mended_choices(choices: Any, id: str) -> list[dict[str, Any]]:
     if not isinstance(choices, list) or not choices:
         raise UpstreamInvalid("The upstream's answer has no choices.")
     for position, choice in enumerate(choices):
+        if isinstance(choice, dict) and choice.get("finish_reason") == "content_filter":
+            choice.setdefault("message", {"role": "assistant", "content": ""})  # as Azure leaves it
         if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
             raise UpstreamInvalid("The upstream's answer has a choice without a message.")
         if choice.setdefault("index", position) is None:

@@ -133,7 +133,7 @@ class ChatStreamShaper:
             raise UpstreamInvalid("The upstream ended its stream before every choice was finished.")
         usage = self.usage
         assert usage is not None
-        members = {"usage": self._usage_members | usage.document(), **self._tail}
+        members = {"usage": usage.over(self._usage_members), **self._tail}
         return StreamEnd(usage, members)
 
     def _set(self, document: dict[str, Any], name: str, value: Any) -> None:

@@ -71,3 +71,9 @@ def test_every_prompt_counts_and_token_ids_exactly(prompts: list[Any], tokens: i
 def test_a_count_that_cannot_be_one_is_not_believed(count: int) -> None:
     assert read_usage({"prompt_tokens": count, "completion_tokens": 1}) is None
     assert read_usage({"prompt_tokens": 1, "completion_tokens": count}) is None
+
+
+def test_an_upstreams_total_stays_where_it_counts_more() -> None:
+    said = {"prompt_tokens": 66, "completion_tokens": 6, "total_tokens": 100, "x": 1}
+    assert Usage(66, 6).over(said) == said
+    assert Usage(66, 6).over({"total_tokens": 3})["total_tokens"] == 72

@@ -299,7 +299,7 @@ BROKEN = Chunk.of({"error": {"message": "no"}})
         (packets(error=UpstreamTimeout("late")), "upstream_timeout"),
         (packets([usage_chunk()], error=UpstreamTimeout("late")), "upstream_timeout"),
         (packets([BROKEN]), "upstream_invalid_response"),
-        (packets([chunk_of("a"), BROKEN]), "upstream_invalid_response"),
+        (packets([chunk_of(""), BROKEN]), "upstream_invalid_response"),
         (packets(), "upstream_invalid_response"),
         (packets([usage_chunk()], done=True), "upstream_invalid_response"),
     ],
@@ -316,6 +316,7 @@ def test_a_stream_that_breaks_before_anything_was_sent_is_raised(act: Act, code:
     [
         (packets([chunk_of("a")], error=UpstreamTimeout("late")), ["a"]),
         (packets([chunk_of("a")], [BROKEN]), ["a"]),
+        (packets([chunk_of("a"), BROKEN]), ["a"]),
         (packets([chunk_of("a")], [chunk_of("b"), BROKEN]), ["ab"]),
         (packets([chunk_of("a")]), ["a"]),
     ],
