@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.errors import GatewayError
 from app.core.exchange import exchange_of
 from app.observability.request_record import Recorder
 
@@ -22,5 +23,10 @@ class Metering:
             exchange.outcome.text = []
         try:
             await self._app(scope, receive, send)
+        except Exception:
+            outcome = exchange.outcome
+            if outcome.first_byte is None:  # RequestId, outside, answers it so
+                outcome.status, outcome.error_code = GatewayError.status, GatewayError.code
+            raise
         finally:
             self._recorder(exchange)

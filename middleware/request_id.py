@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from random import getrandbits
 from time import perf_counter
-from typing import Any
 
 from app.core.asgi import ASGIApp, Receive, Scope, Send, answer_error
 from app.core.errors import GatewayError, HeaderList
@@ -18,9 +17,9 @@ OnCrash = Callable[[str, BaseException], None]
 
 
 class RequestId:
-    """Makes the Exchange, and puts its reply headers on whatever answer goes out.
+    """Makes the Exchange, which names whatever answer goes out.
 
-    ``fixed`` headers go on every answer, and whatever ``closing`` holds then. ``on_crash`` is told of an exception that nobody caught.
+    ``fixed`` headers go on every answer, and whatever ``closing`` holds when it begins. ``on_crash`` is told of an exception that nobody caught.
     """
 
     def __init__(
@@ -40,26 +39,12 @@ class RequestId:
         else:
             request_id = f"{getrandbits(128):032x}"
         exchange = Exchange(request_id, headers, started)
+        exchange.reply_headers += ((b"x-request-id", request_id.encode()), *self._fixed)
+        exchange.closing = self._closing
         scope["state"]["exchange"] = exchange
-        outcome = exchange.outcome
-        fixed, closing = self._fixed, self._closing
-
-        async def send_named(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", request_id.encode()),
-                    *fixed,
-                    *closing,
-                    *exchange.reply_headers,
-                ]
-                outcome.status = message["status"]
-                outcome.first_byte = perf_counter() - started
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_named)
+            await self._app(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - the outermost door
             self._on_crash(request_id, error)
-            if not outcome.status:
-                await answer_error(send_named, GatewayError("The gateway failed; see its log."))
+            if exchange.outcome.first_byte is None:
+                await answer_error(send, GatewayError("The gateway failed; see its log."))

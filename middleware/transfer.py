@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 from app.connections.pending import Delivery, PendingAnswers
@@ -99,13 +100,13 @@ class _Answer:
         self._gone = False
 
     async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
         start = self._start
         if start is not None:
             self._start = None
             await self._begin(start, message)
-        elif message["type"] == "http.response.start":
-            self._start = message
-            return
         if self._gone:
             return
         if len(message.get("body", b"")) > PIECE_BYTES:
@@ -115,6 +116,7 @@ class _Answer:
 
     async def _begin(self, start: Message, first: Message) -> None:
         exchange: Exchange = self._scope["state"]["exchange"]
+        begin_answer(exchange, start)
         if not exchange.body_read:
             # A body that was too slow has been waited for long enough.
             late = start["status"] == 408
@@ -195,3 +197,11 @@ class _Answer:
         await self._send({**own, "headers": own["headers"] + kept})
         await self._send(body)
         self._gone = True
+
+
+def begin_answer(exchange: Exchange, start: Message) -> None:
+    """Put the reply headers on the start of the answer, and note when it began, and how."""
+    outcome = exchange.outcome
+    start["headers"] = [*start["headers"], *exchange.reply_headers, *exchange.closing]
+    outcome.status = start["status"]
+    outcome.first_byte = perf_counter() - exchange.started

@@ -74,12 +74,13 @@ class Exchange:
 
     ``taken`` are the keys of the buckets that this request has taken one from before its body was
     known, None where it has not been asked of them; ``store_out`` says that this was decided without
-    the store. ``key`` is for the record, which is also made of requests that have none.
+    the store. ``closing`` are headers of every answer while the gateway is being stopped. ``key`` is for the record, which is also made of requests that have none.
     """
 
     __slots__ = (
         "body",
         "body_read",
+        "closing",
         "headers",
         "key",
         "outcome",
@@ -98,6 +99,7 @@ class Exchange:
         self.body = b""
         self.body_read = False
         self.reply_headers: HeaderList = []
+        self.closing: HeaderList = []
         self.outcome = Outcome()
         self.store_out = False
         self.taken: tuple[str, ...] | None = None

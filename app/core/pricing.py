@@ -42,6 +42,8 @@ def nano_dollars(dollars: float | Decimal | str) -> NanoDollars:
 
 def dollars_text(amount: NanoDollars) -> str:
     """Nano-dollars as dollars, without trailing zeros: ``0.0000123``."""
+    if not amount:
+        return "0"
     sign, nano = ("-", -amount) if amount < 0 else ("", amount)
     whole, rest = divmod(nano, NANO)
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".")

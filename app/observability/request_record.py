@@ -12,9 +12,9 @@ from app.core.pricing import dollars_text
 
 
 class RequestLog(Protocol):
-    """Takes the facts of one finished request."""
+    """Takes the facts of one finished request, which are its own from then on."""
 
-    def __call__(self, event: str, **facts: Any) -> Any: ...
+    def __call__(self, facts: dict[str, Any], /) -> None: ...
 
 
 class UsageSink(Protocol):
@@ -53,7 +53,7 @@ class Recorder:
             return
         if self.log_prompts:
             facts |= _texts(exchange)
-        self._log("request", **facts)
+        self._log(facts)
 
 
 def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:

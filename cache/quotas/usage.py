@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from random import getrandbits
@@ -162,9 +163,7 @@ class UsageLog:
     async def _run(self, record: Script, batch: Batch, listed: list[Item]) -> None:
         """Write the counts of a batch, and those of its records that are ``listed``."""
         tenant, items = batch.tenant, batch.items
-        counts: dict[str, dict[str, int]] = {}
-        for item in items:
-            _count(counts, item)
+        counts = _counted(items)
         periods = list(counts)
         keys = [names.written(tenant), names.records(tenant), names.index(tenant)]
         keys += [names.counters(tenant, period) for period in periods]
@@ -179,22 +178,31 @@ class UsageLog:
         await self._store.run(record, keys, args)
 
 
-def _count(counts: dict[str, dict[str, int]], item: Item) -> None:
-    record = item.record
-    amounts = {"errors": int(record["status"] >= 400), "saved": record.get("saved") or 0}
-    if not item.charged:
-        amounts |= {
-            "requests": 1,
-            "prompt_tokens": record["prompt_tokens"] or 0,
-            "completion_tokens": record["completion_tokens"] or 0,
-            "cost": record["cost"] or 0,
-        }
-    prefix = f"{record['key']}|{record['alias'] or ''}|"
-    for period in _periods_of(int(item.at // 3600)):
-        fields = counts.setdefault(period, {})
-        for name, amount in amounts.items():
-            if amount:
-                fields[prefix + name] = fields.get(prefix + name, 0) + amount
+def _counted(items: Sequence[Item]) -> dict[str, dict[str, int]]:
+    """What the counters of each period grow by. Added up by hour, key and model first, because a
+    batch has many records of few."""
+    sums: dict[tuple[int, str, str | None], list[int]] = {}
+    for at, record, charged in items:
+        place = int(at // 3600), record["key"], record["alias"]
+        amounts = sums.get(place)
+        if amounts is None:
+            amounts = sums[place] = [0] * len(COUNTED)
+        amounts[1] += record["status"] >= 400
+        amounts[5] += record.get("saved") or 0
+        if not charged:
+            amounts[0] += 1
+            amounts[2] += record["prompt_tokens"] or 0
+            amounts[3] += record["completion_tokens"] or 0
+            amounts[4] += record["cost"] or 0
+    counts: dict[str, dict[str, int]] = {}
+    for (hour, key, alias), amounts in sums.items():
+        for period in _periods_of(hour):
+            fields = counts.setdefault(period, {})
+            for name, amount in zip(COUNTED, amounts, strict=True):
+                if amount:
+                    field = f"{key}|{alias or ''}|{name}"
+                    fields[field] = fields.get(field, 0) + amount
+    return counts
 
 
 async def fold_settled(store: Store, tenant: str) -> None:

@@ -14,13 +14,13 @@ from app.core.keys import Key
 from app.core.usage import Usage
 from app.observability.request_record import Recorder
 from middleware.metering import Metering
+from middleware.transfer import begin_answer
 
 KEY = Key("web", "acme", (), frozenset(), frozenset({"demo"}), None)
 
 
 class Log(list[dict[str, Any]]):
-    def __call__(self, event: str, **facts: Any) -> None:
-        assert event == "request"
+    def __call__(self, facts: dict[str, Any]) -> None:
         self.append(facts)
 
 
@@ -47,12 +47,26 @@ def test_a_record_has_the_facts_of_the_exchange(run: Any) -> None:
     assert facts["total_ms"] >= facts["gateway_ms"] >= 0
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), asyncio.CancelledError()])
-def test_a_request_that_blew_up_has_a_record_too(run: Any, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(ValueError("x"), 500, "internal_error"), (asyncio.CancelledError(), 499, None)],
+)
+def test_a_request_that_blew_up_has_a_record_too(
+    run: Any, error: BaseException, status: int, code: str | None
+) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise error
 
-    assert metered(run(), app)["status"] == 499
+    facts = metered(run(), app)
+    assert (facts["status"], facts["error"]) == (status, code)
+
+
+def test_a_crash_in_an_answer_leaves_its_status(run: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        begin_answer(scope["state"]["exchange"], start_message(200, []))
+        raise ValueError("late")
+
+    assert metered(run(), app)["status"] == 200
 
 
 def test_an_alias_that_nobody_configured_is_not_logged(run: Any) -> None:

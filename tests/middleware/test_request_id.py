@@ -9,14 +9,26 @@ import pytest
 
 from app.core.asgi import start_message
 from middleware.request_id import RequestId
+from middleware.transfer import begin_answer
 
 CRASHES: list[tuple[str, BaseException]] = []
 FIXED = [(b"x-headgate-config", b"g")]
+CLOSING = [(b"connection", b"close")]
 
 
-def layer(app: Any) -> RequestId:
+def layer(app: Any) -> Any:
     CRASHES.clear()
-    return RequestId(app, fixed=FIXED, closing=[], on_crash=lambda *f: CRASHES.append(f))
+    named = RequestId(app, fixed=FIXED, closing=CLOSING, on_crash=lambda *f: CRASHES.append(f))
+
+    async def outermost(scope: Any, receive: Any, send: Any) -> None:
+        async def begun(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                begin_answer(scope["state"]["exchange"], message)  # as Transfer does
+            await send(message)
+
+        await named(scope, receive, begun)
+
+    return outermost
 
 
 def with_id(run: Any, value: bytes | None) -> bytes:
@@ -48,7 +60,9 @@ def test_fixed_and_reply_headers_go_on_the_answer(run: Any) -> None:
 
     done = run().through(layer, app)
     assert done.status == 404
-    assert {b"a", b"x-model", b"x-headgate-config", b"x-request-id"} == set(done.headers)
+    assert {b"a", b"x-model", b"x-headgate-config", b"x-request-id", b"connection"} == set(
+        done.headers
+    )
     assert done.scope["state"]["exchange"].outcome.status == 404
 
 
