@@ -92,6 +92,7 @@ class SemanticCache(Section, frozen=True):
     enabled: bool = False
     dry_run: bool = False
     tier1b: bool = True
+    languages: tuple[Literal["en", "de", "fr", "es", "it", "pt"], ...] = ("en",)
     encoder: str | None = None
     threshold: Rate = 0.9
     sampled: Literal["exact", "reuse"] = "exact"

@@ -114,6 +114,7 @@ def _meaning(alias: str, model: Model, encoders: Mapping[str, Encoder]) -> Meani
         f"{versions}/{encoder.identity if encoder is not None else ''}",
         model_place(alias),
         Patterns(cache.ignore) if cache.ignore else None,
+        frozenset(semantic.languages) - {"en"},
     )
 
 

@@ -16,7 +16,8 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 class MeaningPlan(NamedTuple):
     """``tier1``, ``tier1b``, ``tier2`` and ``control`` are the shares of hits that are verified.
 
-    ``ignore`` is what of a text does not count. ``wide`` says whether the wide key may answer.
+    ``ignore`` is what of a text does not count. ``languages`` are read besides
+    English. ``wide`` says whether the wide key may answer.
 
     ``also`` is what must be equal besides the request; ``model`` is where its counts stand.
     """
@@ -35,6 +36,7 @@ class MeaningPlan(NamedTuple):
     also: str
     model: bytes
     ignore: Patterns | None = None
+    languages: frozenset[str] = frozenset()
 
     def share(self, tier: Tier) -> float:
         """The share of a tier's hits to verify."""

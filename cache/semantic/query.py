@@ -115,7 +115,7 @@ def query_of(lookup: Lookup, plan: MeaningPlan) -> SemanticQuery | None:
         return None
     if plan.ignore is not None:
         text = plan.ignore.without(text)
-    reading = read(text)
+    reading = read(text, plan.languages)
     if not isinstance(reading.strict, Form) and (reading.wide is None or not plan.wide):
         return None
     return SemanticQuery(lookup, plan, text, reading)

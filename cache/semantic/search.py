@@ -106,7 +106,10 @@ class ByMeaning:
     async def _vector(self, query: SemanticQuery) -> bytes | None:
         """The vector of what was asked, where there is a second tier for it."""
         encoder = query.plan.encoder
-        if encoder is None or query.form is None or query.form.words > TIER_2_WORDS:
+        form = query.form
+        if encoder is None or form is None or form.words > TIER_2_WORDS:
+            return None
+        if form.language != "en":  # the guard reads English
             return None
         if not self._semantic_index.vectors:
             return None

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from itertools import pairwise
 from typing import NamedTuple
 
 from cache.semantic.canonical.frames import without_articles, without_frames
+from cache.semantic.canonical.languages import is_foreign, strict_key
 from cache.semantic.canonical.numbers import spelled_out
 from cache.semantic.canonical.tokens import tokens_of
 from cache.semantic.canonical.wide import Wide, widened
@@ -41,6 +43,7 @@ class Form(NamedTuple):
     tokens: tuple[str, ...]  # what the key is made of, in order
     names: frozenset[str]  # words with a capital inside a sentence, in small letters
     words: int  # in the text as it was sent
+    language: str = "en"
 
 
 class Ineligible(NamedTuple):
@@ -96,8 +99,12 @@ def canonical(text: str) -> Form | Ineligible:
     return read(text).strict
 
 
-def read(text: str) -> Reading:
-    """Both forms of a prompt. Never raises."""
+def read(text: str, languages: Collection[str] = ()) -> Reading:
+    """Both forms of a prompt. Never raises.
+
+    ``languages`` are those that are read besides English, by their codes: de, fr, es, it, pt. They
+    have a strict form only.
+    """
     if len(text) > MAX_CHARACTERS:
         return Reading(LONG, None)
     if not text.isascii():
@@ -112,6 +119,8 @@ def read(text: str) -> Reading:
         return Reading(LONG, None)
     if _MAY_BE_CODE.search(text) and _CODE.search(text):
         return Reading(CODE, None)
+    if languages and is_foreign(text):
+        return Reading(_foreign(text, languages, words), None)
     tokens, names = tokens_of(text)
     framed = without_frames(spelled_out(tokens))
     tokens = without_articles(framed)
@@ -121,6 +130,14 @@ def read(text: str) -> Reading:
         return Reading(FEW_WORDS, None)
     strict = _strict(tokens, names, words)
     return Reading(strict, widened(framed, names, fresh=strict is FRESHNESS))
+
+
+def _foreign(text: str, languages: Collection[str], words: int) -> Form | Ineligible:
+    found = strict_key(text, languages)
+    if isinstance(found, str):
+        return Ineligible(found)
+    key, tokens = found
+    return Form(key, tuple(tokens), frozenset(), words, key[1:3])
 
 
 def _strict(tokens: list[str], names: set[str], words: int) -> Form | Ineligible:

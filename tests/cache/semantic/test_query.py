@@ -59,6 +59,7 @@ def configured() -> str:
             "own": cached("key"),
             "all": cached("global"),
             "reuse": cached(sampled="reuse"),
+            "german": cached(languages=["en", "de"]),
         },
         "tenants": {"acme": {}, "other": {}},
         "keys": [
@@ -309,3 +310,11 @@ def test_what_ages_has_a_wide_key_only() -> None:
     assert found is not None
     assert [tier for tier, _ in found.keys] == ["1b"]
     assert found.form is None
+
+
+def test_another_language_is_read_where_it_is_switched_on() -> None:
+    ask = {"prompt": "Wie koche ich Kartoffeln ohne Salz?"}
+    assert query(ask) is None
+    found = query(ask | {"model": "german"})
+    assert found is not None
+    assert [tier for tier, _ in found.keys] == ["1"]
