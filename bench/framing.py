@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from bench.requests import Operation
+
 DONE = b"data: [DONE]\n\n"
 
 
@@ -11,7 +13,17 @@ def looks_complete(body: bytes, chunks: int) -> bool:
     return body.endswith(DONE) and body.count(b"\n\n") > chunks
 
 
-def problems(body: bytes, text: str, *, choices: int = 1, usage: bool = False) -> list[str]:
+_OBJECTS = {"completions": "text_completion", "chat": "chat.completion.chunk"}
+
+
+def problems(
+    body: bytes,
+    text: str,
+    *,
+    choices: int = 1,
+    usage: bool = False,
+    operation: Operation = "completions",
+) -> list[str]:
     """Everything wrong with a stream whose every choice should read `text`; empty when right."""
     if not body.endswith(b"\n\n"):
         return [f"does not end with an empty line: …{body[-60:]!r}"]
@@ -27,8 +39,9 @@ def problems(body: bytes, text: str, *, choices: int = 1, usage: bool = False) -
         chunks = [json.loads(payload) for payload in payloads if payload != b"[DONE]"]
     except ValueError:
         return [*found, "an event is not JSON"]
-    if any(not isinstance(c, dict) or c.get("object") != "text_completion" for c in chunks):
-        return [*found, "an event is not a text_completion"]
+    kind = _OBJECTS[operation]
+    if any(not isinstance(c, dict) or c.get("object") != kind for c in chunks):
+        return [*found, f"an event is not a {kind}"]
     return found + _usage_problems(chunks, usage) + _choice_problems(chunks, text, choices)
 
 
@@ -51,7 +64,8 @@ def _choice_problems(chunks: list[dict[str, Any]], text: str, choices: int) -> l
             found.append(f"choice {index} goes on after its finish_reason")
         if choice["finish_reason"] is not None:
             finished.add(index)
-        texts[index] = texts.get(index, "") + choice["text"]
+        said = choice["delta"].get("content") or "" if "delta" in choice else choice["text"]
+        texts[index] = texts.get(index, "") + said
     if finished != set(range(choices)):
         found.append(f"choices that finished: {sorted(finished)}, expected {choices}")
     found += [f"choice {i} does not read as sent" for i, read in texts.items() if read != text]

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import framing, gateway, nginx, procfs, redis_store, wrk
 from bench.failure import BenchFailureError
 from bench.processes import OK, Child, Cores, free_port, on_core, post, ready, running
-from bench.requests import PATH, headers, stream_body
+from bench.requests import headers, stream_body
 from bench.results import Measure, Result, Sample, single, summed_up
 from bench.steps import PlainLoad, Step, StreamLoad
 from bench.stream_upstream import WORD
@@ -20,6 +20,7 @@ CONNECTIONS = 64
 _WARM_UP_SECONDS = 1
 _GRACE_SECONDS = 40
 _TRIES = 3
+_MARKS = {"completions": b'"choices"', "chat": b'"choices"', "embeddings": b'"embedding"'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def _upstream(step: Step, plan: Plan, folder: Path) -> Iterator[Child]:
         argv = [sys.executable, "-m", "bench.stream_upstream", "--port", str(port)]
         argv += ["--delay-ms", str(step.load.delay_ms)]
     else:
-        argv = nginx.upstream(folder / "upstream", port, step.load.prompts)
+        argv = nginx.upstream(folder / "upstream", port, step.load.prompts, step.load.operation)
     # going directly crosses from core to core once, as every hop through a gateway does
     core = plan.cores.test if step.target == "direct" else plan.cores.load
     with running("upstream", argv, port=port, core=core, folder=folder) as child:
@@ -108,8 +109,8 @@ def _target(
 
 
 def _plain(step: Step, load: PlainLoad, plan: Plan, child: Child) -> dict[str, Measure]:
-    status, answer = post(child.port, PATH, load.first_body, headers(load.key))
-    wanted = b'"choices"' if load.status == OK else b'"error"'
+    status, answer = post(child.port, load.path, load.first_body, headers(load.key))
+    wanted = _MARKS[load.operation] if load.status == OK else b'"error"'
     if status != load.status or wanted not in answer:
         raise BenchFailureError(f"answered {status}, expected {load.status}: {answer[:300]!r}")
     measures: dict[str, Measure] = {}
@@ -145,6 +146,7 @@ def _wrk(
         found = wrk.run(
             child.port,
             key=load.key,
+            path=load.path,
             body=load.body,
             connections=connections,
             seconds=seconds,
@@ -162,19 +164,26 @@ def _wrk(
 
 
 def _streams(step: Step, load: StreamLoad, plan: Plan, child: Child) -> dict[str, Measure]:
-    status, answer = post(child.port, PATH, stream_body(load.few), headers())
-    wrong = framing.problems(answer, WORD * load.few) if status == OK else [str(answer[:300])]
+    status, answer = post(
+        child.port, load.path, stream_body(load.few, operation=load.operation), headers()
+    )
+    wrong = (
+        framing.problems(answer, WORD * load.few, operation=load.operation)
+        if status == OK
+        else [str(answer[:300])]
+    )
     if wrong:
         raise BenchFailureError(f"a stream came back wrong (status {status}): {'; '.join(wrong)}")
     measures: dict[str, Measure] = {}
     if step.target != "direct":
         plan.say(f"{step.name}: {CONNECTIONS} streams, {load.few} and {load.many} chunks each")
-        _stream_load(plan, child, CONNECTIONS, _WARM_UP_SECONDS, load.few)
+        _stream_load(load, plan, child, CONNECTIONS, _WARM_UP_SECONDS, load.few)
         measures |= summed_up([_stream_sample(load, plan, child) for _ in range(plan.repeats)])
         measures |= _memory(child)
     plan.say(f"{step.name}: one stream of one chunk at a time")
     alone = [
-        _stream_load(plan, child, 1, plan.seconds_alone, chunks=1) for _ in range(plan.repeats)
+        _stream_load(load, plan, child, 1, plan.seconds_alone, chunks=1)
+        for _ in range(plan.repeats)
     ]
     return measures | summed_up(
         [
@@ -190,10 +199,10 @@ def _streams(step: Step, load: StreamLoad, plan: Plan, child: Child) -> dict[str
 def _stream_sample(load: StreamLoad, plan: Plan, child: Child) -> Sample:
     """Both lengths once. CPU a stream = fixed + chunks x slope, so two lengths give both."""
     with procfs.metered(child.pid, plan.cores.test) as few_cost:
-        few = _stream_load(plan, child, CONNECTIONS, plan.seconds, load.few)
+        few = _stream_load(load, plan, child, CONNECTIONS, plan.seconds, load.few)
     few_spent = few_cost()
     with procfs.metered(child.pid, plan.cores.test) as many_cost:
-        many = _stream_load(plan, child, CONNECTIONS, plan.seconds, load.many)
+        many = _stream_load(load, plan, child, CONNECTIONS, plan.seconds, load.many)
     many_spent = many_cost()
     short = few_spent.mine / few["streams"] * 1e6
     long = many_spent.mine / many["streams"] * 1e6
@@ -212,11 +221,11 @@ def _stream_sample(load: StreamLoad, plan: Plan, child: Child) -> Sample:
 
 
 def _stream_load(
-    plan: Plan, child: Child, connections: int, seconds: int, chunks: int
+    load: StreamLoad, plan: Plan, child: Child, connections: int, seconds: int, chunks: int
 ) -> dict[str, float]:
     argv = [sys.executable, "-m", "bench.stream_load", "--port", str(child.port)]
     argv += ["--connections", str(connections), "--seconds", str(seconds)]
-    argv += ["--chunks", str(chunks)]
+    argv += ["--chunks", str(chunks), "--operation", load.operation]
     with on_core(plan.cores.load):
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=seconds + _GRACE_SECONDS, check=False

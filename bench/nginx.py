@@ -6,9 +6,11 @@ from pathlib import Path
 
 from bench.failure import BenchFailureError
 from bench.processes import HOST
-from bench.requests import completion
+from bench.requests import Operation, answer
 
 _HOME = "/usr/sbin/nginx"  # not on every user's PATH
+
+MOST_QUOTED = 3500  # bytes of one parameter in nginx's configuration
 
 _MAIN = """
 worker_processes 1;
@@ -36,10 +38,24 @@ http {{
 """
 
 
-def upstream(folder: Path, port: int, choices: int = 1) -> list[str]:
-    """The command of an upstream that answers every request with one completion."""
-    answer = json.dumps(completion(choices)).replace("\\", "\\\\")  # nginx unescapes what it quotes
-    return _command(folder, port, "", f"default_type application/json; return 200 '{answer}';")
+def upstream(
+    folder: Path, port: int, prompts: int = 1, operation: Operation = "completions"
+) -> list[str]:
+    """The command of an upstream that answers every request alike.
+
+    The answer stands in variables, because a parameter of nginx's configuration has a bound.
+    """
+    said = json.dumps(answer(operation, prompts))
+    starts = range(0, len(said), MOST_QUOTED)
+    pieces = "".join(f"set $piece{n} '{_quoted(said[n : n + MOST_QUOTED])}'; " for n in starts)
+    whole = "".join(f"${{piece{n}}}" for n in starts)
+    rules = f'default_type application/json; {pieces} return 200 "{whole}";'
+    return _command(folder, port, "", rules)
+
+
+def _quoted(text: str) -> str:
+    """Text within quotes, where nginx takes a backslash for itself."""
+    return text.replace("\\", "\\\\")
 
 
 def proxy(folder: Path, port: int, upstream_port: int, *, streams: bool) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.requests import KEY, KEYS, MODEL, PROMPT, plain_body
+from bench.requests import KEY, KEYS, MODEL, PATHS, PROMPT, Operation, plain_body
 
 Target = Literal["direct", "nginx", "asgi", "headgate"]
 
@@ -22,14 +22,19 @@ class PlainLoad:
     prompt: str = PROMPT
     first: str | None = None
     prompts: int = 1
+    operation: Operation = "completions"
+
+    @property
+    def path(self) -> str:
+        return PATHS[self.operation]
 
     @property
     def body(self) -> bytes:
-        return plain_body(self.prompt, self.prompts)
+        return plain_body(self.prompt, self.prompts, self.operation)
 
     @property
     def first_body(self) -> bytes:
-        return plain_body(self.first or self.prompt, self.prompts)
+        return plain_body(self.first or self.prompt, self.prompts, self.operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,11 @@ class StreamLoad:
     few: int = 10
     many: int = 50
     delay_ms: int = 10
+    operation: Operation = "completions"
+
+    @property
+    def path(self) -> str:
+        return PATHS[self.operation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,8 @@ class Step:
 
 
 _BATCH = PlainLoad(prompts=32)
+_CHAT = PlainLoad(operation="chat")
+_EMBEDDINGS = PlainLoad(operation="embeddings")
 _LARGE = PlainLoad(
     prompt="".join(f"{number} " for number in range(18_300))[:100_000]
 )  # wrk's argument
@@ -78,6 +90,9 @@ FLOOR = Step("nginx-proxy", "nginx as reverse proxy, one worker: the floor", "ng
 STREAM_DIRECT = Step("direct-stream", "streams straight from the mock", "direct", StreamLoad())
 STREAM_FLOOR = Step("nginx-stream", "nginx relaying streams: their floor", "nginx", StreamLoad())
 BATCH_FLOOR = Step("nginx-batch", "nginx with 32 prompts and their answers", "nginx", _BATCH)
+EMBEDDINGS_FLOOR = Step(
+    "nginx-embeddings", "nginx with a vector of 1,536 numbers", "nginx", _EMBEDDINGS
+)
 LARGE_FLOOR = Step("nginx-large", "nginx with a prompt of 100 kB", "nginx", _LARGE)
 
 _SIMULATOR = {
@@ -208,12 +223,29 @@ STEPS: tuple[Step, ...] = (
         "headgate",
         overlay={"keys": [*KEYS, *_IDLE_KEYS]},
     ),
+    Step("headgate-chat", "the proxy, for a conversation", "headgate", _CHAT),
+    Step(
+        "headgate-chat-hit",
+        "a conversation from the worker's shelf (no limits)",
+        "headgate",
+        _CHAT,
+        overlay=_CACHE,
+        redis=True,
+    ),
+    EMBEDDINGS_FLOOR,
+    Step("headgate-embeddings", "one vector, asked for as base64", "headgate", _EMBEDDINGS),
     STREAM_DIRECT,
     STREAM_FLOOR,
     Step("headgate-stream", "a relayed stream", "headgate", StreamLoad()),
+    Step(
+        "headgate-chat-stream",
+        "a relayed stream of a conversation",
+        "headgate",
+        StreamLoad(operation="chat"),
+    ),
     Step("headgate-long-stream", "streams of 300 chunks", "headgate", StreamLoad(many=300)),
 )
-_FLOORS = {_BATCH: BATCH_FLOOR, _LARGE: LARGE_FLOOR}
+_FLOORS = {_BATCH: BATCH_FLOOR, _LARGE: LARGE_FLOOR, _EMBEDDINGS: EMBEDDINGS_FLOOR}
 
 
 def floor_of(step: Step) -> Step:

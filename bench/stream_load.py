@@ -15,7 +15,7 @@ import uvloop
 
 from bench.framing import looks_complete
 from bench.processes import HOST, OK
-from bench.requests import KEY, stream_body, stream_request
+from bench.requests import KEY, PATHS, Operation, stream_body, stream_request
 from bench.stream_connection import StreamConnection
 
 _RAMP_SECONDS = 0.1  # connections open over this time, so that they do not tick together
@@ -30,10 +30,12 @@ class Tally:
     problems: Counter[str] = field(default_factory=Counter)
 
 
-async def load(port: int, connections: int, seconds: float, chunks: int) -> dict[str, object]:
+async def load(
+    port: int, connections: int, seconds: float, chunks: int, operation: Operation
+) -> dict[str, object]:
     """Runs the load and sums it up; times in seconds."""
     tally = Tally()
-    request = stream_request(HOST, stream_body(chunks), KEY)
+    request = stream_request(HOST, stream_body(chunks, operation=operation), KEY, operation)
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for number in range(connections):
@@ -85,8 +87,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--chunks", type=int, default=50)
+    parser.add_argument("--operation", choices=PATHS, default="completions")
     args = parser.parse_args()
-    found = uvloop.run(load(args.port, args.connections, args.seconds, args.chunks))
+    found = uvloop.run(load(args.port, args.connections, args.seconds, args.chunks, args.operation))
     print(json.dumps(found))
 
 

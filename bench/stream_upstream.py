@@ -20,7 +20,7 @@ import uvloop
 
 from bench.framing import DONE
 from bench.processes import HOST
-from bench.requests import COMPLETION, UPSTREAM_MODEL, completion
+from bench.requests import COMPLETION, PATHS, UPSTREAM_MODEL, Operation, answer
 
 WORD = " token"
 _HEAD = (
@@ -99,12 +99,14 @@ class Connection(asyncio.Protocol):
         elif asked.get("stream"):
             self._begin(asked)
         else:
-            self._answer(_plain(asked.get("prompt")))
+            self._answer(_plain(self._url.decode(), asked))
 
     def _begin(self, asked: dict[str, Any]) -> None:
         usage = bool((asked.get("stream_options") or {}).get("include_usage"))
         self._counts.live += 1
-        self._script = script(int(asked.get("max_tokens") or 50), int(asked.get("n") or 1), usage)
+        chat = self._url == PATHS["chat"].encode()
+        chunks, choices = int(asked.get("max_tokens") or 50), int(asked.get("n") or 1)
+        self._script = script(chunks, choices, usage, chat=chat)
         self._transport.write(_HEAD + next(self._script))
         self._again()
 
@@ -159,41 +161,45 @@ class Asker(asyncio.DatagramProtocol):
             self.streaming.step_on()
 
 
-def script(chunks: int, choices: int, usage: bool) -> Iterator[bytes]:
+def script(chunks: int, choices: int, usage: bool, *, chat: bool = False) -> Iterator[bytes]:
     """The pieces of one stream: one a token, then the tail with the usage and the end."""
     for number in range(chunks):
-        last = number == chunks - 1
-        yield b"".join(_token(index, last, usage) for index in range(choices))
-    yield _tail(chunks, choices, usage)
+        first, last = number == 0, number == chunks - 1
+        yield b"".join(_token(i, first and chat, last, usage, chat) for i in range(choices))
+    yield _tail(chunks, choices, usage, chat)
 
 
-def _plain(prompt: Any) -> bytes:
-    return _completion(len(prompt) if isinstance(prompt, list) else 1)
+def _plain(path: str, asked: dict[str, Any]) -> bytes:
+    given = asked.get("prompt") or asked.get("input")
+    return _whole(path, len(given) if isinstance(given, list) else 1)
 
 
 @lru_cache(maxsize=64)
-def _completion(choices: int) -> bytes:
-    return json.dumps(completion(choices)).encode()
+def _whole(path: str, prompts: int) -> bytes:
+    operation: Operation = next((name for name in PATHS if PATHS[name] == path), "completions")
+    return json.dumps(answer(operation, prompts)).encode()
 
 
 @lru_cache(maxsize=1024)
-def _token(index: int, last: bool, usage: bool) -> bytes:
+def _token(index: int, first: bool, last: bool, usage: bool, chat: bool) -> bytes:
     finish = "length" if last else None
-    choice = {"text": WORD, "index": index, "logprobs": None, "finish_reason": finish}
-    return _event([choice], {"usage": None} if usage else {})
+    delta = {"role": "assistant", "content": WORD} if first else {"content": WORD}
+    said: dict[str, object] = {"delta": delta} if chat else {"text": WORD}
+    choice = {**said, "index": index, "logprobs": None, "finish_reason": finish}
+    return _event([choice], {"usage": None} if usage else {}, chat)
 
 
 @lru_cache(maxsize=1024)
-def _tail(chunks: int, choices: int, usage: bool) -> bytes:
+def _tail(chunks: int, choices: int, usage: bool, chat: bool) -> bytes:
     made = chunks * choices
     counted = {"prompt_tokens": 5, "completion_tokens": made, "total_tokens": 5 + made}
-    return (_event([], {"usage": counted}) if usage else b"") + _framed(DONE) + _END
+    return (_event([], {"usage": counted}, chat) if usage else b"") + _framed(DONE) + _END
 
 
-def _event(choices: list[dict[str, object]], more: dict[str, object]) -> bytes:
+def _event(choices: list[dict[str, object]], more: dict[str, object], chat: bool) -> bytes:
     body = {
-        "id": COMPLETION["id"],
-        "object": "text_completion",
+        "id": f"chat{COMPLETION['id']}" if chat else COMPLETION["id"],
+        "object": "chat.completion.chunk" if chat else "text_completion",
         "created": COMPLETION["created"],
         "model": UPSTREAM_MODEL,
         "choices": choices,

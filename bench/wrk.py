@@ -14,7 +14,6 @@ from pathlib import Path
 
 from bench.failure import BenchFailureError
 from bench.processes import HOST, on_core
-from bench.requests import PATH
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _HOME = "/usr/bin/wrk"
@@ -35,13 +34,13 @@ class WrkResult:
 
 
 def run(
-    port: int, *, key: str, body: bytes, connections: int, seconds: int, core: int
+    port: int, *, key: str, path: str, body: bytes, connections: int, seconds: int, core: int
 ) -> WrkResult:
-    """Sends `body` for `seconds` over `connections`."""
+    """Sends `body` to `path` for `seconds` over `connections`."""
     run_id = f"{os.getpid():x}{time.monotonic_ns():x}"
     argv = [
         program(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "--latency",
-        "-s", str(_SCRIPT), f"http://{HOST}:{port}{PATH}", "--", key, body.decode(), run_id,
+        "-s", str(_SCRIPT), f"http://{HOST}:{port}{path}", "--", key, body.decode(), run_id,
     ]  # fmt: skip
     with on_core(core):
         done = subprocess.run(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from bench.failure import BenchFailureError
-from bench.requests import PATH, headers
+from bench.requests import PATHS, Operation, headers
 
 Message = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -28,7 +28,7 @@ class Caller:
         self.status = 0
         self.answer: list[bytes] = []
 
-    async def post(self, body: bytes, status: int) -> bytes:
+    async def post(self, body: bytes, status: int, operation: Operation = "completions") -> bytes:
         """The answer's whole body. Raises BenchFailureError where its status is another one."""
         self.status, self.answer = 0, []
         left: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -37,7 +37,7 @@ class Caller:
         async def receive() -> Message:
             return messages.pop() if messages else await left
 
-        await self._app(self._scope(len(body)), receive, self._send)
+        await self._app(self._scope(len(body), PATHS[operation]), receive, self._send)
         answer = b"".join(self.answer)
         if self.status != status:
             raise BenchFailureError(f"answered {self.status}, not {status}: {answer[:300]!r}")
@@ -51,7 +51,7 @@ class Caller:
             if message.get("more_body"):
                 self._socket.sendto(b"next", self._upstream)
 
-    def _scope(self, length: int) -> dict[str, Any]:
+    def _scope(self, length: int, path: str) -> dict[str, Any]:
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -61,8 +61,8 @@ class Caller:
             "scheme": "http",
             "method": "POST",
             "root_path": "",
-            "path": PATH,
-            "raw_path": PATH.encode(),
+            "path": path,
+            "raw_path": path.encode(),
             "query_string": b"",
             "headers": [*self._head, (b"content-length", b"%d" % length)],
             "extensions": {},

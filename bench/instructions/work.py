@@ -93,25 +93,28 @@ class Work:
     async def _plain(self, step: Step, load: PlainLoad, caller: Caller, usage: UsageLog) -> None:
         requests, repeats = self._args.requests, self._args.repeats
         bodies = _bodies(load, _WARM_UP + requests * repeats)
-        await caller.post(load.first_body, load.status)
+        await caller.post(load.first_body, load.status, load.operation)
         await asyncio.sleep(0.3)  # until what was asked first is kept
         for _ in range(_WARM_UP):
-            await caller.post(bodies.pop(), load.status)
+            await caller.post(bodies.pop(), load.status, load.operation)
         await usage.flush()
         for _ in range(repeats):
             with self._metered(step.name, requests):
                 for _ in range(requests):
-                    await caller.post(bodies.pop(), load.status)
+                    await caller.post(bodies.pop(), load.status, load.operation)
                 await usage.flush()
 
     async def _streams(self, step: Step, load: StreamLoad, caller: Caller) -> None:
-        bodies = {chunks: stream_body(chunks) for chunks in (load.few, load.many)}
-        await caller.post(bodies[load.few], 200)
+        bodies = {
+            chunks: stream_body(chunks, operation=load.operation)
+            for chunks in (load.few, load.many)
+        }
+        await caller.post(bodies[load.few], 200, load.operation)
         for _ in range(self._args.repeats):
             for chunks, body in bodies.items():
                 with self._metered(f"{step.name} {chunks}", _STREAMS):
                     for _ in range(_STREAMS):
-                        await caller.post(body, 200)
+                        await caller.post(body, 200, load.operation)
 
     @contextmanager
     def _metered(self, name: str, count: int) -> Iterator[None]:
