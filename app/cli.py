@@ -1,4 +1,5 @@
-"""The commands: ``headgate init | serve | check | test | doctor | schema | usage | cache | keys``."""
+"""The commands: ``headgate init | serve | check | test | doctor | schema | usage | routes | cache |
+keys``."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from app.commands.files import (
 from app.commands.provider_probe import look_at_providers
 from app.config.loading import Loaded, json_schema
 from app.config.quantities import Duration
+from app.core.errors import GatewayError
 from app.core.keys import GATEWAY, digest_of, new_secret
 from cache.store.base import StoreUnavailable
 
@@ -156,6 +158,43 @@ def usage(
         fail(f"the store cannot be reached: {error}")
     chosen = [row for row in rows if key_id in (None, row.key) and model in (None, row.model)]
     click.echo("\n".join(table(chosen)))
+
+
+@main.command()
+@click.argument("model")
+@click.option("--config", "file", type=click.Path(dir_okay=False), help="The configuration file.")
+@click.option("--key", "key_id", help="As this key; the first that may use the model if absent.")
+@click.option("--operation", default="completions", show_default=True, help="completions, chat …")
+@click.option("--body", default="{}", help="Members of the request, as JSON.")
+@click.option("--remaining", type=float, help="Dollars that are left of the budget.")
+def routes(
+    model: str,
+    file: str | None,
+    key_id: str | None,
+    operation: str,
+    body: str,
+    remaining: float | None,
+) -> None:
+    """Print whom a request for MODEL goes to, in which order, and why others are left out.
+
+    With a store that the gateways share it knows which targets are left alone right now. Where the
+    picker draws, this is one draw.
+    """
+    file = required_file(file)
+    settings = load_text(read_text(file), file).settings
+    if model not in settings.models:
+        fail(f"MODEL: no such entry in `models`: {model!r}")
+    from app.commands.routes import explain  # noqa: PLC0415 - needs everything, others do not
+
+    try:
+        lines = asyncio.run(explain(settings, model, key_id, operation, body, remaining))
+    except StoreUnavailable as error:
+        fail(f"the store cannot be reached: {error}")
+    except GatewayError as error:
+        fail(error.message)
+    except ValueError as error:
+        fail(str(error))
+    click.echo("\n".join(lines))
 
 
 @main.group()

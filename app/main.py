@@ -14,7 +14,7 @@ from app.config.loading import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.observability.logs import LineWriter
 from app.pipeline import Shared, build, metrics_page
-from app.providers.routing import Router
+from app.providers.routing.routes import Router
 from app.services import Services
 from app.supervision.worker import Beat, Link
 from cache.store.base import StoreUnavailable

@@ -1,7 +1,7 @@
 """The chain, outside to inside, and the routes beside it.
 
     Granian → Transfer(RequestId(AddressCap(CanonicalPath(Metering(Protocol(Auth(Body(Http(
-        Bounds(RateLimit(ResponseCache(Budget(Upstream))))))))))))
+        Routing(Bounds(RateLimit(ResponseCache(Budget(Failover)))))))))))))
 
 Calls of models go from CanonicalPath straight to their layers; every other path goes through
 Litestar, which finds its route.
@@ -37,7 +37,11 @@ from app.observability.request_record import Recorder
 from app.policy.caching import CachePlans, places
 from app.policy.encoders import make_encoders
 from app.policy.limits_and_budgets import Policies, Rules
-from app.providers.routing import Router as TargetRouter
+from app.providers.routing.failover import Failover
+from app.providers.routing.routes import Router as TargetRouter
+from app.providers.routing.routes import cost_bound
+from app.providers.routing.selection import Selector
+from app.providers.routing.shared_health import SharedHealth
 from app.providers.upstream import Upstream
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
@@ -68,6 +72,7 @@ from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
 from middleware.request_id import RequestId
 from middleware.response_cache import ResponseCache
+from middleware.routing import Routing
 from middleware.transfer import Transfer
 
 # An endpoint family a path; its name is the capability that a key needs.
@@ -76,6 +81,7 @@ FAMILIES: Mapping[str, Family] = {
     "/v1/chat/completions": CHAT,
     "/v1/embeddings": EMBEDDINGS,
 }
+PATHS: Mapping[str, str] = {family.name: path for path, family in FAMILIES.items()}
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
@@ -95,6 +101,7 @@ class Shared(NamedTuple):
     bad_keys: BadKeys
     proxies: TrustedProxies
     running_by_address: dict[str, int]
+    health: SharedHealth
 
 
 def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
@@ -118,34 +125,47 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
     parts = shared.cache
     plans = CachePlans(settings, make_encoders(settings, targets.provider))
-    upstream = Upstream(targets, parts.counters)
+    upstream = Failover(
+        Upstream(parts.counters),
+        router=targets,
+        health=shared.health,
+        limiter=shared.limiter,
+        counts=parts.counters,
+        allowance_of=policies.allowance,
+    )
     verifier = Verifier(
         upstream=upstream,
         by_meaning=parts.by_meaning,
         background=parts.background,
         ledger=shared.ledger,
-        bound_of=targets.cost_bound,
+        bound_of=cost_bound,
         recorder=recorder(shared.usage),
     )
     budget = Budget(
         upstream,
         ledger=shared.ledger,
         plan_of=policies.budgets,
-        bound_of=targets.cost_bound,
+        bound_of=cost_bound,
         on_outage=settings.store.on_outage.budgets,
     )
     cache = ResponseCache(
         budget,
         services=parts,
-        plan_of=plans.of,
+        plan_of=plans.of_call,
         verifier=verifier,
         recorder=recorder(shared.usage),
     )
     limits = RateLimit(cache, limiter=shared.limiter, plan_of=policies.limits)
-    bounds = Bounds(limits, route_of=targets.find, allowance_of=policies.allowance)
+    routing = Routing(
+        Bounds(limits, allowance_of=policies.allowance),
+        alias_of=targets.find,
+        selector=Selector(shared.health, PATHS),
+        ledger=shared.ledger,
+        plan_of=policies.budgets,
+    )
     tokens = RequestTokens(shared.limiter, policies.requests)
 
-    door = Http(bounds, send_timeout=float(server.send_timeout))
+    door = Http(routing, send_timeout=float(server.send_timeout))
 
     def endpoint(family: Family) -> ASGIApp:
         body = Body(
@@ -218,7 +238,9 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
     """What /metrics shows, here or on the management listener."""
-    return MetricsPage(shared.cache.counters, shared.cache.semantic_index, places(settings))
+    return MetricsPage(
+        shared.cache.counters, shared.cache.semantic_index, places(settings), shared.health
+    )
 
 
 def _metrics_route(settings: Settings, shared: Shared, layers: list[Layer]) -> Router:

@@ -20,6 +20,7 @@ from app.connections.rules import Limits
 from app.connections.tcp import SUPPORTED, Sockets
 from app.core.keys import GATEWAY
 from app.pipeline import Shared
+from app.providers.routing.shared_health import SharedHealth
 from app.routes.health import Readiness
 from app.store_watch import StoreWatch
 from cache.quotas.heartbeat import Heartbeat
@@ -72,7 +73,9 @@ class Services:
             BadKeys(proxies, server.bad_keys_per_minute),
             proxies,
             {},
+            SharedHealth(store, clock.now, cache.parts.counters),
         )
+        readiness.watch_targets(self.shared.health)
         self._guard = self._guard_of(server, port) if port is not None else None
         self._watch = StoreWatch(self.shared, self._lag)
         self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
@@ -82,6 +85,9 @@ class Services:
     def serve(self, settings: Settings) -> None:
         """Look after what a configuration, the first or a new one, keeps in the store."""
         self._housekeeping.tenants = frozenset([*settings.tenants, GATEWAY])
+        self.shared.health.keep(
+            target.name for model in settings.models.values() for target in model.targets
+        )
         self._watch.has_budgets = bool(settings.budgets)
 
     def start(self) -> None:
@@ -94,6 +100,7 @@ class Services:
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
+        self._run(shared.health.keep_in_step)
         self._run(self._housekeeping.keep_sweeping)
         self._cache.start(self._run)
         if shared.store.shared:

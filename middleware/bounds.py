@@ -9,7 +9,7 @@ from app.core.errors import InvalidRequest
 from app.core.keys import Key
 from app.core.reply import ReplyWriter
 from app.core.request import Allowance
-from app.providers.routing import Endpoint, Route
+from app.providers.routing.routes import Route
 
 
 class TooManyCalls(InvalidRequest):
@@ -19,33 +19,36 @@ class TooManyCalls(InvalidRequest):
 class Bounds:
     """Refuses what cannot be bounded, and binds what limits, budgets and caps depend on.
 
-    ``route_of`` says where an alias leads, ``allowance_of`` what a key's requests for it may use.
-    An alias that is unknown, or that the key may not use, is left for the route to refuse.
+    ``allowance_of`` says what a key's requests for an alias may use. A target that cannot be sent
+    the request is left out where there is another. A call without targets is left for the end of
+    the chain to refuse.
     """
 
-    def __init__(
-        self,
-        inner: Handler,
-        *,
-        route_of: Callable[[str], Route | None],
-        allowance_of: Callable[[Key, str], Allowance],
-    ) -> None:
+    def __init__(self, inner: Handler, *, allowance_of: Callable[[Key, str], Allowance]) -> None:
         self._inner = inner
-        self._route_of = route_of
         self._allowance_of = allowance_of
 
     def __call__(self, call: Call, reply: ReplyWriter) -> Awaitable[None]:
-        alias = call.request.model
-        route = self._route_of(alias) if alias in call.key.models else None
-        if route is not None:
-            endpoint = route.endpoints.get(call.family.name)
-            if endpoint is not None:
-                call = self._bound(call, route, endpoint)
+        if call.targets:
+            call = self._bound(call)
         return self._inner(call, reply)
 
-    def _bound(self, call: Call, route: Route, endpoint: Endpoint) -> Call:
+    def _bound(self, call: Call) -> Call:
+        """The call for the first target that takes it. Raises what the first of all said."""
+        refusal: InvalidRequest | None = None
+        for position in range(len(call.targets)):
+            try:
+                return self._bound_for(call, call.targets[position:])
+            except InvalidRequest as error:
+                refusal = refusal or error
+        assert refusal is not None
+        raise refusal
+
+    def _bound_for(self, call: Call, targets: tuple[Route, ...]) -> Call:
+        """The call for the first of these targets. Raises InvalidRequest."""
+        route = targets[0]
         family, request = call.family, call.request
-        fan_out = endpoint.fan_out(request)
+        fan_out = route.endpoints[family.name].fan_out(request)
         if fan_out.calls > route.max_calls:
             raise TooManyCalls(
                 f"This request would make {fan_out.calls} upstream calls, one for each "
@@ -57,5 +60,5 @@ class Bounds:
         bounded = family.bounded(request, route.rules, allowance)
         if bounded is not request:
             call = call.with_request(bounded)
-        call.fan_out = fan_out
+        call.fan_out, call.targets = fan_out, targets
         return call

@@ -23,7 +23,7 @@ from app.core.asgi import (
 )
 from app.core.call import Call, Handler, admitted_call
 from app.core.errors import GatewayError, UpstreamError
-from app.core.exchange import CLIENT_CLOSED_REQUEST
+from app.core.exchange import CLIENT_CLOSED_REQUEST, Attempt
 from app.core.pricing import dollars_text
 from app.core.reply import Answer, Chunk, Origin, StreamEnd
 from app.openai import sse
@@ -120,10 +120,14 @@ class HttpReply:
 
     async def refuse(self, error: GatewayError) -> None:
         """Answer what the chain raised; after the beginning of a stream it is the stream's end."""
-        self._call.outcome.error_code = error.code
+        call, outcome = self._call, self._call.outcome
+        outcome.error_code = error.code
         if self._begun:
             await self._send_body(sse.event(error.body()), more=False)
             return
+        if outcome.trail is not None:
+            attempts = (b"x-headgate-attempts", b"%d" % outcome.attempts)
+            call.reply_headers += [attempts, _route(outcome.trail)]
         start, body = error_messages(error)
         await self._send(start)
         self._guard.answered()
@@ -138,6 +142,9 @@ class HttpReply:
             (b"x-model", header_text(origin.model)),
             (b"x-headgate-attempts", b"%d" % outcome.attempts),
         ]
+        if outcome.trail is not None and origin.target is not None:
+            answered = Attempt(origin.provider, "200", 0.0)
+            call.reply_headers.append(_route([*outcome.trail, answered]))
 
     def _events(self, chunks: Sequence[Chunk]) -> bytes:
         if chunks and self._first is None:
@@ -177,6 +184,12 @@ class HttpReply:
             await self._send(message)
         finally:
             self._stall.end(give_up)
+
+
+def _route(trail: Sequence[Attempt]) -> tuple[bytes, bytes]:
+    """Which providers were asked, and how each answered."""
+    said = (f"{one.target.partition('/')[0]}={one.result}" for one in trail)
+    return b"x-headgate-route", header_text(",".join(said))
 
 
 def _event_with_usage(chunk: Chunk) -> bytes:

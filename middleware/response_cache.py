@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from app.core.call import Call, Handler
 from app.core.errors import GatewayError
-from app.core.keys import Key
 from app.core.reply import DISCARD, ReplyWriter
 from app.providers.forwarding import forwarded_headers
 from cache.answers.directives import asks_only_cached, read_directives
@@ -59,7 +58,7 @@ class ResponseCache:
         inner: Handler,
         *,
         services: CacheParts,
-        plan_of: Callable[[Key, str], CachePlan | None],
+        plan_of: Callable[[Call], CachePlan | None],
         verifier: Verifier,
         recorder: Callable[[Call], None],
     ) -> None:
@@ -70,7 +69,7 @@ class ResponseCache:
         self._recorder = recorder
 
     def __call__(self, call: Call, reply: ReplyWriter) -> Awaitable[None]:
-        plan = self._plan_of(call.key, call.request.model)
+        plan = self._plan_of(call)
         if plan is None:
             if asks_only_cached(call.headers):
                 raise _not_cached()

@@ -47,7 +47,7 @@ class Chain:
         cache = ResponseCache(
             budget,
             services=self.worker.services,
-            plan_of=plans_of().of,
+            plan_of=plans_of().of_call,
             verifier=None,  # type: ignore[arg-type]
             recorder=lambda call: None,
         )

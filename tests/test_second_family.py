@@ -6,7 +6,6 @@ The toy stands in tests/harness/shouting.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 import orjson
 import pytest
@@ -18,11 +17,11 @@ from app.core.reply import Answer, ReplyWriter
 from app.core.request import Allowance, Cap, TargetRules
 from app.openai.output_limits import OPENAI
 from app.providers.base import ChunkSink, Provider, Traits, UpstreamCall
-from app.providers.routing import Endpoint, Route
-from app.providers.upstream import Upstream
+from app.providers.routing.routes import Endpoint, Route
 from middleware.bounds import Bounds
 from tests.cache.serving.serving import COST
 from tests.harness.chain import ALIAS, ORIGIN, Answering, Door, in_loop, turns
+from tests.harness.routing import Targeted, failover_of
 from tests.harness.shouting import (
     SHOUTS,
     Shouting,
@@ -184,44 +183,32 @@ class Stadium:
         return [word.upper() for word in orjson.loads(call.request.body_for(call.model))["words"]]
 
 
-class Targets:
-    """One alias, which leads to the stadium."""
-
-    def __init__(self, provider: Provider) -> None:
-        self._route = Route(
-            provider="up",
-            model="m-1",
-            endpoints={name: Endpoint(provider) for name in provider.traits.operations},
-            rules=TargetRules(OPENAI),
-            forward_headers=frozenset(),
-            price=Price(COST * 500_000, COST * 500_000),  # a word costs COST
-            max_calls=1,
-            unknown_usage="bound",
-        )
-
-    def find(self, alias: str) -> Route:
-        return self._route
-
-    def resolve(self, call: Call) -> tuple[Route, Endpoint]:
-        return self._route, self._route.endpoints[call.family.name]
-
-
-class Uncounted:
-    def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None:
-        return
+def stadium_route(provider: Provider) -> Route:
+    """The only target of the alias."""
+    return Route(
+        provider="up",
+        model="m-1",
+        endpoints={name: Endpoint(provider) for name in provider.traits.operations},
+        rules=TargetRules(OPENAI),
+        forward_headers=frozenset(),
+        price=Price(COST * 500_000, COST * 500_000),  # a word costs COST
+        max_calls=1,
+        unknown_usage="bound",
+        name="up/m-1",
+        identity="up/m-1",
+    )
 
 
 class Gateway:
     """The inner chain down to a provider, with a cap of three words."""
 
     def __init__(self, provider: Provider) -> None:
-        targets = Targets(provider)
-        self.chain = Chain(Upstream(targets, Uncounted()))  # type: ignore[arg-type]
-        self._handler = Bounds(
+        self.chain = Chain(failover_of())
+        bounds = Bounds(
             self.chain.handler,
-            route_of=targets.find,
             allowance_of=lambda key, alias: Allowance(True, Cap(3, "this key's")),
         )
+        self._handler = Targeted(bounds, [stadium_route(provider)])
 
     async def shout(self, *words: str, stream: bool = False) -> Door:
         door = Door(family=SHOUTS, model=ALIAS, words=words, stream=stream)

@@ -56,7 +56,7 @@ def advice(settings: Settings, now: datetime) -> Iterator[Fault]:
         ("budgets", _named_budgets(settings)),
     ):
         for name in sorted(set(getattr(settings, section)) - used):
-            yield Fault((section, name), "has no effect, because no key or tenant names it")
+            yield Fault((section, name), "has no effect, because nothing names it")
 
 
 def _placeholders(key: CallerKey) -> int:
@@ -94,7 +94,11 @@ def _is_over(text: str, now: datetime) -> bool:
 
 
 def _named_limits(settings: Settings) -> set[str]:
-    return _names(holder.limits for holder in _holders(settings))
+    targets = (
+        one for model in settings.models.values() for one in model.targets if one is not None
+    )
+    of_targets = _names(target.limits for target in targets)
+    return _names(holder.limits for holder in _holders(settings)) | of_targets
 
 
 def _named_budgets(settings: Settings) -> set[str]:

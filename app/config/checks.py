@@ -14,11 +14,11 @@ from app.config.decoding import Fault, Path
 from app.config.encryption_key import parse_encryption_key
 from app.config.fim import fim_target
 from app.config.patterns import MAX_PATTERNS, compiled
-from app.config.prices import price_of
 from app.config.provider_checks import ProviderCheck, certificates_problem
-from app.config.providers import HttpProvider, OpenAILike
+from app.config.providers import HttpProvider, OpenAILike, SimulatorProvider
 from app.config.settings import Cache, CallerKey, Fim, Model, RemoteEncoder, Settings, Store
 from app.config.store_url import parse_store_url
+from app.config.target_checks import Found, target_faults, unpriced
 from app.core.keys import allowed_models, digest_of
 from app.core.pricing import MAX_DOLLARS
 
@@ -69,6 +69,9 @@ class _Check:
 
     def _warn(self, path: Path, message: str) -> None:
         self.warnings.append(Fault(path, message))
+
+    def _found(self, path: Path, found: Found) -> None:
+        (self._warn if found.warns else self._fault)((*path, *found.path), found.message)
 
     def _known(self, section: str) -> set[str]:
         raw = self._declared.get(section)
@@ -170,6 +173,10 @@ class _Check:
             self._name(path, name)
             if isinstance(provider, HttpProvider):
                 ProviderCheck(path, provider, self._fault, self._warn).all()
+            elif isinstance(provider, SimulatorProvider):
+                shares = sum(one.share for one in provider.failures if one is not None)
+                if shares > 1:
+                    self._fault((*path, "failures"), "the shares add up to more than 1")
 
     def models(self) -> None:
         for alias, model in self._settings.models.items():
@@ -181,8 +188,8 @@ class _Check:
                 self._fim((*path, "fim"), model.fim)
             if model.cache is not None:
                 self._cache((*path, "cache"), model.cache)
-            if len(model.targets) > 1:
-                self._warn((*path, "targets"), "only the first target answers in this release")
+            for found in target_faults(model):
+                self._found(path, found)
 
     def _fim(self, path: Path, fim: Fim) -> None:
         self._reference((*path, "provider"), "providers", fim.provider)
@@ -246,6 +253,7 @@ class _Check:
                 continue
             place = (*path, "targets", index)
             self._reference((*place, "provider"), "providers", target.provider)
+            self._reference((*place, "limits"), "limits", target.limits)
             provider = self._settings.providers.get(target.provider)
             if model.tokenizer and not isinstance(provider, OpenAILike | None):
                 self._fault(
@@ -311,15 +319,9 @@ class _Check:
                     payers.setdefault(alias, key.id)
         for alias, payer in payers.items():
             model = settings.models.get(alias)
-            known = model is not None and model.targets and model.targets[0] is not None
-            if model is None or not known:
-                continue
-            if any(price_of(one, settings) is None for one in (model, fim_target(model)) if one):
-                self._fault(
-                    ("models", alias, "price"),
-                    f"is needed, because the key {payer!r} has a budget and nobody publishes one; "
-                    "set {input_per_million: …, output_per_million: …} in US dollars",
-                )
+            for one in (model, fim_target(model)) if model is not None else ():
+                for found in unpriced(one, settings, payer) if one is not None else ():
+                    self._found(("models", alias), found)
 
     def _budgeted(self, key: CallerKey) -> Iterable[str]:
         """The aliases on which a key spends from a budget."""

@@ -8,20 +8,21 @@ from functools import lru_cache
 from typing import Any
 
 from app.config.providers import HttpProvider, base_url_of
-from app.config.settings import Model, Settings
+from app.config.settings import Model, Settings, Target
 from app.core.pricing import Price, nano_dollars
 
 FREE = Price(0, 0)
 
 
-def price_of(model: Model, settings: Settings) -> Price | None:
-    """The price of a model's target; None where nobody knows one. The simulator is free."""
-    if model.price is not None:
-        return Price(
-            nano_dollars(model.price.input_per_million),
-            nano_dollars(model.price.output_per_million),
-        )
-    target = model.targets[0]
+def price_of(model: Model, settings: Settings, target: Target | None = None) -> Price | None:
+    """The price of a model's target, the first where none is named; None where nobody knows one.
+
+    The target's own setting goes before the model's. The simulator is free.
+    """
+    target = target or model.targets[0]
+    said = target.price or model.price
+    if said is not None:
+        return Price(nano_dollars(said.input_per_million), nano_dollars(said.output_per_million))
     provider = settings.providers.get(target.provider)
     if not isinstance(provider, HttpProvider):
         return FREE

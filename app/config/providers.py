@@ -180,10 +180,20 @@ class LlamaCppProvider(OpenAILike, frozen=True, tag_field="kind", tag="llamacpp"
     unsupported_completions: tuple[str, ...] = ("best_of",)
 
 
+class SimulatedFailure(Section, frozen=True):
+    share: Rate
+    status: Annotated[int, Meta(ge=400, le=599)] | None = None
+    retry_after: Duration | None = None
+    latency: Duration | None = None
+    cut_after: Annotated[int, Meta(ge=0)] | None = None
+    reset: bool = False
+
+
 class SimulatorProvider(Section, frozen=True, tag_field="kind", tag="simulator"):
     latency: Duration = Duration(0)
     tokens_per_second: Annotated[float, Meta(ge=0)] = 0
     failure_rate: Rate = 0
+    failures: tuple[SimulatedFailure, ...] = ()
 
 
 AnyProvider = (

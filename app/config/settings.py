@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
+from app.config.header_names import HeaderName
 from app.config.providers import AnyProvider, Positive, Rate
 from app.config.quantities import Duration, Secret, Size
 from app.config.section import Section
@@ -60,14 +61,39 @@ class CacheStore(Section, frozen=True):
     timeout: Duration = Duration(0.05)
 
 
-class Target(Section, frozen=True):
-    provider: str
-    model: Annotated[str, Meta(min_length=1)]
-
-
 class Price(Section, frozen=True):
     input_per_million: Dollars
     output_per_million: Dollars
+
+
+class TargetTimeouts(Section, frozen=True):
+    connect: Duration | None = None
+    first_byte: Duration | None = None
+    idle: Duration | None = None
+    total: Duration | None = None
+
+
+class Target(Section, frozen=True):
+    provider: str
+    model: Annotated[str, Meta(min_length=1)]
+    tier: Annotated[int, Meta(ge=0, le=100)] = 0
+    weight: Annotated[float, Meta(ge=0, le=1_000_000)] = 1
+    identity: str | None = None
+    context: Positive | None = None
+    price: Price | None = None
+    timeouts: TargetTimeouts = TargetTimeouts()
+    limits: str | None = None
+    when: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs, metrics and the store."""
+        return f"{self.provider}/{self.model}"
+
+    @property
+    def answers_as(self) -> str:
+        """Whose answers it gives: those of targets that say the same are interchangeable."""
+        return self.identity or self.name
 
 
 class ExactCache(Section, frozen=True):
@@ -131,6 +157,11 @@ class Fim(Section, frozen=True):
 
 class Model(Section, frozen=True):
     targets: tuple[Target, ...]
+    pick: Literal["weighted", "sticky", "least_busy", "cheapest", "prefix"] = "weighted"
+    sticky_header: HeaderName = HeaderName("x-session-id")
+    on_timeout: Literal["next", "fail"] = "next"
+    on_content_filter: Literal["next", "fail"] = "fail"
+    breaker: bool = True
     completions: Literal["native", "chat", "off"] = "native"
     fim: Literal["qwen", "codellama", "starcoder", "deepseek", "codestral"] | Fim | None = None
     fan_out: Annotated[int, Meta(ge=1, le=64)] = 8

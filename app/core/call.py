@@ -5,8 +5,9 @@ Auth finds the key, Body reads the request and makes the call of both.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 from app.core.errors import HeaderList
@@ -15,6 +16,8 @@ from app.core.family import Family
 from app.core.keys import Key
 from app.core.reply import ReplyWriter
 from app.core.request import ONE_CALL, ModelRequest
+
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class Caller:
@@ -34,7 +37,9 @@ class Call:
     ``outcome`` is what is noted about it, ``reply_headers`` what the answer will say besides its own.
     ``fan_out`` is how the request is sent. ``taken`` are the
     keys of the buckets that it has taken one from already. ``store_out`` says that the limits were
-    decided without the store.
+    decided without the store. ``targets`` are the routes to those who may answer, in the order in
+    which they are asked; the first is the one that was picked. ``steering`` is what a routing config
+    of the caller's says of this call (see app/portkey), ``metadata`` what the caller said about it.
     """
 
     __slots__ = (
@@ -45,13 +50,16 @@ class Call:
         "header_lines",
         "headers",
         "key",
+        "metadata",
         "outcome",
         "reply_headers",
         "request",
         "request_id",
         "started",
+        "steering",
         "store_out",
         "taken",
+        "targets",
     )
 
     def __init__(
@@ -81,6 +89,9 @@ class Call:
         self.fan_out = ONE_CALL
         self.store_out = False
         self.taken: tuple[str, ...] = ()
+        self.targets: tuple[Any, ...] = ()
+        self.steering: Any = None
+        self.metadata: Mapping[str, str] = NO_METADATA
         self.caller = Caller()
 
     @classmethod
@@ -124,12 +135,14 @@ class Call:
         )
         call.fan_out, call.store_out, call.taken = self.fan_out, self.store_out, self.taken
         call.caller = self.caller
+        call.targets, call.steering, call.metadata = self.targets, self.steering, self.metadata
         return call
 
     def background(self, kind: str, key: Key | None = None) -> Call:
         """The same request on its own, with an outcome of its own that says ``kind``.
 
-        No caller waits for it. ``key`` pays where it is not the caller's.
+        No caller waits for it. ``key`` pays where it is not the caller's. Only the target that was
+        picked is asked, because another's answer would be of no use.
         """
         call = Call(
             request_id=self.request_id,
@@ -144,6 +157,7 @@ class Call:
         )
         call.outcome.operation, call.outcome.alias = self.outcome.operation, self.outcome.alias
         call.outcome.cache = kind
+        call.targets, call.metadata = self.targets[:1], self.metadata
         return call
 
 

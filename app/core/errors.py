@@ -15,7 +15,9 @@ GatewayError
     ├── UpstreamNotFound  502  nothing at the path that we ask: the operator's problem too
     ├── UpstreamUnreachable 502
     ├── UpstreamOverloaded  503
+    │   └── UpstreamPoolFull  503  our own bound on connections to it
     └── UpstreamTimeout   504
+        └── UpstreamNotConnected  504  within the time to connect
 """
 
 from __future__ import annotations
@@ -40,13 +42,17 @@ class Problem(NamedTuple):
 class GatewayError(Exception):
     """Anything that ends a request with an error answer.
 
-    ``retryable`` is what an SDK should know: ``False`` adds ``x-should-retry: false``.
+    ``retryable`` is what an SDK should know: ``False`` adds ``x-should-retry: false``. ``answered``
+    is the status of the upstream's answer that led to it, and ``wait`` the seconds until a retry as
+    that answer told them; both None where there was no such answer.
     """
 
     status = 500
     type = "server_error"
     code: str | None = "internal_error"
     retryable = True
+    answered: int | None = None
+    wait: float | None = None
 
     def __init__(
         self,
@@ -192,3 +198,11 @@ class UpstreamOverloaded(UpstreamError):
 class UpstreamTimeout(UpstreamError):
     status = 504
     code = "upstream_timeout"
+
+
+class UpstreamPoolFull(UpstreamOverloaded):
+    pass
+
+
+class UpstreamNotConnected(UpstreamTimeout):
+    pass

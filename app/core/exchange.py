@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.core.errors import HeaderList
 from app.core.units import FREE, NanoDollars
@@ -14,12 +14,24 @@ if TYPE_CHECKING:
 CLIENT_CLOSED_REQUEST = 499  # nginx's code for a client that went away; for logs and metrics only
 
 
+class Attempt(NamedTuple):
+    """One call of a target, or that it was passed over: ``result`` is a status or one word."""
+
+    target: str
+    result: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.target}={self.result}"
+
+
 class Outcome:
     """What happened. Times are seconds; ``first_byte`` counts from the request's start.
 
     ``operation`` is the endpoint family's name, None for other routes. ``provider`` and ``model`` are
     those that answered; ``saved`` is what a hit would have cost; ``charged`` is the cost that a budget
-    was charged, and None where there was none to charge.
+    was charged, and None where there was none to charge. ``trail`` has every attempt where there was
+    more than one, or where the only one failed.
     """
 
     __slots__ = (
@@ -36,6 +48,7 @@ class Outcome:
         "saved",
         "status",
         "text",
+        "trail",
         "unlogged",
         "upstream_time",
         "usage",
@@ -58,6 +71,7 @@ class Outcome:
         self.unlogged = False
         self.upstream_time = 0.0
         self.text: list[str] | None = None
+        self.trail: list[Attempt] | None = None
 
     @property
     def billed(self) -> NanoDollars | None:

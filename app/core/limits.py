@@ -8,7 +8,7 @@ property test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from app.core.errors import HeaderList
@@ -24,6 +24,20 @@ class LimitRule(NamedTuple):
     tokens_per_minute: int | None = None
     token_burst: int | None = None
     concurrent: int | None = None
+
+    def buckets(self, scope: str) -> Iterator[Bucket]:
+        """The buckets that it means for a scope."""
+        for unit, rate, burst in (
+            ("requests", self.requests_per_minute, self.request_burst),
+            ("tokens", self.tokens_per_minute, self.token_burst),
+        ):
+            if rate is not None:
+                yield Bucket(scope, unit, rate, burst or rate)
+
+    def slots(self, scope: str) -> Iterator[Slots]:
+        """How many may run at once, where that is limited."""
+        if self.concurrent is not None:
+            yield Slots(scope, self.concurrent)
 
 
 class Bucket(NamedTuple):

@@ -7,7 +7,7 @@ from time import perf_counter, time
 from typing import Any, Protocol
 
 from app.core.call import Call
-from app.core.exchange import CLIENT_CLOSED_REQUEST, Exchange
+from app.core.exchange import CLIENT_CLOSED_REQUEST, Attempt, Exchange
 from app.core.pricing import dollars_text
 
 
@@ -77,10 +77,16 @@ def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
         "saved_usd": dollars_text(outcome.saved) if outcome.saved else None,
         "cache": outcome.cache,
         "attempts": outcome.attempts,
+        "route": _route(outcome.trail) if outcome.trail else None,
         "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,
         "total_ms": _ms(total),
         "gateway_ms": _ms(max(0.0, total - outcome.upstream_time)),
     }
+
+
+def _route(trail: list[Attempt]) -> list[str]:
+    """Every attempt with its outcome and time."""
+    return [f"{attempt} {_ms(attempt.seconds)}ms" for attempt in trail]
 
 
 def _ms(seconds: float) -> float:

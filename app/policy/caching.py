@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import msgspec
 import orjson
 
+from app.config.fim import fim_target
 from app.config.header_names import TRACING
 from app.config.patterns import Patterns
 from app.config.prices import price_of
 from app.config.providers import HttpProvider, base_url_of, kind_of
 from app.config.settings import Cache, Model, Settings, Target
+from app.core.call import Call
 from app.core.keys import Key, digest_of
 from app.core.pricing import nano_dollars
 from app.core.units import Millis
@@ -28,7 +30,7 @@ DAY = Millis(86_400_000)
 
 
 class CachePlans:
-    """Plans by key and alias; there are at most keys x aliases of them."""
+    """Plans by key, alias and identity of a target; there are at most keys x targets of them."""
 
     def __init__(
         self, settings: Settings, encoders: Mapping[str, Encoder] = MappingProxyType({})
@@ -37,34 +39,53 @@ class CachePlans:
         self._semantic_plans = {
             alias: _meaning(alias, model, encoders) for alias, model in settings.models.items()
         }
-        self._plans: dict[tuple[str, str], tuple[Key, CachePlan]] = {}
+        self._plans: dict[tuple[str, str, str], tuple[Key, CachePlan]] = {}
 
-    def of(self, key: Key, alias: str) -> CachePlan | None:
-        """The plan for a key's requests for a model; None where nothing of it is cached."""
-        known, plan = self._plans.get((key.id, alias), (None, None))
+    def of_call(self, call: Call) -> CachePlan | None:
+        """The plan for a call to the target that was picked; None where nothing of it is cached."""
+        picked = call.targets[0].identity if call.targets else None
+        return self.of(call.key, call.request.model, picked)
+
+    def of(self, key: Key, alias: str, picked: str | None = None) -> CachePlan | None:
+        """The plan for a key's requests for a model; None where nothing of it is cached.
+
+        ``picked`` is the identity of the target that was picked, the first one's where it is None.
+        """
+        model = self._settings.models.get(alias) if alias in key.models else None
+        if model is None or model.cache is None or not model.cache.exact.enabled:
+            return None
+        picked = picked or model.targets[0].answers_as
+        known, plan = self._plans.get((key.id, alias, picked), (None, None))
         if plan is None or known is not key:
-            model = self._settings.models.get(alias) if alias in key.models else None
-            if model is None or model.cache is None or not model.cache.exact.enabled:
-                return None
-            plan = _plan(key, alias, model, self._settings, self._semantic_plans[alias])
-            self._plans[key.id, alias] = key, plan
+            plan = _plan(key, alias, model, self._settings, self._semantic_plans[alias], picked)
+            self._plans[key.id, alias, picked] = key, plan
         return plan
 
 
 def _plan(
-    key: Key, alias: str, model: Model, settings: Settings, meaning: MeaningPlan | None
+    key: Key,
+    alias: str,
+    model: Model,
+    settings: Settings,
+    meaning: MeaningPlan | None,
+    picked: str,
 ) -> CachePlan:
     cache = model.cache
     assert cache is not None
     exact = cache.exact
     ttl = _ms(exact.ttl if key.cache_ttl is None else key.cache_ttl)
-    first = model.targets[0]
+    filler = fim_target(model)
+    all_targets = (*model.targets, *(filler.targets if filler is not None else ()))
+    same = [target for target in all_targets if target.answers_as == picked]
+    # Told by the one that the identity is named after, so that a new twin changes no entry.
+    named = [one for one in same if one.name == picked]
+    first = (named or same)[0]
     return CachePlan(
         alias,
         scope=_scope(cache, key),
-        targets=[_identity(target, model, settings) for target in model.targets],
-        target=(first.provider, first.model),
-        price=price_of(model, settings),
+        targets=[_identity(first, model, settings)],
+        accepts=frozenset((target.provider, target.model) for target in same),
+        price=price_of(model, settings, first),
         ttl=ttl,
         max_ttl=max(ttl, DAY) if exact.max_ttl is None else _ms(exact.max_ttl),
         revalidate=_ms(exact.stale_while_revalidate),
@@ -73,7 +94,7 @@ def _plan(
         normalize=cache.normalize,
         reuse_sampled=cache.sampled == "reuse",
         coalesce=cache.coalesce,
-        varies=_varies(model, settings),
+        varies=_varies(same, settings),
         meaning=meaning,
         ignore=Patterns(cache.ignore) if cache.ignore else None,
     )
@@ -146,10 +167,10 @@ def _identity(target: Target, model: Model, settings: Settings) -> list[str]:
     ]
 
 
-def _varies(model: Model, settings: Settings) -> frozenset[bytes]:
+def _varies(targets: Iterable[Target], settings: Settings) -> frozenset[bytes]:
     """The headers that some target is sent, but for those that it declares neutral."""
     names: set[str] = set()
-    for target in model.targets:
+    for target in targets:
         provider = settings.providers[target.provider]
         if isinstance(provider, HttpProvider):
             neutral = TRACING if provider.neutral_headers is None else provider.neutral_headers

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from msgspec.structs import asdict
+
 from app.config.settings import Settings
 from app.core.budgets import Budget, BudgetRule
 from app.core.keys import Key
@@ -135,14 +137,7 @@ class Rules:
 
     def __init__(self, settings: Settings) -> None:
         self._limits = {
-            name: LimitRule(
-                policy.requests_per_minute,
-                policy.request_burst,
-                policy.tokens_per_minute,
-                policy.token_burst,
-                policy.concurrent,
-            )
-            for name, policy in settings.limits.items()
+            name: LimitRule(**asdict(policy)) for name, policy in settings.limits.items()
         }
         self._budgets = {
             name: BudgetRule(nano_dollars(policy.usd), policy.per)
@@ -163,16 +158,6 @@ def _limit_plan(key: Key, scopes: list[Scoped]) -> LimitPlan | None:
     slots: list[Slots] = []
     for one in scopes:
         if one.limits is not None:
-            buckets += _buckets(one.scope, one.limits)
-            if one.limits.concurrent is not None:
-                slots.append(Slots(one.scope, one.limits.concurrent))
+            buckets += one.limits.buckets(one.scope)
+            slots += one.limits.slots(one.scope)
     return LimitPlan.of(key.tenant, buckets, slots) if buckets or slots else None
-
-
-def _buckets(scope: str, policy: LimitRule) -> Iterator[Bucket]:
-    if policy.requests_per_minute is not None:
-        rate = policy.requests_per_minute
-        yield Bucket(scope, "requests", rate, policy.request_burst or rate)
-    if policy.tokens_per_minute is not None:
-        rate = policy.tokens_per_minute
-        yield Bucket(scope, "tokens", rate, policy.token_burst or rate)

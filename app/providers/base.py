@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from app.core.errors import HeaderList
+from app.core.pricing import Price
 from app.core.reply import Chunk
 from app.core.request import Dialect, UpstreamRequest
+from app.core.units import NanoDollars
 from app.core.usage import Usage
 
 
@@ -16,16 +18,19 @@ class Tally:
 
     ``attempts`` counts requests sent, ``unknown`` those of them that the upstream may have worked on
     without saying what they used, ``waited`` is seconds spent waiting. ``usage`` is what is known to
-    be used even if the call fails later.
+    be used even if the call fails later. ``spent`` is what targets that failed said that they had
+    used, and ``spent_cost`` what that costs.
     """
 
-    __slots__ = ("attempts", "unknown", "usage", "waited")
+    __slots__ = ("attempts", "spent", "spent_cost", "unknown", "usage", "waited")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.unknown = 0
         self.waited = 0.0
         self.usage: Usage | None = None
+        self.spent: Usage | None = None
+        self.spent_cost = NanoDollars(0)
 
     def used(self, usage: Usage | None) -> None:
         """Take what one of the requests to the upstream used; None where it does not say."""
@@ -33,14 +38,23 @@ class Tally:
             self.usage = usage if self.usage is None else self.usage.plus(usage)
             self.unknown -= 1
 
+    def failed(self, price: Price | None) -> None:
+        """Another target will be asked: what this one said that it used is spent."""
+        used, self.usage, self.unknown = self.usage, None, 0
+        if used is not None:
+            self.spent = used if self.spent is None else self.spent.plus(used)
+            cost = price.cost(used) if price is not None else 0
+            self.spent_cost = NanoDollars(self.spent_cost + cost)
+
 
 class UpstreamCall:
     """One operation asked of one target: the request in OpenAI's shape, and the target's model.
 
     ``headers`` are the caller's that go along. Calls that together serve one caller share a tally.
+    ``timeouts``, seconds by the transport's names, go over the provider's.
     """
 
-    __slots__ = ("headers", "model", "operation", "request", "tally")
+    __slots__ = ("headers", "model", "operation", "request", "tally", "timeouts")
 
     def __init__(
         self,
@@ -49,16 +63,18 @@ class UpstreamCall:
         model: str,
         headers: HeaderList | None = None,
         tally: Tally | None = None,
+        timeouts: Mapping[str, float] | None = None,
     ) -> None:
         self.operation = operation
         self.request = request
         self.model = model
         self.headers = headers or []
         self.tally = tally or Tally()
+        self.timeouts = timeouts
 
     def asking(self, operation: str, request: UpstreamRequest) -> UpstreamCall:
         """A part of this call: another request to the same target."""
-        return UpstreamCall(operation, request, self.model, self.headers, self.tally)
+        return UpstreamCall(operation, request, self.model, self.headers, self.tally, self.timeouts)
 
 
 class ChunkSink(Protocol):

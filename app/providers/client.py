@@ -73,17 +73,16 @@ class Client:
         self._own = frozenset(name for name, _ in headers)
         self._headers = httpx.Headers(headers)
         timeouts = settings.timeouts
-        self._extensions = {
-            "timeout": {
-                "connect": float(timeouts.connect),
-                "pool": float(timeouts.connect),
-                "read": float(timeouts.first_byte),
-                "write": float(timeouts.first_byte),
-                "first_byte": float(timeouts.first_byte),
-                "idle": float(timeouts.idle),
-                "total": float(timeouts.total),
-            },
+        self._timeouts = {
+            "connect": float(timeouts.connect),
+            "pool": float(timeouts.connect),
+            "read": float(timeouts.first_byte),
+            "write": float(timeouts.first_byte),
+            "first_byte": float(timeouts.first_byte),
+            "idle": float(timeouts.idle),
+            "total": float(timeouts.total),
         }
+        self._extensions = {"timeout": self._timeouts}
         self._max_bytes = int(settings.max_response_bytes)
 
     def address_of(self, path: str) -> tuple[str, str]:
@@ -115,12 +114,15 @@ class Client:
         signature: HeaderList | None = None,
     ) -> httpx.Response:
         """``post``, with any method."""
+        extensions = self._extensions
+        if call.timeouts is not None:
+            extensions = {"timeout": {**self._timeouts, **call.timeouts}}
         request = httpx.Request(
             method,
             self._url(path),
             headers=self._headers,
             stream=httpx.ByteStream(body),
-            extensions=self._extensions,
+            extensions=extensions,
         )
         # What httpx keeps inside: (raw, lower-case, value). Its own way to add a header costs as
         # much as the rest of the request; ours are lower-case bytes already.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import ceil
+from time import time
 from typing import Any
 
 import orjson
@@ -19,6 +21,7 @@ from app.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
+from app.providers.retry_after import told_wait
 from app.providers.too_long import too_long
 
 MAX_MESSAGE = 2000
@@ -57,8 +60,25 @@ _CODES = {429: "rate_limit_exceeded", 404: "not_found", 413: "request_too_large"
 def refusal(
     status: int, headers: Mapping[bytes, bytes], body: bytes, secrets: tuple[str, ...]
 ) -> GatewayError:
-    """The error that a caller gets for an upstream answer with a status other than 200."""
-    wait = _told(headers) or ([(b"retry-after", b"1")] if status in (429, 503, 529) else [])
+    """The error that a caller gets for an upstream answer with a status other than 200.
+
+    It knows the status, and how long the upstream asks to be left alone.
+    """
+    told = told_wait(headers, time())
+    if told is None and status in (429, 503):
+        told = _retry_info(_error_of(body))
+    error = _refusal(status, headers, body, secrets, _retry_headers(status, told))
+    error.answered, error.wait = status, told
+    return error
+
+
+def _refusal(
+    status: int,
+    headers: Mapping[bytes, bytes],
+    body: bytes,
+    secrets: tuple[str, ...],
+    wait: HeaderList,
+) -> GatewayError:
     if status in (401, 402, 403, 407):
         return UpstreamAuth("The gateway's own credentials were refused by the upstream.")
     if status == 501:
@@ -90,7 +110,7 @@ def refusal(
         type=_TYPES.get(status, "invalid_request_error"),
         code=code or _CODES.get(status, "invalid_request"),
         param=param,
-        headers=_told(headers) or _retry_info(error) or wait,
+        headers=wait,
         # What no waiting brings back: somebody has to pay.
         retryable=status in (408, 409, 429) and code != "insufficient_quota",
     )
@@ -110,23 +130,24 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
 
 
-def _told(headers: Mapping[bytes, bytes]) -> HeaderList:
+def _retry_headers(status: int, told: float | None) -> HeaderList:
     """The upstream's word on when to try again. Without one it is a second, on a status that
     promises that waiting helps."""
-    return [
-        (name, headers[name])
-        for name in (b"retry-after", b"retry-after-ms")
-        if _SECONDS.fullmatch(headers.get(name, b""))
-    ]
+    if told is not None:
+        return [
+            (b"retry-after", b"%d" % ceil(told)),
+            (b"retry-after-ms", b"%d" % ceil(told * 1000)),
+        ]
+    return [(b"retry-after", b"1")] if status in (429, 503, 529) else []
 
 
-def _retry_info(error: Any) -> HeaderList:
+def _retry_info(error: Any) -> float | None:
     """Google's word on when to try again: ``{"@type": "…RetryInfo", "retryDelay": "12.5s"}``."""
     for detail in _details(error):
         delay = detail.get("retryDelay")
         if isinstance(delay, str) and _SECONDS.fullmatch(delay.removesuffix("s").encode()):
-            return [(b"retry-after", b"%d" % -(-float(delay.removesuffix("s")) // 1))]
-    return []
+            return float(delay.removesuffix("s"))
+    return None
 
 
 def _bad_key(error: Any) -> bool:

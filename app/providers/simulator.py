@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from time import time
 from typing import Any
 
 import orjson
 
+from app.config.providers import SimulatedFailure
 from app.config.providers import SimulatorProvider as Settings
-from app.core.errors import UpstreamOverloaded
+from app.core.errors import UpstreamInvalid, UpstreamTimeout
 from app.core.reply import Chunk
 from app.core.usage import Usage
 from app.openai.completions.answer import ID_PREFIX, OBJECT
@@ -23,6 +24,7 @@ from app.openai.completions.request import CompletionRequest
 from app.openai.output_limits import OPENAI
 from app.providers import simulated_chat, simulated_vectors
 from app.providers.base import ChunkSink, Traits, UpstreamCall
+from app.providers.simulated_failures import at_random, drawn, error_of
 from app.providers.simulated_text import Choice, Token, generate, tokens_of
 
 TURN = 16  # choices generated at a stretch
@@ -40,8 +42,12 @@ class SimulatorProvider:
         self._latency = float(settings.latency)
         self._pause = 1 / settings.tokens_per_second if settings.tokens_per_second else 0.0
         self._failure_rate = settings.failure_rate
+        self._failures = settings.failures
 
     async def answer(self, call: UpstreamCall) -> bytes:
+        failure = await self._think(call)
+        if failure is not None and failure.cut_after is not None:
+            raise UpstreamInvalid("The simulator cut its answer off, as it was configured to.")
         match call.operation:
             case "chat":
                 return await self._chat(call)
@@ -51,6 +57,9 @@ class SimulatorProvider:
                 return await self._complete(call)
 
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
+        failure = await self._think(call)
+        if failure is not None and failure.cut_after is not None:
+            sink = CutSink(sink, failure.cut_after)
         if call.operation == "chat":
             await self._stream_chat(call, sink)
         else:
@@ -61,7 +70,6 @@ class SimulatorProvider:
 
     async def _complete(self, call: UpstreamCall) -> bytes:
         document = call.request.document
-        await self._think(call)
         choices = await _choices(call)
         if self._pause:
             await self._wait(call, self._pause * max(len(choice.generated) for choice in choices))
@@ -82,7 +90,6 @@ class SimulatorProvider:
 
     async def _stream_completion(self, call: UpstreamCall, sink: ChunkSink) -> None:
         document = call.request.document
-        await self._think(call)
         choices = await _choices(call)
         envelope = _envelope(call)
         offsets = [0] * len(choices)
@@ -111,7 +118,6 @@ class SimulatorProvider:
         await sink.write([Chunk.of(envelope | {"choices": [], "usage": usage})], done=True)
 
     async def _chat(self, call: UpstreamCall) -> bytes:
-        await self._think(call)
         document = call.request.document
         choices = simulated_chat.choices(document)
         if self._pause:
@@ -133,7 +139,6 @@ class SimulatorProvider:
         return orjson.dumps(body)
 
     async def _stream_chat(self, call: UpstreamCall, sink: ChunkSink) -> None:
-        await self._think(call)
         document = call.request.document
         choices = simulated_chat.choices(document)
         envelope = _chat_envelope(call)
@@ -161,21 +166,45 @@ class SimulatorProvider:
         await sink.write([Chunk.of(envelope | {"choices": [], "usage": usage})], done=True)
 
     async def _embed(self, call: UpstreamCall) -> bytes:
-        await self._think(call)
         return simulated_vectors.answer(call.request.document, _name(call))
 
     async def _wait(self, call: UpstreamCall, seconds: float) -> None:
         call.tally.waited += seconds
         await asyncio.sleep(seconds)
 
-    async def _think(self, call: UpstreamCall) -> None:
+    async def _think(self, call: UpstreamCall) -> SimulatedFailure | None:
+        """Take the time to a first byte; how the answer will fail, if later than that."""
         call.tally.attempts += 1
         call.tally.unknown += 1
-        if self._latency:
-            await self._wait(call, self._latency)
+        failure = drawn(self._failures)
+        latency = self._latency + float((failure and failure.latency) or 0)
+        most = (call.timeouts or {}).get("first_byte")
+        if most is not None and latency > most:
+            await self._wait(call, most)
+            raise UpstreamTimeout("The simulator did not answer in time.")
+        if latency:
+            await self._wait(call, latency)
+        error = error_of(failure) if failure is not None else None
         if self._failure_rate and random.random() < self._failure_rate:  # noqa: S311 - a test aid
+            error = at_random()
+        if error is not None:
             call.tally.unknown -= 1
-            raise UpstreamOverloaded("The simulator fails at the rate it was configured to.")
+            raise error
+        return failure
+
+
+class CutSink:
+    """Passes some writes on, then cuts the stream off."""
+
+    def __init__(self, sink: ChunkSink, after: int) -> None:
+        self._sink = sink
+        self._left = after
+
+    async def write(self, chunks: Sequence[Chunk], *, done: bool = False) -> None:
+        if not self._left:
+            raise UpstreamInvalid("The simulator cut its stream off, as it was configured to.")
+        self._left -= 1
+        await self._sink.write(chunks, done=done)
 
 
 async def _choices(call: UpstreamCall) -> list[Choice]:

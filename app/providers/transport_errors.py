@@ -7,7 +7,8 @@ import httpx
 from app.core.errors import (
     UpstreamError,
     UpstreamInvalid,
-    UpstreamOverloaded,
+    UpstreamNotConnected,
+    UpstreamPoolFull,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -15,8 +16,12 @@ from app.providers.http1.errors import ResponseTooLarge
 
 # First match wins, so the narrow ones come first.
 TRANSPORT_ERRORS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], ...] = (
-    (httpx.PoolTimeout, UpstreamOverloaded, "Every connection to the upstream is busy."),
-    (httpx.ConnectTimeout, UpstreamTimeout, "The upstream did not accept a connection in time."),
+    (httpx.PoolTimeout, UpstreamPoolFull, "Every connection to the upstream is busy."),
+    (
+        httpx.ConnectTimeout,
+        UpstreamNotConnected,
+        "The upstream did not accept a connection in time.",
+    ),
     (httpx.TimeoutException, UpstreamTimeout, "The upstream did not answer in time."),
     (httpx.ConnectError, UpstreamUnreachable, "The upstream cannot be reached."),
     (httpx.ProxyError, UpstreamUnreachable, "The proxy to the upstream refused."),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 import orjson
 
@@ -12,6 +13,18 @@ from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import HeaderList
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class TargetStates(Protocol):
+    """Knows how the upstream targets are, by name."""
+
+    def unwell(self) -> Mapping[str, str]:
+        """The state of each that is not closed."""
+        ...
+
+    def levels(self) -> Mapping[str, Mapping[str, int]]:
+        """What each with a capacity had left when this worker asked last."""
+        ...
 
 
 class Readiness:
@@ -25,12 +38,24 @@ class Readiness:
         self._breaker: Breaker | None = None
         self._of_cache: Breaker | None = None
         self._lag: LoopLag | None = None
+        self._targets: TargetStates | None = None
 
     def watch(self, breaker: Breaker, lag: LoopLag, of_cache: Breaker | None = None) -> None:
         """Report this store's outages, this loop's lag, and outages of the cache's own store."""
         self._breaker = breaker
         self._lag = lag
         self._of_cache = of_cache
+
+    def watch_targets(self, targets: TargetStates) -> None:
+        """Show the targets that are not well, and what capacity is left."""
+        self._targets = targets
+
+    def targets(self) -> dict[str, object]:
+        """What of the targets is worth knowing; none of it keeps requests away."""
+        if self._targets is None:
+            return {}
+        found = {"targets": self._targets.unwell(), "capacity": self._targets.levels()}
+        return {name: facts for name, facts in found.items() if facts}
 
     def drain(self) -> None:
         """Say to load balancers that no more requests are welcome here."""
@@ -91,6 +116,7 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
             facts["cache_store"] = cache_store  # told, and no reason to send requests elsewhere
         if readiness.warnings:
             facts["warnings"] = readiness.warnings
+        facts |= readiness.targets()
         if problem:
             facts["reason"] = problem
         start, message = json_messages(503 if problem else 200, orjson.dumps(facts))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from app.core.asgi import Receive, Scope, Send, body_message, start_message
 from app.core.exchange import exchange_of
 from app.core.refusal import refuse, store_unavailable
+from app.providers.routing.shared_health import SharedHealth
 from cache.quotas.counters import Counters
 from cache.semantic.error_bounds import Tally, excess
 from cache.semantic.index import SemanticIndex
@@ -18,11 +19,16 @@ from cache.store.base import StoreUnavailable
 
 _TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _ERROR = "headgate_semantic_shadow_error"
+_OPEN = "headgate_target_open"
+_LEFT = "headgate_target_capacity_left"
 _HELP = {
     "headgate_cache_not_kept_total": "Answers not kept: the server is nearly full (memory), or too large.",
     "headgate_unknown_usage_total": "Upstream calls that were sent and whose use nobody knows.",
     "headgate_store_empty_total": "Times the store came back empty, or another one took its place.",
     "headgate_connections_ended_total": "Connections that a worker ended, by reason.",
+    "headgate_target_openings_total": "Times that a target's breaker opened.",
+    "headgate_target_failures_total": "Calls that targets failed, by kind.",
+    "headgate_target_capacity_refusals_total": "Times that a target was passed over because it was full.",
     "headgate_semantic_hits_total": "Answers served by meaning.",
     "headgate_semantic_would_be_hits_total": "Answers found by meaning and not served: dry run, or a closed tier.",
     "headgate_semantic_would_be_saved_nanodollars_total": "What those answers would have saved, in billionths of a US dollar.",
@@ -42,8 +48,11 @@ class MetricsPage:
         counters: Counters,
         semantic_index: SemanticIndex,
         places: Sequence[tuple[str, str, bytes]],
+        targets: SharedHealth,
     ) -> None:
-        """``places`` are tenant, alias and place of every model with answers by meaning."""
+        """``places`` are tenant, alias and place of every model with answers by meaning;
+        ``targets`` are this worker's copy of what all replicas know of them."""
+        self._targets = targets
         self._counters = counters
         self._semantic_index = semantic_index
         self._places = places
@@ -62,6 +71,7 @@ class MetricsPage:
                 f"# TYPE {_ERROR} gauge",
                 *errors,
             ]
+        lines += _targets(self._targets)
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -99,6 +109,22 @@ def _errors(tenant: str, alias: str, counts: dict[str, int]) -> Iterable[str]:
             for name, value in zip(("estimate", "low", "high"), bounds, strict=True):
                 labels = f'bound="{name}",model="{_quoted(alias)}",tenant="{tenant}",tier="{tier}"'
                 yield f"{_ERROR}{{{labels}}} {value:.6f}"
+
+
+def _targets(health: SharedHealth) -> Iterable[str]:
+    names, unwell = health.names(), health.unwell()
+    if names:
+        yield f"# HELP {_OPEN} Whether a target is left alone: open, resting or being probed."
+        yield f"# TYPE {_OPEN} gauge"
+        for name in names:
+            yield f'{_OPEN}{{target="{_quoted(name)}"}} {int(name in unwell)}'
+    levels = health.levels()
+    if levels:
+        yield f"# HELP {_LEFT} What was left of a target's capacity when it was asked last."
+        yield f"# TYPE {_LEFT} gauge"
+        for name, units in levels.items():
+            for unit, left in units.items():
+                yield f'{_LEFT}{{target="{_quoted(name)}",unit="{unit}"}} {left}'
 
 
 def _quoted(value: str) -> str:

@@ -95,8 +95,10 @@ class ReplyCapture:
         """What may be kept of the answer, by fingerprint; yields to others on the way."""
         lookup, plan, usage = self._lookup, self._lookup.plan, self._usage
         origin = self._origin
-        if usage is None or origin is None or not lookup.storable or origin.target != plan.target:
+        if usage is None or origin is None or not lookup.storable:
             return []
+        if origin.target not in plan.accepts:
+            return []  # of a target that was asked because the one that was picked failed
         body = await self.body()
         family, request = lookup.family, self.call.request
         if body is None or not family.is_complete(body, request):

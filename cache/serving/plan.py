@@ -29,10 +29,11 @@ class Where(NamedTuple):
 class CachePlan:
     """How one key's requests for one model are cached.
 
-    ``target`` is the only provider and model whose answers are kept under this alias. ``varies``
-    are the names of callers' headers that go upstream and may change an answer. ``targets`` say what
-    each target of the alias is (any change makes every entry another one); ``max_entry`` is bytes. ``ignore`` is
-    what of a prompt does not count.
+    ``accepts`` are the providers and models whose answers are kept by this plan: those of the target
+    that was picked, and of any that is the same by its identity. ``varies`` are the names of callers'
+    headers that go upstream and may change an answer. ``targets`` say what that target is (any change
+    makes every entry another one); ``max_entry`` is bytes. ``ignore`` is what of a prompt does not
+    count.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class CachePlan:
         *,
         scope: Scope,
         targets: Sequence[Sequence[str]],
-        target: tuple[str, str],
+        accepts: frozenset[tuple[str, str]],
         price: Price | None = None,
         ttl: Millis,
         max_ttl: Millis,
@@ -55,7 +56,7 @@ class CachePlan:
         meaning: MeaningPlan | None = None,
         ignore: Patterns | None = None,
     ) -> None:
-        self.target = target
+        self.accepts = accepts
         self.price = price
         self.ttl = ttl
         self.max_ttl = max_ttl

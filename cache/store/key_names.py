@@ -135,3 +135,11 @@ def verdicts(tenant: str) -> str:
 CACHE_SIZES = f"{VERSION}:cache-sizes"  # of all tenants, for those who watch over the whole
 FEEDBACK_SECRET = f"{VERSION}:feedback-secret"
 COUNTERS = f"{VERSION}:counters"
+
+# All targets' keys share a tag, so that a state and the index are on one node.
+TARGETS = f"{VERSION}:{{~targets}}:unwell"  # the state of every target that is not closed
+
+
+def target(name: str) -> str:
+    """What is known of one upstream target by all replicas."""
+    return f"{VERSION}:{{~targets}}:target:{name}"

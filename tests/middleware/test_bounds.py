@@ -12,9 +12,9 @@ from app.core.errors import GatewayError
 from app.core.request import Allowance, Cap, FanOut, TargetRules
 from app.openai.completions.request import DEFAULT_MAX_TOKENS
 from app.openai.output_limits import OPENAI
-from app.providers.routing import Endpoint, Route
+from app.providers.routing.routes import Endpoint, Route
 from middleware.bounds import Bounds
-from tests.harness.chain import KEY, Answering, RecordingWriter, call_of, in_loop
+from tests.harness.chain import Answering, RecordingWriter, call_of, in_loop
 
 ROUTE = Route(
     provider="up",
@@ -41,11 +41,8 @@ def through(
     inner = Answering()
 
     async def body() -> None:
-        layer = Bounds(
-            inner,
-            route_of=lambda alias: route,
-            allowance_of=lambda key, alias: Allowance(bound, cap),
-        )
+        layer = Bounds(inner, allowance_of=lambda key, alias: Allowance(bound, cap))
+        call.targets = () if route is None else (route,)
         await layer(call, RecordingWriter())
 
     in_loop(body)
@@ -110,12 +107,6 @@ def test_a_member_that_may_not_be_forwarded_is_refused() -> None:
     assert (error.status, error.param) == (400, "odd")
 
 
-@pytest.mark.parametrize("route", [None, ROUTE._replace(endpoints={})])
-def test_what_leads_nowhere_is_left_for_the_route_to_refuse(route: Route | None) -> None:
+def test_what_leads_nowhere_is_left_for_the_end_of_the_chain_to_refuse() -> None:
     call = call_of()
-    assert through(call, route) is call
-
-
-def test_what_the_key_may_not_use_is_left_for_the_route_to_refuse() -> None:
-    call = call_of(key=KEY._replace(models=frozenset()))
-    assert through(call) is call
+    assert through(call, None) is call

@@ -60,7 +60,7 @@ class Layer:
         self.layer = ResponseCache(
             inner,
             services=self.worker.services,
-            plan_of=plans.of,
+            plan_of=plans.of_call,
             verifier=self.verifier,  # type: ignore[arg-type]
             recorder=self.recorded.append,
         )
@@ -244,7 +244,7 @@ def test_who_wants_a_kept_answer_or_none_gets_none_where_nothing_is_kept() -> No
     async def body() -> None:
         inner = Answering()
         layer = Layer(inner)
-        layer.layer._plan_of = lambda key, alias: None  # type: ignore[method-assign]
+        layer.layer._plan_of = lambda call: None  # type: ignore[method-assign]
         assert (await layer.refused(control(b"only-if-cached"))).code == "not_cached"
         assert not inner.calls
 
@@ -352,7 +352,7 @@ def test_without_a_plan_a_call_just_passes() -> None:
     async def body() -> None:
         inner = Answering()
         layer = Layer(inner)
-        layer.layer._plan_of = lambda key, alias: None  # type: ignore[method-assign]
+        layer.layer._plan_of = lambda call: None  # type: ignore[method-assign]
         asked = await layer.ask()
         assert inner.calls == [asked.call]
         assert (asked.status, header_of(asked.call, b"x-headgate-cache")) == (None, None)

@@ -131,3 +131,53 @@ def test_serving_a_bad_file_says_why_and_stops(tmp_path: Path) -> None:
     result = run("serve", "--config", str(file))
     assert result.exit_code == 1
     assert result.stderr == f"{file}:1: server.prot: unknown setting; did you mean `port`?\n"
+
+
+ROUTED = """
+providers: {p: {kind: simulator}}
+models:
+  m:
+    targets:
+      - {provider: p, model: late, tier: 1, context: 50}
+      - {provider: p, model: early}
+      - {provider: p, model: streams, when: {stream: true}}
+tenants: {t: {}}
+keys: [{id: k, tenant: t, secret: hg-0123456789abcdef}]
+"""
+
+
+def test_routes_prints_the_order_and_why_others_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(ROUTED)
+    shown = run("routes", "m", "--config", str(file)).output.splitlines()
+    assert shown[0] == "m: pick weighted, on_timeout next, on_content_filter fail"
+    assert [line.split()[:2] for line in shown[2:]] == [
+        ["1", "p/early"],
+        ["2", "p/late"],
+        ["-", "p/streams"],
+    ]
+    assert shown[4].endswith("left out: condition")
+    body = json.dumps({"prompt": "word " * 100, "stream": True})
+    long = run("routes", "m", "--config", str(file), "--body", body).output.splitlines()
+    assert {line.split()[1] for line in long[2:4]} == {"p/early", "p/streams"}
+    assert long[4].endswith("left out: context")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nosuch"], "no such entry in `models`"),
+        (["m", "--key", "nosuch"], "there is no key 'nosuch'"),
+        (["m", "--operation", "nosuch"], "there is no 'nosuch'"),
+        (["m", "--body", "[]"], "expected a JSON object"),
+        (["m", "--body", '{"n": 0}'], "`n` must be"),
+    ],
+)
+def test_routes_says_what_it_cannot_explain(
+    tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(ROUTED)
+    result = run("routes", *arguments, "--config", str(file))
+    assert result.exit_code == 1
+    assert says in result.output

@@ -58,6 +58,11 @@ def test_the_example_file_is_right() -> None:
     assert load(EXAMPLE.read_text(), str(EXAMPLE), KEYS).warnings == ()
 
 
+def test_the_example_of_routing_is_right() -> None:
+    file = ROOT / "deploy" / "routing.example.yaml"
+    assert load(file.read_text(), str(file), {}).warnings == ()
+
+
 def test_the_example_file_lets_nobody_in_as_it_stands() -> None:
     with pytest.raises(ConfigError) as failure:
         load(EXAMPLE.read_text(), "example", {})

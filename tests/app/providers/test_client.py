@@ -17,8 +17,9 @@ from app.core.errors import (
     HeaderList,
     UpstreamError,
     UpstreamInvalid,
+    UpstreamNotConnected,
     UpstreamNotFound,
-    UpstreamOverloaded,
+    UpstreamPoolFull,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -56,10 +57,10 @@ def test_every_httpx_error_is_translated(kind: type[httpx.HTTPError]) -> None:
 @pytest.mark.parametrize(
     ("kind", "ours"),
     [
-        (httpx.ConnectTimeout, UpstreamTimeout),
+        (httpx.ConnectTimeout, UpstreamNotConnected),
         (httpx.ReadTimeout, UpstreamTimeout),
         (httpx.WriteTimeout, UpstreamTimeout),
-        (httpx.PoolTimeout, UpstreamOverloaded),
+        (httpx.PoolTimeout, UpstreamPoolFull),
         (httpx.ConnectError, UpstreamUnreachable),
         (httpx.ReadError, UpstreamUnreachable),
         (httpx.WriteError, UpstreamUnreachable),

@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
+from app.config.providers import SimulatedFailure
 from app.config.providers import SimulatorProvider as Settings
 from app.config.quantities import Duration
-from app.core.errors import UpstreamOverloaded
+from app.core.errors import GatewayError, UpstreamInvalid, UpstreamOverloaded, UpstreamTimeout
 from app.core.reply import Chunk
 from app.openai.completions.request import parse
 from app.openai.completions.stream import StreamShaper
@@ -200,3 +201,61 @@ def test_at_a_failure_rate_of_one_every_call_fails(streamed: bool) -> None:
 
 def test_at_a_failure_rate_of_zero_none_does() -> None:
     assert all(answer(call()) for _ in range(20))
+
+
+# Scripted failures
+
+
+def failing(**failure: Any) -> SimulatorProvider:
+    return provider(failures=(SimulatedFailure(share=1, **failure),))
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "wait"),
+    [
+        ({"status": 500}, 500, None),
+        ({"status": 429, "retry_after": Duration(2)}, 429, 2.0),
+        ({"reset": True}, None, None),
+        ({"cut_after": 2}, None, None),
+    ],
+)
+def test_a_scripted_failure_is_what_an_upstreams_would_be(
+    failure: dict[str, Any], status: int | None, wait: float | None
+) -> None:
+    with pytest.raises(GatewayError) as caught:
+        asyncio.run(failing(**failure).answer(call()))
+    assert (caught.value.answered, caught.value.wait) == (status, wait)
+
+
+def test_a_stream_is_cut_where_the_script_says() -> None:
+    sink = Sink()
+    with pytest.raises(UpstreamInvalid):
+        asyncio.run(failing(cut_after=2).stream(call(stream=True), sink))
+    assert len(sink.chunks) == 2
+
+
+def test_a_late_answer_meets_the_time_limit_of_the_call() -> None:
+    late = call()
+    late.timeouts = {"first_byte": 0.01}
+    with pytest.raises(UpstreamTimeout):
+        asyncio.run(failing(latency=Duration(5)).answer(late))
+
+
+def test_shares_are_of_all_calls() -> None:
+    found = provider(
+        failures=(SimulatedFailure(share=0.3, status=500), SimulatedFailure(share=0.2, status=503))
+    )
+
+    async def results() -> list[int | None]:
+        made: list[int | None] = []
+        for _ in range(2_000):
+            try:
+                await found.answer(call(max_tokens=1))
+                made.append(None)
+            except GatewayError as error:
+                made.append(error.answered)
+        return made
+
+    made = asyncio.run(results())
+    assert made.count(500) / 2_000 == pytest.approx(0.3, abs=0.06)
+    assert made.count(503) / 2_000 == pytest.approx(0.2, abs=0.06)

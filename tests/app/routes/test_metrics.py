@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any
 
+from app.providers.routing.retry import Failure, Kind
+from app.providers.routing.shared_health import SharedHealth
 from app.routes.metrics import MetricsPage, metrics_app
 from cache.quotas.counters import Counters
 from cache.semantic.index import SemanticIndex
@@ -14,7 +17,7 @@ from tests.harness.chain import FailingStore, in_loop
 PLACES = [("acme", 'a "b"', model_place("a")), ("acme", "never", model_place("never"))]
 
 
-def scraped(prepare: Any = None) -> Answered:
+def scraped(prepare: Any = None, targets: Any = None) -> Answered:
     """What is scraped, once ``prepare`` has counted."""
 
     async def body() -> Answered:
@@ -22,7 +25,11 @@ def scraped(prepare: Any = None) -> Answered:
         counters, semantic_index = Counters(store), SemanticIndex(store)
         if prepare is not None:
             await prepare(store, counters, semantic_index)
-        return await ask(metrics_app(MetricsPage(counters, semantic_index, PLACES)))
+        health = SharedHealth(store, time, counters)
+        if targets is not None:
+            targets(health)
+        page = MetricsPage(counters, semantic_index, PLACES, health)
+        return await ask(metrics_app(page))
 
     answered: Answered = in_loop(body)
     return answered
@@ -36,6 +43,19 @@ def test_where_nothing_was_counted_nothing_is_said() -> None:
     answered = scraped()
     assert (answered.status, answered.body) == (200, b"")
     assert answered.headers[b"content-type"] == b"text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_each_target_says_whether_it_is_left_alone_and_what_capacity_is_left() -> None:
+    def prepare(health: SharedHealth) -> None:
+        health.failed(health.of("p/down"), Failure(Kind.CREDENTIALS, 401))
+        health.of("p/well").level["requests"] = 7
+
+    found = [line for line in lines(scraped(targets=prepare)) if not line.startswith("#")]
+    assert found == [
+        'headgate_target_open{target="p/down"} 1',
+        'headgate_target_open{target="p/well"} 0',
+        'headgate_target_capacity_left{target="p/well",unit="requests"} 7',
+    ]
 
 
 def test_counts_are_given_by_family_with_their_help_once() -> None:

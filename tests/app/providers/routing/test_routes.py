@@ -14,7 +14,7 @@ from app.core.pricing import UNBOUNDED
 from app.openai.completions.request import CompletionRequest, parse
 from app.providers.chat_only import ChatOnly
 from app.providers.openai import OpenAIProvider
-from app.providers.routing import Endpoint, Route, Router
+from app.providers.routing.routes import Endpoint, Route, Router, cost_bound
 from app.providers.simulator import SimulatorProvider
 from app.routes.completions import COMPLETIONS
 from tests.harness.chain import KEY, call_of
@@ -45,7 +45,10 @@ def route(
         try:
             call = call_of(key=KEY._replace(models=allowed), model=alias)
             call.family = COMPLETIONS._replace(name=operation)
-            return router.resolve(call)
+            found = router.find(call) if alias in allowed else None
+            if found is None or operation not in found.routes[0].endpoints:
+                raise router.refusal(call)
+            return found.routes[0], found.routes[0].endpoints[operation]
         finally:
             await router.aclose()
 
@@ -133,9 +136,13 @@ models:
 def test_a_body_that_was_not_bound_and_says_more_costs_more_than_any_budget() -> None:
     async def run() -> list[int | None]:
         router = Router(load(PRICED, environment={}).settings)
-        return [
-            router.cost_bound(call_of(model="m", prompt=[1, 2], **more))
-            for more in ({"max_tokens": 3}, {"n_predict": 3})
-        ]
+        bounds = []
+        for more in ({"max_tokens": 3}, {"n_predict": 3}):
+            call = call_of(model="m", prompt=[1, 2], **more)
+            found = router.find(call)
+            assert found is not None
+            call.targets = found.routes
+            bounds.append(cost_bound(call))
+        return bounds
 
     assert asyncio.run(run()) == [5_000, UNBOUNDED]
