@@ -22,9 +22,9 @@ help: ## What can be made
 run: $(STAMP) ## Run the gateway on 127.0.0.1:8080 with its built-in configuration
 	$(BIN)/headgate serve
 
-test: $(STAMP) lint ## Everything that proves it, with whatever that needs
-	$(BIN)/python -m pytest $(ARGS)
-	$(BIN)/python -m bench.instructions --check
+test: $(STAMP) lint ## Everything that proves it, with whatever that needs; ARGS="path::test" runs one
+	$(if $(ARGS),,$(BIN)/python -m bench.instructions --check)
+	$(BIN)/python -m pytest $(if $(ARGS),,-n auto --dist loadfile --no-loadscope-reorder) $(ARGS)
 
 check: lint ## Lint, types and the tests that start nothing: a minute
 	$(BIN)/python -m pytest -q $(UNITS) $(ARGS)

@@ -1,7 +1,80 @@
-"""Profiles of hypothesis: ``quick`` is what ``make check`` runs with, for an answer within a minute."""
+"""How the whole suite runs: what runs first, what runs alone, and the profiles of hypothesis."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
-settings.register_profile("quick", max_examples=20)
+from tests.harness.turns import Turns
+
+settings.register_profile("quick", max_examples=20)  # `make check`, for an answer within a minute
+
+# Workers take whole files, in this order. What waits for long stands first, so that no worker is
+# left with it at the end, and what computes fills the processors meanwhile.
+ORDER = ("tests/e2e/limits", "tests/e2e/cache", "tests/e2e", "tests/packaging", "tests/cache")
+
+TURNS = pytest.StashKey[Turns]()
+FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Of `-n auto`: twice the processors, because most tests wait for most of their time."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Give every worker the same folder for its turns."""
+    if FOLDER not in node.config.stash:
+        node.config.stash[FOLDER] = tempfile.TemporaryDirectory()
+    node.workerinput["turns"] = node.config.stash[FOLDER].name
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", None)
+    if given is not None:
+        config.stash[TURNS] = Turns(Path(given["turns"]))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if TURNS in config.stash:
+        config.stash[TURNS].close()
+    if FOLDER in config.stash:
+        config.stash[FOLDER].cleanup()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers, in the order of ORDER, and what runs alone at the very end."""
+    if TURNS in config.stash:
+        items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if _alone(item):
+        return len(ORDER) + 1
+    places = [at for at, room in enumerate(ORDER) if item.nodeid.startswith(f"{room}/")]
+    return places[0] if places else len(ORDER)
+
+
+def _alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """A test waits for its turn before its time is counted."""
+    turns = item.config.stash.get(TURNS, None)
+    if turns is None:
+        return (yield)
+    turns.begin(alone=_alone(item))
+    try:
+        return (yield)
+    finally:
+        turns.end(stay=_alone(nextitem))

@@ -18,6 +18,8 @@ from cache.store.redis_store import Line, RedisStore
 from tests.cache.stores import ADD, fails, script_of, server_of, stall
 from tests.harness.redis_server import RedisServer
 
+pytestmark = pytest.mark.alone  # it measures how long others wait
+
 TIMEOUT = 0.05
 STALL = 0.3  # of the loop; several timeouts
 

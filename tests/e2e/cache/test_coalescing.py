@@ -143,6 +143,7 @@ def herd_knows(herd: Herd, gateway: Gateway, prompt: str) -> bool:
 # As they come.
 
 
+@pytest.mark.alone
 def test_followers_get_each_token_when_the_leader_does(
     gateways: list[Gateway], upstream: Upstream, herd: Herd
 ) -> None:

@@ -405,6 +405,7 @@ def test_a_leader_without_money_does_not_spoil_the_others(
 # Those who do not read.
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("extra", [STREAM, {}], ids=["streamed", "plain"])
 @pytest.mark.parametrize("where", ["same worker", "everywhere"])
 def test_a_leader_that_does_not_read_holds_up_nobody(

@@ -17,6 +17,8 @@ from tests.harness.credentials import KEYS
 from tests.harness.gateway import Gateway
 from tests.harness.raw_connection import raw_request
 
+pytestmark = pytest.mark.alone  # it measures how long others wait
+
 QUIET, LIMITED, FREE = (KEYS[name] for name in ("all", "team", "later"))
 LONG = 20_000  # bytes: more than is parsed before its token is taken
 

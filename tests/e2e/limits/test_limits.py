@@ -359,9 +359,6 @@ def test_a_caller_that_leaves_frees_its_slot_and_pays_for_its_prompt(
 # A replica dies.
 
 KILLED_PLANS = Plans()
-# A shared machine stalls a process for longer than the default timeout now and then; limits are
-# then decided locally, as they should, but not to the request.
-FLEET = {"count": 2, "workers": 2, "timeout": "500ms"}
 ORPHAN = KILLED_PLANS.caller("orphan", {"concurrent": 4})
 
 

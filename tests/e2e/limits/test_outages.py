@@ -106,6 +106,7 @@ def test_under_load_nothing_hangs_or_fails_otherwise_than_declared(
         assert books.account(paying.id, f"key:{paying.id}").spent == spent_of(records)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["killed", "paused"])
 def test_the_first_requests_pay_at_most_the_timeout(
     gateways: list[Gateway], server: RedisServer, how: str
@@ -126,6 +127,7 @@ def test_the_first_requests_pay_at_most_the_timeout(
         assert max(slowest[1:]) < TIMEOUT + MARGIN, slowest
 
 
+@pytest.mark.alone
 def test_who_has_limits_and_a_budget_pays_it_once_too(
     gateways: list[Gateway], server: RedisServer
 ) -> None:
@@ -136,6 +138,7 @@ def test_who_has_limits_and_a_budget_pays_it_once_too(
         assert seconds < TIMEOUT + MARGIN
 
 
+@pytest.mark.alone
 def test_with_the_breaker_open_a_request_is_as_fast_as_before(
     gateways: list[Gateway], server: RedisServer
 ) -> None:

@@ -20,6 +20,8 @@ from tests.harness.configuration import TOKEN
 from tests.harness.gateway import Gateway
 from tests.harness.waiting import eventually
 
+pytestmark = pytest.mark.alone  # it measures how long others wait
+
 PLANS = Plans()
 FLEET = {"count": 1}  # one worker, with the default timeout of the store
 

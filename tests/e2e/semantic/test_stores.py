@@ -234,6 +234,7 @@ def test_a_leader_served_by_meaning_leaves_no_flight_behind(
     assert gateway.line(reply.headers["x-request-id"])["total_ms"] < 1000
 
 
+@pytest.mark.alone  # within the timeout of its encoder
 @BOTH_TIERS
 def test_who_waits_for_a_leader_that_is_answered_by_meaning_is_answered_too(
     gateway: Gateway, upstream: Upstream, space: dict[str, str]
