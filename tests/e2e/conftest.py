@@ -18,7 +18,7 @@ import pytest
 from tests.cache.stores import server_of
 from tests.e2e.cache.configuration import configuration as cache_configuration
 from tests.e2e.cache.herd import Herd
-from tests.e2e.cache.replicas import Shared, replicas
+from tests.e2e.cache.replicas import LEASE, Shared, all_well, replicas
 from tests.e2e.families.configuration import configuration as families_configuration
 from tests.e2e.limits.books import Books
 from tests.e2e.limits.fleet import fleet
@@ -31,6 +31,7 @@ from tests.harness.gateway import Gateway, free_port, open_gateway
 from tests.harness.prompts import unseen, unseen_name
 from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
+from tests.harness.waiting import eventually
 
 # The stores that a room's gateway runs over; each test of it once over each of them.
 STORES = {"cache": ["memory", "redis_server"], "semantic": ["memory", "redis7", "redis8"]}
@@ -202,6 +203,15 @@ def the_replicas(shared: Shared, the_upstream: Upstream) -> Iterator[list[Gatewa
     with replicas(shared.url, the_upstream) as gateways:
         shared.all_listen(4)
         yield gateways
+
+
+@pytest.fixture
+def well_replicas(the_replicas: list[Gateway], shared: Shared) -> Iterator[list[Gateway]]:
+    """The replicas, well before and after; no flight is left behind."""
+    all_well(the_replicas, shared)
+    yield the_replicas
+    all_well(the_replicas, shared)
+    eventually(lambda: shared.flights, [], within=LEASE)
 
 
 @pytest.fixture(scope="session")

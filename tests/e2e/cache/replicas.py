@@ -164,3 +164,10 @@ def descriptors(pid: int, upstream: Upstream) -> int:
             continue
         count += name.removeprefix("socket:[").removesuffix("]") not in pooled
     return count
+
+
+def all_well(gateways: list[Gateway], shared: Shared) -> None:
+    """Wait until all workers are ready, and hear from each other."""
+    shared.all_listen(2 * len(gateways))
+    # Several times each: a worker that was started anew must say so too.
+    eventually(lambda: {g.get("/health/ready", None).status for g in gateways * 8}, {200})

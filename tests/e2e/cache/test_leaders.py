@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,14 +9,12 @@ from random import Random
 
 import pytest
 
-from tests.e2e.cache.herd import LATE, Client, Herd, asking, tally
+from tests.e2e.cache.herd import LATE, Herd, asking
 from tests.e2e.cache.play import WORDS, Act, Play, held
-from tests.e2e.cache.replicas import LEASE, POOR, RICH, RICHER, Shared, quiet, replicas, workers_of
+from tests.e2e.cache.replicas import POOR, RICH, RICHER, quiet, replicas
 from tests.harness.gateway import Gateway
 from tests.harness.prompts import unseen
-from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream
-from tests.harness.waiting import eventually
 
 STREAM = {"stream": True}
 FEW = 40
@@ -28,127 +23,8 @@ BROKEN = {"upstream_invalid_response", "upstream_unreachable", "cut"}
 
 
 @pytest.fixture
-def gateways(the_replicas: list[Gateway], shared: Shared) -> Iterator[list[Gateway]]:
-    """Two replicas of two workers that are well, before and after; no flight is left behind."""
-    all_well(the_replicas, shared)
-    yield the_replicas
-    all_well(the_replicas, shared)
-    eventually(lambda: shared.flights, [], within=LEASE)
-
-
-def all_well(gateways: list[Gateway], shared: Shared) -> None:
-    shared.all_listen(2 * len(gateways))
-    # Several times each: a worker that was started anew must say so too.
-    eventually(lambda: {g.get("/health/ready", None).status for g in gateways * 8}, {200})
-
-
-# The process that leads is killed.
-
-
-@pytest.fixture
-def their() -> Iterator[Shared]:
-    with RedisServer.start() as server, Shared(server) as shared:
-        yield shared
-
-
-@pytest.fixture
-def mortals(their: Shared, the_upstream: Upstream) -> Iterator[list[Gateway]]:
-    """Two replicas for one test: the server ends for good when a worker dies twice in a while."""
-    with replicas(their.url, the_upstream) as gateways:
-        all_well(gateways, their)
-        yield gateways
-        all_well(gateways, their)
-        eventually(lambda: their.flights, [], within=LEASE)
-
-
-def test_streams_survive_the_death_of_the_process_that_leads(
-    mortals: list[Gateway], upstream: Upstream, herd: Herd, their: Shared
-) -> None:
-    play = Play(upstream, held(6), held(3, 8))
-    clients = herd.over(mortals, [asking(unseen(), **STREAM)] * FEW)
-    herd.have(clients, b"word5")  # everybody had half of it
-    os.kill(their.leader, signal.SIGKILL)
-    killed = time.perf_counter()
-    upstream.wait_for(2)
-    quiet(mortals)
-    for place in (3, 8):
-        assert not any(client.has(b"word%d" % (WORDS - 1)) for client in clients)
-        play.open(1, place)
-    verdicts = Counter(herd.finish(clients, within=LATE))
-    assert play.count == 2
-    assert set(verdicts) <= {"whole", "cut"}
-    # Those of the dead worker are cut; it had about a quarter.
-    assert verdicts["whole"] >= FEW / 2
-    assert max(client.ended or 0.0 for client in clients) - killed < LATE
-    print(f"{verdicts}, taken over {took(play, killed):.2f} s after the kill")
-
-
-def test_plain_requests_survive_the_death_of_the_process_that_leads(
-    mortals: list[Gateway], upstream: Upstream, herd: Herd, their: Shared
-) -> None:
-    play = Play(upstream, held(0), Act())
-    prompt = unseen()
-    bodies = [asking(prompt, **extra) for extra in ({}, {}, {}, {}, STREAM, STREAM)]
-    clients = herd.over(mortals, bodies * 7)
-    upstream.wait_for(1)
-    quiet(mortals)
-    os.kill(their.leader, signal.SIGKILL)
-    killed = time.perf_counter()
-    verdicts = Counter(herd.finish(clients, within=LATE))
-    assert play.count == 2
-    assert set(verdicts) <= {"whole", "cut"}
-    assert verdicts["whole"] >= len(clients) / 2
-    print(f"{verdicts}, all done {time.perf_counter() - killed:.2f} s after the kill")
-
-
-def test_another_text_after_the_death_of_the_leader_is_not_called_whole(
-    mortals: list[Gateway], upstream: Upstream, herd: Herd, their: Shared
-) -> None:
-    other = Act(text="quite another story")
-    play = Play(upstream, held(6), other)
-    clients = herd.over(mortals, [asking(unseen(), **STREAM)] * 16)
-    herd.have(clients, b"word5")
-    os.kill(their.leader, signal.SIGKILL)
-    verdicts = Counter(herd.finish(clients, within=LATE))
-    assert set(verdicts) <= {"cut", "upstream_invalid_response"}
-    assert not any(client.has(b"quite") for client in clients)
-    assert play.count <= 4  # each worker notices by itself
-
-
-def test_a_whole_replica_may_die(
-    mortals: list[Gateway], upstream: Upstream, herd: Herd, their: Shared
-) -> None:
-    play = Play(upstream, held(6), held(8, step=2))
-    body = asking(unseen(), **STREAM)
-    leader = herd.ask(mortals[0], body)
-    herd.have([leader], b"word5")
-    followers = herd.over(mortals[1:], [body] * 10)
-    herd.have(followers, b"word5")
-    for pid in workers_of(mortals[0]):
-        os.kill(pid, signal.SIGKILL)
-    upstream.wait_for(2)
-    play.open(1, 8)
-    assert set(herd.finish(followers, within=LATE)) == {"whole"}
-    assert herd.finish([leader]) == ["cut"]
-    assert play.count == 2
-
-
-def test_dead_followers_are_not_waited_for(
-    mortals: list[Gateway], upstream: Upstream, herd: Herd, their: Shared
-) -> None:
-    play = Play(upstream, held(6))
-    body = asking(unseen(), **STREAM)
-    leader = herd.ask(mortals[0], body)
-    herd.have([leader], b"word5")
-    herd.have(herd.over(mortals[1:], [body] * 10), b"word5")
-    herd.leave([leader])
-    for pid in workers_of(mortals[1]):
-        os.kill(pid, signal.SIGKILL)
-    assert play.left().wait(3)
-
-
-def took(play: Play, since: float) -> float:
-    return play.began[1] - since
+def gateways(well_replicas: list[Gateway]) -> list[Gateway]:
+    return well_replicas
 
 
 # The leader's caller leaves.
@@ -464,79 +340,3 @@ def solo(the_upstream: Upstream) -> Iterator[Gateway]:
     """One worker with a store in its process: everybody meets there."""
     with replicas("memory://", the_upstream, count=1, workers=1) as [gateway]:
         yield gateway
-
-
-# The store goes.
-
-
-@pytest.mark.parametrize("how", ["killed", "paused"])
-@pytest.mark.parametrize("extra", [STREAM, {}], ids=["streamed", "plain"])
-def test_nobody_hangs_when_the_store_goes(
-    gateways: list[Gateway],
-    server: RedisServer,
-    upstream: Upstream,
-    herd: Herd,
-    how: str,
-    extra: dict,
-) -> None:
-    place = 4 if extra else 0
-    play = Play(upstream, held(place), Act())
-    body = asking(unseen(), **extra)
-    leader = herd.ask(gateways[0], body)
-    upstream.wait_for(1)
-    followers = herd.over(gateways, [body] * FEW)
-    if extra:
-        herd.have(followers, b"word3")
-    quiet(gateways)
-    server.kill() if how == "killed" else server.pause()
-    gone = time.perf_counter()
-    back = threading.Timer(3, server.restart if how == "killed" else server.resume)
-    back.start()
-    try:
-        # The call itself goes on when the other workers have noticed that they are alone.
-        others = [client for client in followers if client.gateway is gateways[1]]
-        herd.ended(others, within=LATE)
-        noticed = time.perf_counter() - gone
-        play.open(place=place)
-        verdicts = Counter(herd.finish([leader, *followers], within=LATE))
-    finally:
-        back.join()
-    print(f"{verdicts}, {play.count} calls; other replica done {noticed:.2f} s after it went")
-    assert set(verdicts) <= {"whole", *BROKEN}
-    assert herd.finish([leader]) == ["whole"]
-    if not extra:
-        assert set(verdicts) == {"whole"}
-    assert answered(gateways, herd)
-
-
-def test_a_store_that_comes_back_in_the_middle_of_a_stream_spoils_nothing(
-    gateways: list[Gateway], server: RedisServer, upstream: Upstream, herd: Herd
-) -> None:
-    """Words go on coming while it is paused: those who miss some must notice."""
-    play = Play(upstream, held(4, 7, 10), Act())
-    body = asking(unseen(), **STREAM)
-    leader = herd.ask(gateways[0], body)
-    upstream.wait_for(1)
-    followers = herd.over(gateways, [body] * FEW)
-    herd.have(followers, b"word3")
-    server.pause()
-    try:
-        play.open(place=4)
-        herd.have([leader], b"word6")
-        quiet(gateways)
-    finally:
-        server.resume()
-    play.open(place=7)
-    herd.have([leader], b"word9")
-    play.open(place=10)
-    verdicts = Counter(herd.finish([leader, *followers], within=LATE))
-    print(f"{verdicts}, {play.count} calls")
-    assert set(verdicts) <= {"whole", *BROKEN}
-    assert herd.finish([leader]) == ["whole"]
-    assert play.count < FEW
-
-
-def answered(gateways: list[Gateway], herd: Herd) -> bool:
-    clients: list[Client] = herd.over(gateways, [asking(unseen())] * 8)
-    assert set(herd.finish(clients)) == {"whole"}
-    return set(tally(clients)) <= {"miss", "coalesced", "hit", "bypass"}

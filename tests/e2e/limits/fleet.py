@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from tests.harness.configuration import PRICE, openai, target
 from tests.harness.gateway import Gateway, free_port
+from tests.harness.replies import Reply
 from tests.harness.upstream import Upstream
 
 IDS = list(range(1, 11))  # a prompt of exactly ten tokens
+SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # exactly twenty tokens
 
 
 class Caller(NamedTuple):
@@ -149,3 +151,8 @@ def kill(gateway: Gateway) -> None:
     for child in children:
         os.kill(int(child), signal.SIGKILL)
     process.wait()
+
+
+def ask(gateway: Gateway, caller: Caller, **fields: Any) -> Reply:
+    """A short request, changed by ``fields``."""
+    return gateway.send(SHORT | fields, caller.secret)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import httpx
@@ -11,12 +10,10 @@ import pytest
 
 from tests.e2e.limits.books import DOLLAR, Account, Books, spent_of
 from tests.e2e.limits.crowd import Volley, request, shoot, tally
-from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet, kill
+from tests.e2e.limits.fleet import IDS, SHORT, Caller, Plans, ask
 from tests.e2e.limits.scripts import counting, endless_stream, hold
 from tests.harness.configuration import TOKEN
 from tests.harness.gateway import Gateway
-from tests.harness.redis_server import RedisServer
-from tests.harness.replies import Reply
 from tests.harness.upstream import Upstream
 from tests.harness.waiting import PATIENCE, eventually
 
@@ -24,7 +21,6 @@ PLANS = Plans()
 # A shared machine stalls a process for longer than the default timeout now and then.
 FLEET = {"count": 2, "workers": 2, "timeout": "1s"}
 
-SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens: two cents
 REFUSED = "429 budget_exceeded"
 
 
@@ -291,68 +287,7 @@ def test_the_sdk_waits_out_a_rate_limit(gateway: Gateway) -> None:
     assert sent == 2
 
 
-# A replica dies.
-
-KILLED_PLANS = Plans()
-LEFT = KILLED_PLANS.caller("left", budget={"usd": 2})
-
-
-def test_a_killed_replicas_holds_are_given_back(
-    server: RedisServer, upstream: Upstream, books: Books
-) -> None:
-    gate = hold(upstream)
-    body = SHORT | {"model": "up"}
-    with fleet(KILLED_PLANS, server.port, 2, upstream, lease="2s", timeout="1s") as (
-        doomed,
-        other,
-    ):
-        doomed_volley = Volley([doomed], LEFT.secret, body, 500)
-        volley = Volley([other], LEFT.secret, body, 500)
-        upstream.wait_for(100)  # everything that the budget covers is under way
-        books.wait_for_records("left", 900)  # everybody else was refused, and that is written
-        kill(doomed)
-        gate.open()
-        lost, kept = tally(doomed_volley.finish()), tally(volley.finish())
-        assert lost["200"] == 0
-        assert lost["no answer"] + kept["200"] == 100
-        assert kept[REFUSED] + lost[REFUSED] == 900
-        eventually(lambda: budget_of(other, LEFT)["held_usd"], "0")
-        spent = books.account("left", "key:left").spent
-        assert spent == kept["200"] * 13 * TOKEN
-        records = books.wait_for_records("left", 900 + kept["200"])
-        assert spent == spent_of(records)
-        # What the dead one held can be spent by the living.
-        room = (2 * DOLLAR - spent) // (20 * TOKEN)
-        assert tally(shoot([other], LEFT.secret, SHORT, 150)) == {
-            "200": min(150, room),
-            REFUSED: 150 - min(150, room),
-        }
-
-
-RENEWED = KILLED_PLANS.caller("renewed", budget={"usd": 0.02})
-
-
-def test_a_running_requests_hold_outlives_its_lease(
-    server: RedisServer, upstream: Upstream, books: Books
-) -> None:
-    gate = hold(upstream)
-    with fleet(KILLED_PLANS, server.port, 2, upstream, lease="1s") as (one, other):
-        volley = Volley([one], RENEWED.secret, SHORT | {"model": "up"}, 1)
-        upstream.wait_for(1)
-        end = time.perf_counter() + 1.7  # almost two leases: the time is what is tested
-        while time.perf_counter() < end:
-            assert ask(other, RENEWED).status == 429
-            time.sleep(0.1)
-        gate.open()
-        assert tally(volley.finish()) == {"200": 1}
-        eventually(lambda: books.account("renewed", "key:renewed"), Account(13 * TOKEN, 0))
-
-
 # Helpers of this file.
-
-
-def ask(gateway: Gateway, caller: Caller, **fields: Any) -> Reply:
-    return gateway.send(SHORT | fields, caller.secret)
 
 
 def settled(books: Books, caller: Caller) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.limits.books import Books
 from tests.e2e.limits.crowd import shoot, tally
-from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet
+from tests.e2e.limits.fleet import SHORT, Caller, Plans, fleet
 from tests.harness.faketime_install import environment
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
@@ -17,7 +17,6 @@ from tests.harness.waiting import eventually
 
 PLANS = Plans()
 
-SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens: two cents
 REFUSED = "429 budget_exceeded"
 LIMITED = "429 rate_limit_exceeded"
 HOUR = 3600

@@ -10,7 +10,7 @@ import redis
 
 from tests.e2e.limits.books import DOLLAR, Account, Books
 from tests.e2e.limits.crowd import shoot, tally
-from tests.e2e.limits.fleet import IDS, Caller, Plans
+from tests.e2e.limits.fleet import SHORT, Caller, Plans
 from tests.harness.configuration import PRICE, TOKEN, target
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
@@ -37,7 +37,6 @@ class CachingPlans(Plans):
 
 PLANS = CachingPlans()
 FLEET = {"count": 2, "timeout": "1s"}
-SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens: two cents
 REFUSED = "429 budget_exceeded"
 LIMITED = "429 rate_limit_exceeded"
 

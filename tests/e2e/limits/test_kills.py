@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.limits.books import DOLLAR, Books
 from tests.e2e.limits.crowd import Load, tally
-from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet, kill
+from tests.e2e.limits.fleet import SHORT, Caller, Plans, fleet, kill
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
 from tests.harness.waiting import eventually
@@ -19,7 +19,6 @@ STREAMED = PLANS.caller("streamed", budget={"usd": 1000})
 HELD = PLANS.caller("held", budget={"usd": 1000})
 
 CALLERS = 4  # of each kind
-SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}
 ASKS = {
     "plain": (PLAIN.secret, SHORT),
     "streamed": (STREAMED.secret, SHORT | {"stream": True, "max_tokens": 7}),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.limits.fleet import IDS, Plans, fleet
+from tests.e2e.limits.fleet import SHORT, Plans, fleet
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
 from tests.harness.waiting import eventually
@@ -17,7 +17,6 @@ PAYING = PLANS.caller("paying", budget={"usd": 1})
 WITHOUT = Plans()
 WITHOUT.caller("anyone")
 
-SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}
 KEEPS = ("--appendonly", "yes")
 
 

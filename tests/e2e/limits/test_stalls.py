@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.limits.books import Books
 from tests.e2e.limits.crowd import shoot, tally
-from tests.e2e.limits.fleet import IDS, Caller, Plans
+from tests.e2e.limits.fleet import SHORT, Caller, Plans
 from tests.harness.configuration import TOKEN
 from tests.harness.gateway import Gateway
 from tests.harness.waiting import eventually
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.alone  # it measures how long others wait
 PLANS = Plans()
 FLEET = {"count": 1}  # one worker, with the default timeout of the store
 
-SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens
 LIMITED = "429 rate_limit_exceeded"
 
 ADMITTED = 200

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.limits.books import DOLLAR, Books, spent_of
 from tests.e2e.limits.crowd import Volley, request, shoot
-from tests.e2e.limits.fleet import IDS, Caller, Plans, fleet
+from tests.e2e.limits.fleet import SHORT, Caller, Plans, fleet
 from tests.e2e.limits.scripts import endless_stream, hold
 from tests.harness.configuration import TOKEN
 from tests.harness.gateway import Gateway
@@ -26,7 +26,6 @@ from tests.harness.upstream import Upstream
 PLANS = Plans()
 FLEET = {"count": 2, "timeout": "500ms"}
 
-SHORT = {"model": "sim", "prompt": IDS, "max_tokens": 10}  # twenty tokens: two cents
 
 SEEN = PLANS.caller("seen", {"requests_per_minute": 1, "request_burst": 9}, {"usd": 1})
 HOUSE = PLANS.tenant("house")
