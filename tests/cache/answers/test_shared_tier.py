@@ -2,66 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from app.core.usage import Usage
-from cache.answers.entry import CacheEntry, encode
+from cache.answers.entry import encode
 from cache.answers.entry_bytes import Entries
-from cache.answers.shared_tier import ENTRIES_AT_ONCE, FLIGHT_LEASE_MS, Place, Responses
+from cache.answers.shared_tier import ENTRIES_AT_ONCE, Place, Responses
 from cache.store import key_names as names
 from cache.store.base import Store
 from cache.store.sealing import Seal
+from tests.cache.answers.keeping import (
+    MINUTE,
+    NAME_OF_A,
+    PLACE,
+    A,
+    B,
+    answer,
+    holder,
+    kept,
+    on_empty,
+    stale,
+)
 from tests.cache.stores import on, server_of, settled
-
-MINUTE = 60_000
-PLACE = Place.of("acme", "house", "")
-A, B = b"a" * 32, b"b" * 32
-NAME_OF_A = names.answer("acme", A.hex())
-
-Body = Callable[[Store, Responses, int], Awaitable[Any]]
-
-
-def on_empty(url: str, body: Body, size: int = 1 << 30) -> Any:
-    """What ``body`` returns, given the answers of an empty store and the store's time."""
-
-    async def run(store: Store) -> Any:
-        responses = Responses(store, size)
-        now = (await responses.look_up(PLACE, [])).now
-        return await body(store, responses, now)
-
-    return on(url, run)
-
-
-def answer(now: int, text: str = "t", **times: int) -> CacheEntry:
-    """Asked for a second ago, fresh for a minute, of use for two."""
-    moments = {
-        "asked": now - 1000,
-        "stored": now - 500,
-        "fresh": now + MINUTE,
-        "revalidate": now + 2 * MINUTE,
-        "on_error": now + 2 * MINUTE,
-    }
-    body = b'{"text":"%s"}' % text.encode()
-    return CacheEntry(body, "up", "m", Usage(1, 2), 7, **(moments | times))
-
-
-def stale(now: int) -> CacheEntry:
-    return answer(now, stored=now - 5000, fresh=now - 1000)
-
-
-async def kept(store: Store, responses: Responses, *entries: tuple[bytes, CacheEntry]) -> None:
-    responses.keep(PLACE, entries)
-    await settled(store)
-
-
-async def holder(responses: Responses, flight: str, digests: list[bytes], **asked: Any) -> Any:
-    found = await responses.look_up(PLACE, digests, flight=flight, flight_digest=A, **asked)
-    return found.holder
-
 
 # Looking up
 
@@ -253,241 +216,6 @@ def test_a_fresh_encrypted_entry_is_fresh_to_the_scripts(url: str) -> None:
         return await holder(mine, "w.1", [A]), await holder(mine, "w.2", [A, B])
 
     assert on(url, body) == (None, "w.2")
-
-
-# Purging
-
-WHERE = [
-    (tenant, alias, namespace)
-    for tenant in ("acme", "other", "")
-    for alias in ("a", "b", "a/b", "namespace=x", "*")
-    for namespace in ("", "x", "y")
-]
-
-
-@pytest.mark.parametrize(
-    "scope",
-    [
-        ("acme", None, None),
-        ("acme", "a", None),
-        ("acme", None, "x"),
-        ("acme", None, ""),
-        ("acme", "a", "x"),
-        ("acme", "a", ""),
-        ("acme", "a/b", None),
-        ("acme", "namespace=x", None),
-        ("acme", "*", None),
-        ("", None, None),
-        ("", "b", "y"),
-        ("nobody", None, None),
-    ],
-    ids=repr,
-)
-def test_a_purge_covers_what_it_names_and_nothing_else(url: str, scope: Any) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        # One digest a place: what is kept under several would overwrite each other.
-        gone = []
-        for number, where in enumerate(WHERE):
-            responses.keep(Place.of(*where), [(b"%032d" % number, answer(now))])
-        await settled(store)
-        await responses.purge(*scope)
-        for number, where in enumerate(WHERE):
-            found = await responses.look_up(Place.of(*where), [b"%032d" % number])
-            if found.entries == [None]:
-                gone.append(where)
-        return gone
-
-    tenant, alias, namespace = scope
-    expected = [
-        where
-        for where in WHERE
-        if where[0] == tenant and alias in (None, where[1]) and namespace in (None, where[2])
-    ]
-    assert on_empty(url, body) == expected
-
-
-def test_a_purge_covers_an_answer_that_was_under_way(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await responses.purge("acme", None, None)
-        await kept(store, responses, (A, answer(now, asked=now, stored=now + 50)))
-        return (await responses.look_up(PLACE, [A])).entries
-
-    assert on_empty(url, body) == [None]
-
-
-def test_what_is_asked_for_after_a_purge_counts(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await responses.purge("acme", "house", "")
-        at = int(await store.command("HGET", names.purged("acme"), PLACE.fields[3]))
-        await kept(store, responses, (A, answer(now, asked=at + 1)), (B, answer(now, asked=at)))
-        return [entry is None for entry in (await responses.look_up(PLACE, [A, B])).entries]
-
-    assert on_empty(url, body) == [False, True]
-
-
-def test_the_widest_of_several_purges_does_not_undo_a_later_one(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await responses.purge("acme", "house", None)
-        await store.command("HSET", names.purged("acme"), "*", now - 10 * MINUTE)
-        await kept(store, responses, (A, answer(now)))
-        return (await responses.look_up(PLACE, [A])).entries
-
-    assert on_empty(url, body) == [None]
-
-
-def test_more_prompts_than_fit_one_trip_are_purged_too(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        digests = [b"%032d" % number for number in range(2 * ENTRIES_AT_ONCE)]
-        await kept(store, responses, *((digest, answer(now)) for digest in digests))
-        await responses.purge("acme", None, None)
-        return set((await responses.look_up(PLACE, digests)).entries)
-
-    assert on_empty(url, body) == {None}
-
-
-def test_who_finds_only_purged_answers_may_ask_the_upstream(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await kept(store, responses, (A, answer(now)))
-        await responses.purge("acme", None, None)
-        return await holder(responses, "w.1", [A])
-
-    assert on_empty(url, body) == "w.1"
-
-
-def test_those_who_keep_copies_can_tell_that_something_was_purged(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        before = await store.command("GET", names.PURGES)
-        await responses.purges_done()
-        return before, await store.command("GET", names.PURGES)
-
-    before, after = on_empty(url, body)
-    assert before != after
-
-
-# Who asks the upstream
-
-
-def test_one_of_many_leads(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        asked = (holder(responses, f"w.{number}", [A]) for number in range(200))
-        return await asyncio.gather(*asked)
-
-    holders = on_empty(url, body)
-    assert len(set(holders)) == 1
-    assert holders[0] in {f"w.{number}" for number in range(200)}
-
-
-def test_nobody_leads_where_everything_is_fresh(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await kept(store, responses, (A, answer(now)), (B, answer(now)))
-        asked = await holder(responses, "w.1", [A, B])
-        return asked, await store.command("EXISTS", names.flight("acme", A.hex()))
-
-    assert on_empty(url, body) == (None, 0)
-
-
-def test_who_does_not_want_to_lead_learns_nothing_and_holds_nothing(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        found = await responses.look_up(PLACE, [A])
-        return found.holder, await store.command("EXISTS", names.flight("acme", ""))
-
-    assert on_empty(url, body) == (None, 0)
-
-
-@pytest.mark.parametrize("what", ["missing", "stale", "too-old", "unread", "one-of-two"])
-def test_whoever_misses_something_leads(url: str, what: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        entry = stale(now) if what == "stale" else answer(now, stored=now - 3000)
-        if what != "missing":
-            await kept(store, responses, (A, entry))
-        asked: dict[str, Any] = {"too-old": {"max_age": 1}, "unread": {"read": False}}.get(what, {})
-        return await holder(responses, "w.1", [A, B] if what == "one-of-two" else [A], **asked)
-
-    assert on_empty(url, body) == "w.1"
-
-
-def test_an_age_that_is_not_passed_keeps_the_answer_fresh(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await kept(store, responses, (A, answer(now, stored=now - 3000)))
-        return await holder(responses, "w.1", [A], max_age=60)
-
-    assert on_empty(url, body) is None
-
-
-def test_a_lease_runs_out(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await holder(responses, "w.1", [A])
-        await holder(responses, "w.2", [A])
-        return await store.command("PTTL", names.flight("acme", A.hex()))
-
-    assert 0 < on_empty(url, body) <= FLIGHT_LEASE_MS
-
-
-def test_keeping_an_answer_ends_its_flight(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await holder(responses, "w.1", [A])
-        responses.keep(PLACE, [(A, stale(now))], "w.1", A)
-        await settled(store)
-        return await holder(responses, "w.2", [A])
-
-    assert on_empty(url, body) == "w.2"
-
-
-def test_a_flight_ends_without_an_answer_too(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await holder(responses, "w.1", [A])
-        responses.keep(PLACE, (), "w.1", A)
-        await settled(store)
-        return await holder(responses, "w.2", [A])
-
-    assert on_empty(url, body) == "w.2"
-
-
-@pytest.mark.parametrize("flight", ["w.2", "w.11", ""])
-def test_nobody_ends_the_flight_of_another(url: str, flight: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await holder(responses, "w.1", [A])
-        responses.keep(PLACE, [(B, answer(now))], flight, A)
-        await settled(store)
-        return await holder(responses, "w.3", [A])
-
-    assert on_empty(url, body) == "w.1"
-
-
-def test_a_flight_of_one_question_bars_no_other(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await holder(responses, "w.1", [A])
-        return (await responses.look_up(PLACE, [B], flight="w.2", flight_digest=B)).holder
-
-    assert on_empty(url, body) == "w.2"
-
-
-def test_a_flight_lasts_until_the_last_of_its_answers_is_kept(url: str) -> None:
-    # A batch takes several trips to keep: who asks in between must not ask the upstream again.
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await holder(responses, "w.1", [A])
-        told: list[Any] = []
-        tell = store.tell
-        store.tell = lambda script, keys, args, *_: told.append((script, keys, args))  # type: ignore[method-assign]
-        digests = [b"%032d" % number for number in range(ENTRIES_AT_ONCE + 5)]
-        responses.keep(PLACE, [(digest, answer(now)) for digest in digests], "w.1", A)
-        tell(*told[0])
-        await settled(store)
-        return await holder(responses, "w.2", digests[-1:])
-
-    assert on_empty(url, body) == "w.1"
-
-
-def test_what_counts_for_no_time_harms_nothing_that_is_kept_with_it(url: str) -> None:
-    async def body(store: Store, responses: Responses, now: int) -> Any:
-        await holder(responses, "w.1", [A])
-        gone = answer(now, stored=now, fresh=now, revalidate=now, on_error=now)
-        responses.keep(PLACE, [(A, gone), (B, answer(now))], "w.1", A)
-        await settled(store)
-        found = await responses.look_up(PLACE, [A, B])
-        return [e is None for e in found.entries], await holder(responses, "w.2", [A])
-
-    assert on_empty(url, body) == ([True, False], "w.2")
 
 
 # Room

@@ -3,64 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from app.core.reply import Chunk, StreamEnd
-from app.core.usage import Usage
 from cache.flights.flights import (
     AHEAD_BYTES,
     MAX_BYTES,
     Completed,
     Failure,
     Flight,
-    Flights,
     Lagged,
-    Reader,
-    SharedError,
-    worker_name,
-    worker_of,
 )
-
-DIGEST = b"d" * 32
-USAGE = Usage(1, 2)
-ERROR = SharedError(503, "upstream_overloaded", b"{}", ((b"retry-after", b"1"),))
-END = StreamEnd(USAGE, {"usage": USAGE.document()})
-MEGABYTE = Chunk(b"x" * (1 << 20))
-
-
-def in_loop(body: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    async def bounded() -> Any:
-        async with asyncio.timeout(2):
-            return await body()
-
-    return asyncio.run(bounded())
-
-
-def a_flight() -> Flight:
-    return Flight("w.1", DIGEST, "acme")
-
-
-def one(text: bytes) -> list[Chunk]:
-    """A chunk that came alone."""
-    return [Chunk(text)]
-
-
-async def everything(reader: Reader) -> bytes:
-    """What a reader gets until the flight is over."""
-    got = []
-    while chunks := await reader.next():
-        got += chunks
-    return b"".join(chunk.payload for chunk in got)
-
-
-async def turns(count: int = 5) -> None:
-    """Let everybody go as far as they can."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
+from tests.cache.flights.flying import (
+    END,
+    ERROR,
+    MEGABYTE,
+    USAGE,
+    a_flight,
+    everything,
+    in_loop,
+    one,
+    turns,
+)
 
 # Reading
 
@@ -272,92 +237,3 @@ def test_a_stream_that_nobody_reads_keeps_little() -> None:
     kept, end = in_loop(body)
     assert kept <= MAX_BYTES
     assert end == 20
-
-
-# Following
-
-
-def test_a_flight_is_unfollowed_when_the_last_one_leaves() -> None:
-    async def body() -> None:
-        flight = a_flight()
-        flight.follow()
-        flight.follow()
-        stays = asyncio.create_task(flight.unfollowed())
-        flight.leave()
-        await turns()
-        assert not stays.done()
-        flight.leave()
-        await stays
-
-    in_loop(body)
-
-
-@pytest.mark.parametrize("end", [lambda f: f.fail(), lambda f: f.complete(None, USAGE, 0, END)])
-def test_nobody_waits_for_the_followers_of_what_is_over(end: Callable[[Flight], None]) -> None:
-    async def body() -> None:
-        flight = a_flight()
-        flight.follow()
-        stays = asyncio.create_task(flight.unfollowed())
-        await turns()
-        end(flight)
-        await stays
-
-    in_loop(body)
-
-
-def test_a_flight_without_followers_is_unfollowed() -> None:
-    in_loop(a_flight().unfollowed)
-
-
-# Finding
-
-
-def test_a_flight_is_found_by_what_was_asked_and_by_its_name() -> None:
-    flights = Flights("w")
-    flight = flights.begin("w.1", DIGEST, "acme")
-    assert flights.find(DIGEST) is flight is flights.by_id("w.1")
-    assert flights.find(b"other") is flights.by_id("w.2") is None
-
-
-def test_a_flight_that_failed_is_not_found() -> None:
-    flights = Flights("w")
-    flights.begin("w.1", DIGEST, "acme").fail()
-    assert flights.find(DIGEST) is None
-
-
-def test_a_flight_that_is_whole_is_found_until_it_ends() -> None:
-    flights = Flights("w")
-    flight = flights.begin("w.1", DIGEST, "acme")
-    flight.complete(b"{}", USAGE, 0)
-    assert flights.find(DIGEST) is flight
-    flights.end(flight)
-    assert flights.find(DIGEST) is flights.by_id("w.1") is None
-
-
-def test_a_flight_whose_beginning_is_gone_is_not_found() -> None:
-    flights = Flights("w")
-    flight = flights.begin("w.1", DIGEST, "acme")
-    for _ in range(12):
-        flight.publish([MEGABYTE])
-    assert flights.find(DIGEST) is None
-
-
-def test_the_end_of_an_old_flight_does_not_hide_a_new_one() -> None:
-    flights = Flights("w")
-    old, new = (flights.begin(name, DIGEST, "acme") for name in ("w.1", "w.2"))
-    flights.end(old)
-    assert flights.find(DIGEST) is new
-    assert flights.all() == [new]
-
-
-def test_names_say_who_leads() -> None:
-    flights = Flights(worker_name(42))
-    first, second = flights.new_id(), flights.new_id()
-    assert first != second
-    assert worker_of(first) == flights.worker
-    assert flights.leads(flights.begin(first, DIGEST, ""))
-    assert not flights.leads(flights.begin("other.1", DIGEST, ""))
-
-
-def test_no_two_workers_have_one_name() -> None:
-    assert len({worker_name(7) for _ in range(1000)}) == 1000

@@ -17,7 +17,9 @@ from app.providers.http1.transport import (
     OriginStats,
     ResponseBody,
 )
-from tests.app.providers.http1.test_transport_contract import CUT, MALFORMED, SMUGGLING, cut
+from tests.app.providers.http1.peer_certificates import certificates
+from tests.app.providers.http1.test_contract_bounds import cut
+from tests.app.providers.http1.test_contract_faults import CUT, MALFORMED, SMUGGLING
 from tests.app.providers.http1.transport_peer import (
     OK,
     Peer,
@@ -26,7 +28,6 @@ from tests.app.providers.http1.transport_peer import (
     answering,
     answering_once,
     call,
-    certificates,
     chunked,
     fetch,
     in_background,
