@@ -16,6 +16,8 @@ from cache.store.key_names import IDENTITY, REPLICAS
 from tests.cache.stores import fails, on, on_spied, until
 from tests.harness.redis_server import RedisServer
 
+pytestmark = pytest.mark.alone  # a sign of life must come in its time
+
 
 class Count:
     def __init__(self) -> None:

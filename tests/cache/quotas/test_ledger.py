@@ -112,6 +112,7 @@ def test_two_replicas_share_one_budget(server: RedisServer) -> None:
 # Leases
 
 
+@pytest.mark.alone
 def test_the_holds_of_a_dead_replica_are_given_back(url: str) -> None:
     async def body(store: Store) -> list[Any]:
         dead, alive = Ledger(store, 0.1), Ledger(store)
@@ -131,6 +132,7 @@ def test_the_holds_of_a_dead_replica_are_given_back(url: str) -> None:
     assert on(url, body) == [True, True]
 
 
+@pytest.mark.alone
 def test_reserving_gives_back_what_ran_out_by_itself(url: str) -> None:
     async def body(store: Store) -> bool:
         dead, alive = Ledger(store, 0.05), Ledger(store)
@@ -146,6 +148,7 @@ def test_reserving_gives_back_what_ran_out_by_itself(url: str) -> None:
     assert on(url, body)
 
 
+@pytest.mark.alone
 def test_the_holds_of_a_living_replica_are_renewed(url: str) -> None:
     async def body(store: Store) -> list[tuple[int, int]]:
         ledger = Ledger(store, 0.2)

@@ -46,6 +46,7 @@ def test_settling_twice_frees_one_slot(url: str) -> None:
     assert on(url, body) == 1
 
 
+@pytest.mark.alone
 def test_the_slots_of_a_dead_replica_expire(url: str) -> None:
     plan = plan_of(Slots("key:a", 2))
 
@@ -66,6 +67,7 @@ def test_the_slots_of_a_dead_replica_expire(url: str) -> None:
     assert 0.05 < waited < 1.0
 
 
+@pytest.mark.alone
 def test_the_slots_of_a_living_replica_are_renewed(url: str) -> None:
     plan = plan_of(KEY, Slots("key:a", 2), Slots("tenant", 5))
 
@@ -85,6 +87,7 @@ def test_the_slots_of_a_living_replica_are_renewed(url: str) -> None:
     assert on(url, body) == [0, 2]
 
 
+@pytest.mark.alone
 def test_a_lease_that_ran_out_is_not_revived(url: str) -> None:
     plan = plan_of(Slots("key:a", 1))
 

@@ -19,6 +19,8 @@ from tests.cache.store.test_store import TIMEOUT
 from tests.cache.stores import ADD, fails, on, script_of, until
 from tests.harness.redis_server import RedisServer
 
+pytestmark = pytest.mark.alone  # timeouts of 50 ms
+
 # Outages
 
 

@@ -311,6 +311,7 @@ def test_a_leader_that_does_not_read_holds_up_nobody(
     assert play.count == 1
 
 
+@pytest.mark.alone
 def test_a_leader_that_does_not_read_does_not_hide_a_broken_call(
     gateways: list[Gateway], upstream: Upstream, herd: Herd
 ) -> None:
