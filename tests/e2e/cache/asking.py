@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 from tests.harness.credentials import KEY
 from tests.harness.gateway import Gateway
 from tests.harness.prompts import unseen
 from tests.harness.replies import Reply
-from tests.harness.waiting import PATIENCE, eventually
+from tests.harness.waiting import eventually
 
 ONLY_CACHED = {"cache-control": "only-if-cached"}
 
@@ -76,15 +73,3 @@ def saying(text: str, reason: str | None = "stop", **more: Any):
         await wire.end_stream()
 
     return script
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """``headgate`` with these arguments."""
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[3],
-        timeout=PATIENCE * 3,
-        check=False,
-    )

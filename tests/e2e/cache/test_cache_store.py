@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.asking import ONLY_CACHED, ask, command, how, warm
+from tests.e2e.cache.asking import ONLY_CACHED, ask, how, warm
 from tests.e2e.cache.configuration import configuration
+from tests.harness.command import command
 from tests.harness.credentials import KEY, STRANGER
 from tests.harness.gateway import Gateway, open_gateway
 from tests.harness.good_server import text_of

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.asking import ask, command, expired, how, saying, wait_kept, warm
+from tests.e2e.cache.asking import ask, expired, how, saying, wait_kept, warm
 from tests.e2e.cache.configuration import configuration
+from tests.harness.command import command
 from tests.harness.gateway import Gateway, open_gateway
 from tests.harness.redis_server import RedisServer
 from tests.harness.upstream import Upstream

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.asking import ONLY_CACHED, ask, command, how, saying, wait_kept, warm
+from tests.e2e.cache.asking import ONLY_CACHED, ask, how, saying, wait_kept, warm
 from tests.e2e.cache.configuration import configuration
+from tests.harness.command import command
 from tests.harness.credentials import COLLEAGUE, KEY, STRANGER
 from tests.harness.gateway import Gateway, open_gateway
 from tests.harness.prompts import unseen

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.limits.books import DOLLAR, Account, Books, spent_of
 from tests.e2e.limits.crowd import Volley, request, shoot, tally
-from tests.e2e.limits.fleet import IDS, SHORT, Caller, Plans, ask
+from tests.e2e.limits.fleet import IDS, SHORT, Caller, Plans, ask, midway
 from tests.e2e.limits.scripts import counting, endless_stream, hold
 from tests.harness.configuration import TOKEN
 from tests.harness.gateway import Gateway
@@ -139,14 +139,7 @@ def test_an_aborted_stream_pays_for_what_it_got(
     gateway: Gateway, upstream: Upstream, books: Books
 ) -> None:
     upstream.on("up", endless_stream(upstream))
-    body = SHORT | {"model": "up", "max_tokens": 500, "stream": True}
-    headers = {"authorization": f"Bearer {ABORTED.secret}"}
-    with gateway.client.stream(
-        "POST", gateway.url + "/v1/completions", json=body, headers=headers
-    ) as response:
-        lines = response.iter_lines()
-        for _ in range(9):
-            next(lines)
+    with midway(gateway, ABORTED, max_tokens=500):
         assert books.account("aborted", "key:aborted").held == 510 * TOKEN
     settled(books, ABORTED)
     [record] = books.wait_for_records("aborted", 1)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.limits.books import Books
 from tests.e2e.limits.crowd import Volley, request, shoot, tally
-from tests.e2e.limits.fleet import IDS, SHORT, Caller, Plans, ask
+from tests.e2e.limits.fleet import IDS, SHORT, Caller, Plans, ask, midway
 from tests.e2e.limits.scripts import counting, endless_stream, hold
 from tests.harness.gateway import Gateway
 from tests.harness.upstream import Upstream
@@ -196,14 +196,7 @@ def test_an_aborted_stream_pays_for_what_it_got(
     gateway: Gateway, upstream: Upstream, books: Books
 ) -> None:
     upstream.on("up", endless_stream(upstream))
-    body = {"model": "up", "prompt": IDS, "max_tokens": 500, "stream": True}
-    headers = {"authorization": f"Bearer {ABORTED.secret}"}
-    with gateway.client.stream(
-        "POST", gateway.url + "/v1/completions", json=body, headers=headers
-    ) as response:
-        lines = response.iter_lines()
-        for _ in range(9):
-            next(lines)
+    with midway(gateway, ABORTED, max_tokens=500):
         assert taken(books, ABORTED) == 510
     eventually(lambda: 10 < taken(books, ABORTED) < 100, True)
     eventually(lambda: books.slots_taken("aborted", "key:aborted"), 0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +13,9 @@ import pytest
 
 from tests.e2e.limits.books import DOLLAR, Books, spent_of
 from tests.e2e.limits.crowd import Volley, request, shoot
-from tests.e2e.limits.fleet import SHORT, Caller, Plans, fleet
+from tests.e2e.limits.fleet import SHORT, Caller, Plans, fleet, midway
 from tests.e2e.limits.scripts import endless_stream, hold
+from tests.harness.command import command
 from tests.harness.configuration import TOKEN
 from tests.harness.gateway import Gateway
 from tests.harness.redis_server import RedisServer
@@ -53,7 +52,8 @@ def test_every_request_leaves_one_record(
     assert told("unsent", model="nobody").status == 502
     assert told("unpaid", max_tokens=5000).error["code"] == "budget_exceeded"
     upstream.on("up", endless_stream(upstream))
-    leave_midway(gateway, SEEN)
+    with midway(gateway, SEEN):
+        pass
     hold(upstream)
     with gateway.raw() as connection:
         body = SHORT | {"model": "up"}
@@ -83,10 +83,10 @@ def test_every_request_leaves_one_record(
     assert all(not facts[name][3] for name in ("failed", "unsent", "unpaid", "limited", "wrong"))
     left = [record for record in records if record["status"] == 499]
     assert len(left) == 2
-    [midway] = [record for record in left if record["first_byte_ms"] is not None]
-    assert midway["completion_tokens"] >= 5
-    assert midway["estimated"] is True
-    assert midway["cost"] == (10 + midway["completion_tokens"]) * TOKEN
+    [broken_off] = [record for record in left if record["first_byte_ms"] is not None]
+    assert broken_off["completion_tokens"] >= 5
+    assert broken_off["estimated"] is True
+    assert broken_off["cost"] == (10 + broken_off["completion_tokens"]) * TOKEN
     # And the key sees just that.
     rows = usage(gateway, SEEN)["models"]
     assert sum(row["requests"] for row in rows) == 11
@@ -213,7 +213,7 @@ def counted(server: RedisServer, books: Books) -> Iterator[Path]:
 def test_the_table(
     counted: Path, args: list[str], expected: dict[tuple[str, str, str], int]
 ) -> None:
-    done = command(counted, *args)
+    done = command("usage", "--config", str(counted), *args)
     assert done.returncode == 0, done.stderr
     head, *lines, total = [re.split(r"\s{2,}", line) for line in done.stdout.splitlines()]
     assert head[:5] == ["tenant", "key", "model", "requests", "errors"]
@@ -224,14 +224,14 @@ def test_the_table(
 
 
 def test_the_table_says_what_it_cost(counted: Path) -> None:
-    done = command(counted, "--since", "1h", "--tenant", "firm-b")
+    done = command("usage", "--config", str(counted), "--since", "1h", "--tenant", "firm-b")
     row = re.split(r"\s{2,}", done.stdout.splitlines()[1])
     assert row == ["firm-b", "c", "sim", "5", "0", "50", "50", "0.1", "0"]
 
 
 @pytest.mark.parametrize("args", [["--tenant", "nobody"], ["--since", "soon"]])
 def test_a_wrong_option_is_said(counted: Path, args: list[str]) -> None:
-    done = command(counted, *args)
+    done = command("usage", "--config", str(counted), *args)
     assert done.returncode == 1
     assert args[0] in done.stderr
     assert "Traceback" not in done.stderr
@@ -242,7 +242,7 @@ def test_a_store_that_is_gone_is_said(tmp_path: Path) -> None:
     plans.caller("anyone")
     with RedisServer.start() as own, fleet(plans, own.port, 1) as [gateway]:
         own.kill()
-        done = command(gateway.file)
+        done = command("usage", "--config", str(gateway.file))
         assert done.returncode == 1
         assert "store" in done.stderr
         assert "Traceback" not in done.stderr
@@ -260,25 +260,3 @@ def usage(gateway: Gateway, caller: Caller) -> Any:
 def nano(dollars: str) -> int:
     whole, _, rest = dollars.partition(".")
     return int(whole) * DOLLAR + int(rest.ljust(9, "0"))
-
-
-def leave_midway(gateway: Gateway, caller: Caller) -> None:
-    body = SHORT | {"model": "up", "stream": True}
-    headers = {"authorization": f"Bearer {caller.secret}"}
-    with gateway.client.stream(
-        "POST", gateway.url + "/v1/completions", json=body, headers=headers
-    ) as response:
-        lines = response.iter_lines()
-        for _ in range(9):
-            next(lines)
-
-
-def command(file: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", "usage", "--config", str(file), *args],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-        cwd=Path(__file__).parents[3],
-    )

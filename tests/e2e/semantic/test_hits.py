@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.asking import command, saying
+from tests.e2e.cache.asking import saying
 from tests.e2e.semantic.asking import (
     PARAPHRASE,
     QUESTION,
@@ -21,6 +21,7 @@ from tests.e2e.semantic.asking import (
     teach,
 )
 from tests.e2e.semantic.configuration import BOTH_TIERS
+from tests.harness.command import command
 from tests.harness.gateway import Gateway
 from tests.harness.good_server import text_of
 from tests.harness.metrics import metric

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cache.asking import command, saying
+from tests.e2e.cache.asking import saying
 from tests.e2e.limits.books import Account, Books
 from tests.e2e.semantic.asking import PARAPHRASE, QUESTION, ask, keep, only, served, teach
 from tests.e2e.semantic.configuration import configuration, model
+from tests.harness.command import command
 from tests.harness.exchange import Request, Wire
 from tests.harness.gateway import Gateway, open_gateway
 from tests.harness.metrics import metric, parsed
