@@ -55,7 +55,7 @@ lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
 		--no-annotate --python-version 3.11 --extra dev --extra semantic --extra encryption --extra patterns pyproject.toml -o requirements.lock
 
 clean: ## Remove what was made here
-	rm -rf $(VENV) .real .redis build *.egg-info
+	rm -rf $(VENV) .real .redis .clients build *.egg-info
 
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || \
