@@ -25,13 +25,15 @@ _MARKS = {"completions": b'"choices"', "chat": b'"choices"', "embeddings": b'"em
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where and how long: cores, seconds a measurement, repeats, a folder for files."""
+    """Where and how long: cores, seconds a measurement, repeats, a folder for files; and over how many
+    connections plain requests come."""
 
     cores: Cores
     seconds: int
     repeats: int
     folder: Path
     say: Callable[[str], None]
+    connections: int = CONNECTIONS
 
     @property
     def seconds_alone(self) -> int:
@@ -115,8 +117,8 @@ def _plain(step: Step, load: PlainLoad, plan: Plan, child: Child) -> dict[str, M
         raise BenchFailureError(f"answered {status}, expected {load.status}: {answer[:300]!r}")
     measures: dict[str, Measure] = {}
     if step.target != "direct":
-        plan.say(f"{step.name}: {CONNECTIONS} connections")
-        _wrk(load, plan, child, CONNECTIONS, _WARM_UP_SECONDS)
+        plan.say(f"{step.name}: {plan.connections} connections")
+        _wrk(load, plan, child, plan.connections, _WARM_UP_SECONDS)
         measures |= summed_up([_plain_sample(load, plan, child) for _ in range(plan.repeats)])
         measures |= _memory(child)
     plan.say(f"{step.name}: one connection")
@@ -126,7 +128,7 @@ def _plain(step: Step, load: PlainLoad, plan: Plan, child: Child) -> dict[str, M
 
 def _plain_sample(load: PlainLoad, plan: Plan, child: Child) -> Sample:
     with procfs.metered(child.pid, plan.cores.test) as cost:
-        found = _wrk(load, plan, child, CONNECTIONS, plan.seconds)
+        found = _wrk(load, plan, child, plan.connections, plan.seconds)
     spent = cost()
     return {
         "requests_per_s": found.requests / found.seconds,

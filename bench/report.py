@@ -19,7 +19,8 @@ k instr      thousand instructions of Headgate's process for one request or one 
              Granian and the kernel: counted apart, and the same on a busy machine to about 1 %
 p50 p90 p99  milliseconds at {CONNECTIONS} connections, closed loop: at saturation it is queueing
 first        milliseconds from request to first chunk
-alone        p50 in milliseconds at one connection; "added" is that minus going directly
+alone        p50 in milliseconds at one connection; "added" is that minus going directly, and the
+             p99 behind it is the same of the 99th percentile
 busy         share of its core that the process used; where it is under 90 %, something else set
              the rate (the load core, neighbours, or the streams' own pace): trust cpu, not req/s
 others       share of that core which others used meanwhile: over {NOISY_PERCENT} % it is doubtful
@@ -95,6 +96,7 @@ def plain_columns(floors: Mapping[str, Result], direct: Result | None) -> list[C
         ("p99", _number("p99_ms", 2)),
         ("alone", _number("alone_p50_ms", 3)),
         ("added", _added("alone_p50_ms", direct)),
+        ("p99", _added("alone_p99_ms", direct)),
         *_common("cpu_request_us"),
     ]
 

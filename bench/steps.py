@@ -260,6 +260,11 @@ def direct_of(step: Step) -> Step:
     return STREAM_DIRECT if isinstance(step.load, StreamLoad) else DIRECT
 
 
+def step_of(name: str) -> Step:
+    """The step of this name."""
+    return next(step for step in STEPS if step.name == name)
+
+
 def chosen(only: list[str]) -> list[Step]:
     """The steps named (or begun) in `only`, with the floors that they are compared with."""
     if not only:

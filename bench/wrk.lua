@@ -1,9 +1,12 @@
--- POST load for wrk. Arguments: key, body, run id. "{n}" in the body becomes a number used once.
+-- POST load for wrk. Arguments: key, body (or @ and a file with it), run id. "{n}" in the body becomes a number used once.
 -- Without "{n}" the request is built once, which is what makes wrk cheap.
 local count = 0
 
 function init(args)
   local key, body, run = args[1], args[2], args[3]
+  if body:sub(1, 1) == "@" then
+    body = io.open(body:sub(2)):read("*a")
+  end
   wrk.method = "POST"
   wrk.body = body
   wrk.headers["content-type"] = "application/json"

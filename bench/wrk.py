@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from bench.processes import HOST, on_core
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _HOME = "/usr/bin/wrk"
+_ARGUMENT_BYTES = 100 << 10  # Linux takes 128 KiB
 _GRACE_SECONDS = 15  # wrk ends by itself after `seconds`; this is for one that does not
 
 
@@ -38,14 +40,18 @@ def run(
 ) -> WrkResult:
     """Sends `body` to `path` for `seconds` over `connections`."""
     run_id = f"{os.getpid():x}{time.monotonic_ns():x}"
-    argv = [
-        program(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "--latency",
-        "-s", str(_SCRIPT), f"http://{HOST}:{port}{path}", "--", key, body.decode(), run_id,
-    ]  # fmt: skip
-    with on_core(core):
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=seconds + _GRACE_SECONDS, check=False
-        )
+    with tempfile.NamedTemporaryFile(prefix="bench-body-") as file:
+        file.write(body)
+        file.flush()
+        given = body.decode() if len(body) <= _ARGUMENT_BYTES else f"@{file.name}"
+        argv = [
+            program(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "--latency",
+            "-s", str(_SCRIPT), f"http://{HOST}:{port}{path}", "--", key, given, run_id,
+        ]  # fmt: skip
+        with on_core(core):
+            done = subprocess.run(
+                argv, capture_output=True, text=True, timeout=seconds + _GRACE_SECONDS, check=False
+            )
     line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
         raise BenchFailureError(f"wrk gave no result: {done.stdout[-500:]}{done.stderr[-500:]}")

@@ -108,7 +108,13 @@ class ResponseCache:
         unwanted = not (directives.read or directives.write) or not request.cacheable
         if unwanted or (not plan.reuse_sampled and request.sampled):
             return StoreDown()
-        await _take_fingerprints(lookup)
+        if lookup.plan.varies:
+            lookup.headers = forwarded_headers(lookup.call, lookup.plan.varies)
+        fingerprints, request = lookup.where.fingerprints, lookup.request
+        if len(lookup.call.body) < LARGE_BODY:
+            lookup.identify(fingerprints(request, lookup.headers))
+        else:
+            lookup.identify(await asyncio.to_thread(fingerprints, request, lookup.headers))
         if (entry := self._in_local(lookup)) is not None:
             return Hit([entry])
         if (lookup.call.store_out and not services.apart) or services.responses.out:
@@ -195,17 +201,6 @@ def _lookup(call: Call, plan: CachePlan) -> CacheLookup:
         headers = headers | {b"cache-control": b", ".join(lines)}
     directives = read_directives(headers)
     return CacheLookup(call, plan, directives, plan.where(call.family, directives.namespace))
-
-
-async def _take_fingerprints(lookup: CacheLookup) -> None:
-    """What the answer to each prompt is known by; of a large body in a thread."""
-    if lookup.plan.varies:
-        lookup.headers = forwarded_headers(lookup.call, lookup.plan.varies)
-    fingerprints, request = lookup.where.fingerprints, lookup.request
-    if len(lookup.call.body) < LARGE_BODY:
-        lookup.digests = fingerprints(request, lookup.headers)
-    else:
-        lookup.digests = await asyncio.to_thread(fingerprints, request, lookup.headers)
 
 
 def _not_cached() -> NotCached:

@@ -61,7 +61,8 @@ async def deliver_stored(
     call, first = lookup.call, entries[0]
     call.outcome.cost = FREE
     call.outcome.saved = first.cost if len(entries) == 1 else total(e.cost for e in entries)
-    age = (lookup.now - min(entry.stored for entry in entries)) // 1000
+    oldest = first.stored if len(entries) == 1 else min(entry.stored for entry in entries)
+    age = (lookup.now - oldest) // 1000
     lookup.set_status(status)
     call.reply_headers += found or _EXACT
     call.reply_headers.append((b"age", b"%d" % max(0, age)))

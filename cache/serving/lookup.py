@@ -45,16 +45,12 @@ class CacheLookup:
         self.epoch = 0
         self.query: SemanticQuery | None = None  # what may be answered by meaning
         self.entries: Sequence[CacheEntry | None] = ()
-        self.digests = []
+        self.digests: list[Digest] = []  # the fingerprint of each prompt
+        self.missing: list[int] = []
 
-    @property
-    def digests(self) -> list[Digest]:
-        """The fingerprint of each prompt."""
-        return self._digests
-
-    @digests.setter
-    def digests(self, digests: list[Digest]) -> None:
-        self._digests = digests
+    def identify(self, digests: list[Digest]) -> None:
+        """Take the fingerprint of each prompt: nothing is known of their answers yet."""
+        self.digests = digests
         self.missing = list(range(len(digests)))
 
     @property
@@ -105,7 +101,8 @@ class CacheLookup:
     def again(self, call: Call) -> CacheLookup:
         """The same look-up for another call of the same request, such as one in the background."""
         other = CacheLookup(call, self.plan, self.directives, self.where)
-        other.headers, other.digests = self.headers, self.digests
+        other.headers = self.headers
+        other.identify(self.digests)
         return other
 
     def found(self, now: Millis, entries: Sequence[CacheEntry | None]) -> None:

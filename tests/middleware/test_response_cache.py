@@ -332,7 +332,7 @@ def test_a_renewal_is_kept_under_the_headers_that_caused_it() -> None:
         layer = Layer(inner, plans_of(REVALIDATED, forwarded=["x-org"]))
         lookup = lookup_of(call_of(org), plan_of(REVALIDATED, forwarded=["x-org"]))
         lookup.headers = org
-        lookup.digests = lookup.where.fingerprints(lookup.request, org)
+        lookup.identify(lookup.where.fingerprints(lookup.request, org))
         await layer.worker.keep(lookup, "old", **STALE)
         assert (await layer.ask(org)).status == "stale"
         await layer.settled()

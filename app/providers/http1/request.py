@@ -64,8 +64,7 @@ def _fields(request: httpx.Request) -> tuple[list[bytes], dict[bytes, bytes]]:
     for raw, lower, value in fields:
         if lower in _FRAMING:
             _note_framing(framing, lower, value)
-        parts.append(_prefix(raw))
-        parts.append(value)
+        parts += (_prefix(raw), value)
     if b"host" not in framing:
         parts[3:3] = (b"\r\nHost: ", url.netloc)
     # One look at the whole is exact and cheaper than one at each value.

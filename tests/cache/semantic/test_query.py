@@ -86,7 +86,7 @@ def query(
     assert plan is not None
     assert plan.meaning is not None
     lookup = CacheLookup(call, plan, CacheDirectives(), plan.where(call.family, namespace))
-    lookup.digests = lookup.where.fingerprints(call.request, lookup.headers)
+    lookup.identify(lookup.where.fingerprints(call.request, lookup.headers))
     return query_of(lookup, plan.meaning)
 
 

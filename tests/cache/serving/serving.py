@@ -71,7 +71,7 @@ def lookup_of(
     plan = plan or plan_of()
     directives = read_directives(call.headers)
     lookup = CacheLookup(call, plan, directives, plan.where(call.family, directives.namespace))
-    lookup.digests = lookup.where.fingerprints(call.request, lookup.headers)
+    lookup.identify(lookup.where.fingerprints(call.request, lookup.headers))
     return lookup
 
 
