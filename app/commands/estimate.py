@@ -15,7 +15,7 @@ from app.config.prices import price_anywhere, price_of
 from app.config.settings import Cache, Settings
 from app.core.pricing import Price
 from app.core.usage import Usage
-from app.openai.completions.prompt_size import prompt_estimate
+from app.openai.completions.bounds import prompt_estimate
 from app.openai.completions.request import CompletionRequest
 from cache.answers.fingerprint import Fingerprinter
 from cache.answers.fingerprint_form import Scope

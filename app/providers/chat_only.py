@@ -22,7 +22,7 @@ from app.openai.chat_bridge import (
     refuse_unsupported,
 )
 from app.openai.completions.answer import encode
-from app.openai.completions.prompt_size import TEMPLATE_OVERHEAD
+from app.openai.completions.bounds import TEMPLATE_OVERHEAD
 from app.openai.completions.request import CompletionRequest
 from app.providers.base import ChunkSink, Provider, UpstreamCall
 

@@ -15,7 +15,7 @@ from app.core.errors import UpstreamInvalid
 from app.core.reply import Answer
 from app.core.usage import Usage, credible, estimate_bytes, read_usage
 from app.openai import lenient_json
-from app.openai.completions.prompt_size import prompt_estimate
+from app.openai.completions.bounds import prompt_estimate
 from app.openai.completions.request import CompletionRequest
 
 ID_PREFIX = "cmpl-"

@@ -20,8 +20,7 @@ from app.core.pricing import (
     nano_dollars,
 )
 from app.core.usage import Usage
-from app.openai.completions.bounds import likely, most, output_bound
-from app.openai.completions.prompt_size import prompt_bound
+from app.openai.completions.bounds import likely, most, output_bound, prompt_bound
 from app.openai.completions.request import CompletionRequest, parse
 
 tokens = st.integers(0, 10**9)

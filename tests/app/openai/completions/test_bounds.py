@@ -10,8 +10,7 @@ import pytest
 
 from app.core.request import DEFAULT_PART_TOKENS, FanOut, PartTokens
 from app.openai.completions.answer import estimate
-from app.openai.completions.bounds import likely
-from app.openai.completions.prompt_size import prompt_bound, prompt_estimate
+from app.openai.completions.bounds import likely, prompt_bound, prompt_estimate
 from app.openai.completions.request import CompletionRequest, parse
 
 SET = PartTokens(image_low=3, image_high=50, image_auto=40, audio=60, video=70, file=80, other=90)
