@@ -109,7 +109,9 @@ class Traits(NamedTuple):
     it is sent, ``members`` those of members beyond the contract's (None for every one).
     ``embedding_inputs`` are the most inputs that one embeddings call takes.
     ``stop_limit`` is how many stop sequences it takes (None for any number), and ``blank_stops``
-    whether they may be white space.
+    whether they may be white space. ``no_best_of`` says that it has no ``best_of``, and ``ranked``
+    names the operations whose choices it gives with log-probabilities; ``one_choice`` that its
+    completions have no ``n``.
     """
 
     operations: frozenset[str]
@@ -121,6 +123,9 @@ class Traits(NamedTuple):
     embedding_inputs: int = 2048
     stop_limit: int | None = None
     blank_stops: bool = True
+    no_best_of: bool = False
+    ranked: frozenset[str] = frozenset()
+    one_choice: bool = False
 
 
 class Provider(Answers, Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,6 +44,9 @@ class OpenAIProvider:
             members=forwardable(settings.forward_members),
             embedding_inputs=settings.embedding_inputs,
             stop_limit=stop_limit(settings),
+            no_best_of="best_of" in settings.unsupported_completions,
+            ranked=ranked(settings),
+            one_choice="n" in settings.unsupported_completions,
         )
         self._refused = {
             "chat": settings.unsupported,
@@ -111,8 +114,23 @@ class OpenAIProvider:
         """
         document = call.request.document
         names = self._refused.get(call.operation, ())
-        refuse_members(document, names)
+        # As many as are given is no choice between them.
+        no_choice = document.get("best_of") == document.get("n", 1)
+        refuse_members(document, [n for n in names if n != "best_of" or not no_choice])
         return dict.fromkeys(document.keys() & names, b"")
+
+
+def ranked(settings: Settings) -> frozenset[str]:
+    """The operations whose choices have log-probabilities."""
+    lacking = {
+        name
+        for name, names in (
+            ("chat", settings.unsupported),
+            ("completions", settings.unsupported_completions),
+        )
+        if "logprobs" in names
+    }
+    return frozenset(settings.endpoints) - lacking
 
 
 def stop_limit(settings: Settings) -> int | None:
@@ -122,7 +140,7 @@ def stop_limit(settings: Settings) -> int | None:
     return settings.stop_limit
 
 
-def refuse_members(document: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def refuse_members(document: Mapping[str, Any], names: Iterable[str]) -> None:
     """Raises InvalidRequest naming those of these members that ask for something."""
     problems = [
         Problem(name, f"`{name}` is not supported by the model's provider.")

@@ -37,6 +37,7 @@ def make_gemini(slug: str, settings: GeminiProvider) -> TranslatedProvider:
     client = Client(settings, name=slug)
     calls = Translated(client, GeminiTranslation(), int(settings.max_event_bytes))
     traits = _traits(settings, {"chat", "embeddings"}, {"n"}, {"top_k"})
+    traits = traits._replace(ranked=frozenset({"chat"}))
     return TranslatedProvider(slug, traits, client, calls)
 
 

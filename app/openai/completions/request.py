@@ -134,6 +134,13 @@ class CompletionRequest(RequestBody):
         limited.limited = True
         return limited
 
+    def widened(self, choices: int) -> CompletionRequest:
+        """The same request for so many choices a prompt, all of them with their log-probabilities."""
+        kept = {k: v for k, v in self.document.items() if k not in ("n", "best_of", "logprobs")}
+        logprobs = self.logprobs or 0
+        changes = {"n": b"%d" % choices, "logprobs": b"%d" % logprobs}
+        return self._with(kept | {"n": choices, "logprobs": logprobs}, changes)
+
     def counting(self, part_tokens: PartTokens) -> CompletionRequest:
         """The same request, with what a part of ``messages`` that is not text counts as."""
         return self if self.messages is None else super().counting(part_tokens)

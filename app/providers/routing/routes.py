@@ -20,6 +20,7 @@ from app.core.request import DEFAULT_MAX_OUTPUT, ONE_CALL, FanOut, PartTokens, T
 from app.core.units import NanoDollars
 from app.openai.completions.fim import TEMPLATES, FimTemplate
 from app.providers.base import Answers, Provider
+from app.providers.best_of import BestOf
 from app.providers.chat_only import ChatOnly
 from app.providers.embedding_calls import EmbeddingCalls
 from app.providers.filling import Filling
@@ -255,4 +256,17 @@ def _endpoints(provider: Provider, model: Model) -> dict[str, Endpoint]:
     if model.completions == "chat" and "chat" in native:
         over_chat = ChatOnly(provider, model.fan_out)
         endpoints["completions"] = Endpoint(over_chat, over_chat.fan_out, native=False)
+    if "completions" in endpoints:
+        endpoints["completions"] = _ranking(endpoints["completions"], provider, model)
     return endpoints
+
+
+def _ranking(endpoint: Endpoint, provider: Provider, model: Model) -> Endpoint:
+    """The endpoint, with ``best_of`` made of several choices where the target has none itself."""
+    traits = provider.traits
+    operation = "completions" if endpoint.native else "chat"
+    if operation not in traits.ranked or (endpoint.native and not traits.no_best_of):
+        return endpoint
+    one_by_one = endpoint.native and traits.one_choice
+    ranking = BestOf(endpoint.answers, endpoint.fan_out, model.fan_out, one_by_one=one_by_one)
+    return endpoint._replace(answers=ranking, fan_out=ranking.fan_out)

@@ -23,6 +23,7 @@ ROOTS = {
     "ollama": "/v1",
     "xai": "/v1",
     "llamacpp": "/v1",
+    "vllm": "/v1",
 }
 
 
@@ -52,6 +53,9 @@ def configuration(_: str, upstream: Upstream) -> dict[str, Any]:
     }
     models["codestral"] = target("mistral", "codestral-latest")
     models["tokenized"] = target("openai", "tokenized-name", tokenizer=True)
+    models["ranked"] = target("vllm", "ranked", price=price)
+    models["one-choice"] = target("openrouter", "ranked", price=price)
+    models["unranked"] = target("ollama", "unranked")
     models["coder"] = target("openai", "coder", fim="qwen")
     models["house"] = target(
         "anthropic", "m", completions="chat", fim={"provider": "mistral", "model": "codestral"}

@@ -144,8 +144,10 @@ def test_what_chat_cannot_honour_is_refused_by_name(
     assert upstream.requests == []
 
 
-def test_best_of_above_n_is_refused(gateway: Gateway, upstream: Upstream) -> None:
-    reply = gateway.complete(model="chat", n=1, best_of=2)
+def test_best_of_above_n_is_refused_where_nothing_ranks_the_choices(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    reply = gateway.complete(model="poor-chat", n=1, best_of=2)
     assert reply.status == 400
     assert (reply.error["code"], reply.error["param"]) == ("unsupported_parameter", "best_of")
 

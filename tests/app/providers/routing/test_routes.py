@@ -12,6 +12,7 @@ from app.config.loading import load
 from app.core.errors import NotFound, NotImplementedHere
 from app.core.pricing import UNBOUNDED
 from app.openai.completions.request import CompletionRequest, parse
+from app.providers.best_of import BestOf
 from app.providers.chat_only import ChatOnly
 from app.providers.openai import OpenAIProvider
 from app.providers.routing.routes import Endpoint, Route, Router, cost_bound
@@ -68,7 +69,8 @@ def test_an_alias_leads_to_its_target() -> None:
 
 def test_a_chat_setting_leads_over_the_bridge() -> None:
     _, endpoint = route("bridged")
-    assert isinstance(endpoint.answers, ChatOnly)
+    assert isinstance(endpoint.answers, BestOf)
+    assert isinstance(endpoint.answers._answers, ChatOnly)
     assert not endpoint.native
 
 
