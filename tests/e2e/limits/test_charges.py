@@ -46,7 +46,9 @@ def gateway(server: RedisServer, the_upstream: Upstream) -> Iterator[Gateway]:
 def counted(gateway: Gateway, reason: str) -> int:
     text = gateway.get("/metrics", key=None).body.decode()
     found = re.search(
-        rf'^headgate_unknown_usage_total{{reason="{reason}"}} (\d+)$', text, re.MULTILINE
+        rf'^headgate_unknown_usage_total{{operation="completions",reason="{reason}"}} (\d+)$',
+        text,
+        re.MULTILINE,
     )
     return int(found[1]) if found else 0
 
