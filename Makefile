@@ -14,7 +14,7 @@ UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility
 	--ignore tests/cache/answers/test_fingerprint.py --ignore tests/cache/semantic/test_error_bounds.py \
 	-m "not server" --hypothesis-profile quick
 
-.PHONY: help run check test test-real lint bench bench-check bench-semantic soak lock clean
+.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails soak lock clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,12 +47,15 @@ bench-check: $(STAMP) ## Did a step get dearer? Instructions against kept figure
 bench-semantic: $(STAMP) ## What the semantic cache would serve of labelled texts; DATA="FILE …"
 	$(BIN)/python -m bench.semantic $(DATA) $(ARGS)
 
+bench-guardrails: $(STAMP) ## What the guardrails find in labelled texts, and cost; DATA="FILE …"
+	$(BIN)/python -m bench.guardrails $(DATA) $(ARGS)
+
 soak: $(STAMP) ## 1,000 streams at once, then floods beside a neighbour (two minutes); ARGS=--help
 	$(BIN)/python -m bench.soak $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --python-version 3.11 --extra dev --extra semantic --extra encryption --extra patterns pyproject.toml -o requirements.lock
+		--no-annotate --python-version 3.11 --extra dev --extra semantic --extra encryption --extra patterns --extra guardrails pyproject.toml -o requirements.lock
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .real .redis .clients build *.egg-info

@@ -7,5 +7,8 @@ CODE = find_packages(include=["app", "app.*", "cache", "cache.*", "middleware", 
 setup(
     packages=["headgate", *(f"headgate._code.{name}" for name in CODE)],
     package_dir={f"headgate._code.{name}": name.replace(".", "/") for name in CODE},
-    package_data={"headgate._code.cache": ["lua/*.lua"]},
+    package_data={
+        "headgate._code.cache": ["lua/*.lua"],
+        "headgate._code.app.guardrails": ["data/*"],
+    },
 )

@@ -1,5 +1,5 @@
 """The commands: ``headgate init | serve | check | test | doctor | schema | usage | routes | cache |
-keys``."""
+guard | keys``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from app.commands.files import (
     required_file,
     shared_configuration,
 )
+from app.commands.guard import guard
 from app.commands.provider_probe import look_at_providers
 from app.config.loading import Loaded, json_schema
 from app.config.quantities import Duration
@@ -278,7 +279,7 @@ def _reachable(host: str) -> str:
     return f"[{usable}]" if ":" in usable else usable
 
 
-for command in (first_steps.init, first_steps.test, first_steps.doctor):
+for command in (first_steps.init, first_steps.test, first_steps.doctor, guard):
     main.add_command(command)
 
 

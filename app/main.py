@@ -13,7 +13,7 @@ import structlog
 from app.config.loading import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.observability.logs import LineWriter
-from app.pipeline import Shared, build, metrics_page
+from app.pipeline import Shared, build, guardrails_of, metrics_page
 from app.providers.routing.routes import Router
 from app.services import Services
 from app.supervision.worker import Beat, Link
@@ -30,7 +30,8 @@ class Generation:
         self.store_optional = loaded.settings.store.optional
         self.metrics = metrics_page(loaded.settings, shared)
         self._targets = Router(loaded.settings)
-        self.app: ASGIApp = build(loaded, self._targets, shared)
+        self._guardrails = guardrails_of(loaded.settings, self._targets)
+        self.app: ASGIApp = build(loaded, self._targets, shared, self._guardrails)
         self.running = 0
         self._retired = False
 
@@ -42,6 +43,8 @@ class Generation:
     async def close_if_over(self) -> None:
         if self._retired and not self.running:
             await self._targets.aclose()
+            if self._guardrails is not None:
+                await self._guardrails.aclose()
 
     @property
     def retired(self) -> bool:

@@ -1,7 +1,7 @@
 """The chain, outside to inside, and the routes beside it.
 
     Granian → Transfer(RequestId(AddressCap(CanonicalPath(Metering(Protocol(Auth(Body(Http(
-        Routing(Bounds(RateLimit(ResponseCache(Budget(Failover)))))))))))))
+        Routing(Bounds(RateLimit(InputGuardrails(ResponseCache(OutputGuardrails(Budget(Failover)))))))))))))))
 
 Calls of models go from CanonicalPath straight to their layers; every other path goes through
 Litestar, which finds its route.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from time import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from litestar import Litestar, Router, asgi
@@ -29,13 +29,14 @@ from app.connections.bad_keys import BadKeys
 from app.connections.client_address import TrustedProxies
 from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.core.call import Handler
 from app.core.errors import GatewayError
 from app.core.family import Family
 from app.core.keys import Key, KeyRing, allowed_models
 from app.observability.logs import request_log
 from app.observability.request_record import Recorder
 from app.policy.caching import CachePlans, places
-from app.policy.encoders import make_encoders
+from app.policy.encoders import guardrail_encoders, make_encoders
 from app.policy.limits_and_budgets import Policies, Rules
 from app.providers.routing.failover import Failover
 from app.providers.routing.routes import Router as TargetRouter
@@ -75,6 +76,9 @@ from middleware.response_cache import ResponseCache
 from middleware.routing import Routing
 from middleware.transfer import Transfer
 
+if TYPE_CHECKING:
+    from app.policy.guardrails import Guardrails
+
 # An endpoint family a path; its name is the capability that a key needs.
 FAMILIES: Mapping[str, Family] = {
     "/v1/completions": COMPLETIONS,
@@ -104,7 +108,9 @@ class Shared(NamedTuple):
     health: SharedHealth
 
 
-def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
+def build(
+    loaded: Loaded, targets: TargetRouter, shared: Shared, guardrails: Guardrails | None = None
+) -> ASGIApp:
     """The whole gateway for one configuration, as one ASGI application."""
     settings, generation = loaded.settings, loaded.generation
     log = structlog.get_logger("headgate")
@@ -125,6 +131,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
 
     parts = shared.cache
     plans = CachePlans(settings, make_encoders(settings, targets.provider))
+    held = int(server.max_held_bytes)
     upstream = Failover(
         Upstream(parts.counters),
         router=targets,
@@ -134,7 +141,7 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         allowance_of=policies.allowance,
     )
     verifier = Verifier(
-        upstream=upstream,
+        upstream=_output_guardrails(upstream, guardrails, parts, held),
         by_meaning=parts.by_meaning,
         background=parts.background,
         ledger=shared.ledger,
@@ -149,13 +156,14 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         on_outage=settings.store.on_outage.budgets,
     )
     cache = ResponseCache(
-        budget,
+        _output_guardrails(budget, guardrails, parts, held),
         services=parts,
         plan_of=plans.of_call,
         verifier=verifier,
         recorder=recorder(shared.usage),
     )
-    limits = RateLimit(cache, limiter=shared.limiter, plan_of=policies.limits)
+    guarded = _input_guardrails(cache, guardrails, parts)
+    limits = RateLimit(guarded, limiter=shared.limiter, plan_of=policies.limits)
     routing = Routing(
         Bounds(limits, allowance_of=policies.allowance),
         alias_of=targets.find,
@@ -233,6 +241,38 @@ def build(loaded: Loaded, targets: TargetRouter, shared: Shared) -> ASGIApp:
         running=shared.running,
         pending=shared.pending,
         send_timeout=float(server.send_timeout),
+    )
+
+
+def guardrails_of(settings: Settings, targets: TargetRouter) -> Guardrails | None:
+    """The rules of a configuration, ready; None where it has none."""
+    if not settings.guardrails:
+        return None
+    from app.policy.guardrails import make_guardrails  # noqa: PLC0415 - an extra
+
+    encoders = guardrail_encoders(settings, targets.provider)
+    return make_guardrails(settings.guardrails, encoders.__getitem__)
+
+
+def _input_guardrails(inner: Handler, guardrails: Guardrails | None, parts: CacheParts) -> Handler:
+    if guardrails is None:
+        return inner
+    from middleware.input_guardrails import InputGuardrails  # noqa: PLC0415 - an extra
+
+    return InputGuardrails(
+        inner, plans=guardrails.plans, counts=parts.counters, background=parts.background
+    )
+
+
+def _output_guardrails(
+    inner: Handler, guardrails: Guardrails | None, parts: CacheParts, held: int
+) -> Handler:
+    if guardrails is None:
+        return inner
+    from middleware.output_guardrails import OutputGuardrails  # noqa: PLC0415 - an extra
+
+    return OutputGuardrails(
+        inner, counts=parts.counters, background=parts.background, max_buffer=held
     )
 
 

@@ -69,9 +69,7 @@ def _connections(plan: measure.Plan) -> list[Point]:
     points = []
     for workers in WORKERS:
         for count in CONNECTIONS:
-            step = _changed(
-                f"workers-{workers}", {"server": {"workers": workers}}
-            )
+            step = _changed(f"workers-{workers}", {"server": {"workers": workers}})
             points.append(_point(step, count, replace(plan, connections=count)))
     floor = replace(FLOOR, name="nginx")
     return points + [_point(floor, n, replace(plan, connections=n)) for n in CONNECTIONS]

@@ -136,7 +136,7 @@ class ResponseCache:
         local = self._services.local_tier
         lookup.epoch = local.epoch
         found = local.get(lookup.digests[0], lookup.directives.max_age)
-        if found is None:
+        if found is None or found[0].policy != lookup.policy:
             return None
         lookup.found(found[1], [found[0]])
         lookup.from_local = True
@@ -154,7 +154,9 @@ class ResponseCache:
             found = await self._services.by_meaning.find(query)
         except StoreUnavailable:
             return None
-        return SemanticHit(query, found) if found is not None else None
+        if found is None or found.entry.policy != lookup.policy:
+            return None
+        return SemanticHit(query, found)
 
     async def _deliver(
         self, lookup: CacheLookup, entries: list[CacheEntry], reply: ReplyWriter

@@ -13,6 +13,8 @@ from app.config.advice import secret_faults
 from app.config.decoding import Fault, Path
 from app.config.encryption_key import parse_encryption_key
 from app.config.fim import fim_target
+from app.config.guardrail_checks import GuardrailChecks
+from app.config.guardrails import TopicsRule
 from app.config.patterns import MAX_PATTERNS, compiled
 from app.config.provider_checks import ProviderCheck, certificates_problem
 from app.config.providers import HttpProvider, OpenAILike, SimulatorProvider
@@ -44,6 +46,7 @@ def check_references(
     check.models()
     check.tenants()
     check.keys()
+    check.guardrails()
     check.money()
     return [*check.faults, *secret_faults(settings)], check.warnings
 
@@ -305,6 +308,19 @@ class _Check:
             self._patterns(path, key.models)
             if key.expires is not None:
                 self._expiry((*path, "expires"), key.expires)
+
+    def guardrails(self) -> None:
+        """Rules that work, under names that can be asked for, for somebody who is there."""
+        checks = GuardrailChecks(self._fault, self._warn)
+        for name, rule in self._settings.guardrails.items():
+            path: Path = ("guardrails", name)
+            self._name(path, name)
+            if rule is None:
+                continue
+            checks.check(path, name, rule)
+            if isinstance(rule, TopicsRule):
+                self._reference((*path, "encoder"), "encoders", rule.encoder)
+            self._patterns(path, rule.models)
 
     def money(self) -> None:
         """Budgets need amounts that stay exact, and a price for whatever they pay for."""

@@ -15,6 +15,8 @@ Schema = dict[str, Any]
 def schema_of(kind: Any) -> Schema:
     """The schema of what ``Decoder`` takes for a ``kind``, its quantities and lone texts too."""
     origin = get_origin(kind)
+    if kind is Any:
+        return {}
     if origin is Annotated:
         inner, *metas = get_args(kind)
         return schema_of(inner) | _bounds(metas)

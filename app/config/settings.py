@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
+from app.config.guardrails import Rule
 from app.config.header_names import HeaderName
 from app.config.providers import AnyProvider, Positive, Rate
 from app.config.quantities import Duration, Secret, Size
@@ -29,6 +30,7 @@ class Server(Section, frozen=True):
     body_timeout: Duration = Duration(30)
     send_timeout: Duration = Duration(60)
     max_pending_bytes: Size = Size(256 << 20)
+    max_held_bytes: Size = Size(256 << 10)
     head_timeout: Duration = Duration(10)
     keepalive_timeout: Duration = Duration(75)
     max_connections: Annotated[int, Meta(ge=128)] = 4096
@@ -251,4 +253,5 @@ class Settings(Section, frozen=True):
     limits: dict[str, LimitPolicy] = field(default_factory=dict)
     budgets: dict[str, BudgetPolicy] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
+    guardrails: dict[str, Rule] = field(default_factory=dict)
     keys: tuple[CallerKey, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from app.core.errors import HeaderList
 from app.core.exchange import Exchange, Outcome
@@ -18,6 +18,15 @@ from app.core.reply import ReplyWriter
 from app.core.request import ONE_CALL, ModelRequest
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+
+class Guards(Protocol):
+    """The guardrails of a call; only the layers that apply them know more."""
+
+    @property
+    def policy(self) -> bytes:
+        """A digest of the rules that an answer must have passed; empty where there are none."""
+        ...
 
 
 class Caller:
@@ -40,6 +49,7 @@ class Call:
     decided without the store. ``targets`` are the routes to those who may answer, in the order in
     which they are asked; the first is the one that was picked. ``steering`` is what a routing config
     of the caller's says of this call (see app/portkey), ``metadata`` what the caller said about it.
+    ``guards`` are the guardrails that hold for it.
     """
 
     __slots__ = (
@@ -47,6 +57,7 @@ class Call:
         "caller",
         "family",
         "fan_out",
+        "guards",
         "header_lines",
         "headers",
         "key",
@@ -87,6 +98,7 @@ class Call:
         self.reply_headers = reply_headers
         self.body = body
         self.fan_out = ONE_CALL
+        self.guards: Guards | None = None
         self.store_out = False
         self.taken: tuple[str, ...] = ()
         self.targets: tuple[Any, ...] = ()
@@ -134,7 +146,7 @@ class Call:
             body=self.body,
         )
         call.fan_out, call.store_out, call.taken = self.fan_out, self.store_out, self.taken
-        call.caller = self.caller
+        call.caller, call.guards = self.caller, self.guards
         call.targets, call.steering, call.metadata = self.targets, self.steering, self.metadata
         return call
 
@@ -155,6 +167,7 @@ class Call:
             outcome=Outcome(),
             reply_headers=[],
         )
+        call.guards = self.guards
         call.outcome.operation, call.outcome.alias = self.outcome.operation, self.outcome.alias
         call.outcome.cache = kind
         call.targets, call.metadata = self.targets[:1], self.metadata

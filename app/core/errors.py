@@ -2,12 +2,14 @@
 
 GatewayError
 ├── InvalidRequest        400  the body, a field or a combination is wrong
+├── GuardrailBlocked      400  a rule refuses a text
 ├── Unauthenticated       401  no key, a wrong key, an expired key
 ├── Forbidden             403  the key lacks the route's capability
 ├── NotFound              404  unknown path, or an alias this key may not use
 ├── Refused               4xx  transport-level refusals: method, size, media type, slow body
 ├── NotImplementedHere    501  the target has no such endpoint
 ├── Unavailable           503  a dependency of the gateway is missing
+│   └── GuardrailUnavailable   a rule gave no verdict
 └── UpstreamError              what went wrong behind us
     ├── UpstreamRefused   4xx  the upstream's own 4xx, in our envelope
     ├── UpstreamInvalid   502  rubbish, a cut answer, a redirect, a 5xx
@@ -112,6 +114,15 @@ class InvalidRequest(GatewayError):
         return cls(first.message, code=code, param=first.param, details=problems)
 
 
+class GuardrailBlocked(GatewayError):
+    """A rule refuses a text; says which rule, in which phase and where, and never the text."""
+
+    status = 400
+    type = "content_filter"
+    code = "guardrail_blocked"
+    retryable = False
+
+
 class Unauthenticated(GatewayError):
     status = 401
     type = "authentication_error"
@@ -153,6 +164,10 @@ class Unavailable(GatewayError):
     status = 503
     type = "service_unavailable"
     code = "service_unavailable"
+
+
+class GuardrailUnavailable(Unavailable):
+    code = "guardrail_unavailable"
 
 
 class UpstreamError(GatewayError):

@@ -32,6 +32,8 @@ class Outcome:
     those that answered; ``saved`` is what a hit would have cost; ``charged`` is the cost that a budget
     was charged, and None where there was none to charge. ``trail`` has every attempt where there was
     more than one, or where the only one failed.
+    ``guardrails`` counts what rules did, as ``pii.email=redact``;
+    ``shown`` is the body that a log may have, where that is not the one that was sent.
     """
 
     __slots__ = (
@@ -42,10 +44,12 @@ class Outcome:
         "cost",
         "error_code",
         "first_byte",
+        "guardrails",
         "model",
         "operation",
         "provider",
         "saved",
+        "shown",
         "status",
         "text",
         "trail",
@@ -72,6 +76,8 @@ class Outcome:
         self.upstream_time = 0.0
         self.text: list[str] | None = None
         self.trail: list[Attempt] | None = None
+        self.guardrails: dict[str, int] = {}
+        self.shown: bytes | None = None
 
     @property
     def billed(self) -> NanoDollars | None:

@@ -101,6 +101,20 @@ class Shaper(Protocol):
         ...
 
 
+class Said(NamedTuple):
+    """One text. ``choice`` is the number of the choice that says it, None for the answer itself.
+
+    ``path`` stays the same over the chunks of a stream: an item of a list is told by its ``index``.
+    ``json``: the text is JSON; ``whole``: it comes in one piece, though the answer be streamed.
+    """
+
+    choice: int | None
+    path: tuple[str | int, ...]
+    text: str
+    json: bool = False
+    whole: bool = False
+
+
 class Family(NamedTuple):
     """One family.
 
@@ -127,6 +141,8 @@ class Family(NamedTuple):
 
     **On the way out.** ``in_form`` is a plain answer in the form that this caller asked for; None
     where there is only one form.
+
+    **The guardrails.** ``said_in`` are the texts of a plain answer or of a chunk.
     """
 
     name: str
@@ -147,5 +163,6 @@ class Family(NamedTuple):
     merge: Callable[[Mapping[int, bytes], Any, int], bytes]
     replay: Callable[[bytes], Replay]
     assembly: Callable[[], Assembly]
+    said_in: Callable[[Mapping[str, Any]], list[Said]]
     view: Callable[[Any, Sequence[int] | None, Mapping[int, bytes] | None], View]
     in_form: Callable[[bytes, Any], bytes] | None = None

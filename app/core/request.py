@@ -63,6 +63,10 @@ class ModelRequest(UpstreamRequest, Protocol):
         """The same request with its default limit on what is generated written out."""
         ...
 
+    def replacing(self, members: Mapping[str, Any]) -> Self:
+        """The same request with other values of some members."""
+        ...
+
     def native(self) -> Self:
         """The request as a target takes it that has this endpoint itself. Raises InvalidRequest."""
         ...

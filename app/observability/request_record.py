@@ -76,6 +76,7 @@ def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
         "cost_usd": dollars_text(cost) if cost is not None else None,
         "saved_usd": dollars_text(outcome.saved) if outcome.saved else None,
         "cache": outcome.cache,
+        "guardrails": sorted(outcome.guardrails) or None,
         "attempts": outcome.attempts,
         "route": _route(outcome.trail) if outcome.trail else None,
         "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,
@@ -94,7 +95,9 @@ def _ms(seconds: float) -> float:
 
 
 def _texts(exchange: Exchange | Call) -> dict[str, Any]:
+    shown = exchange.outcome.shown
+    body = exchange.body if shown is None else shown
     return {
-        "prompt": exchange.body.decode(errors="replace"),
+        "prompt": body.decode(errors="replace"),
         "completion": "".join(exchange.outcome.text or ()),
     }

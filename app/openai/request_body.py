@@ -13,6 +13,9 @@ from app.core.request import DEFAULT_PART_TOKENS, PartTokens
 from app.openai import json_body
 from app.openai.validators import BEYOND_64_BITS, Check, meant
 
+# What is not read off the document, but set when a request is bounded.
+_SET_LATER = ("bind_max_tokens", "limited", "part_tokens")
+
 
 class RequestBody:
     """A valid request. Frozen: a change is a copy.
@@ -66,6 +69,15 @@ class RequestBody:
             return self
         other = self._copy()
         other.part_tokens = part_tokens
+        return other
+
+    def replacing(self, members: Mapping[str, Any]) -> Self:
+        """The same request with other values of some members, none of which bounds it."""
+        written = {name: msgspec.Raw(orjson.dumps(value)) for name, value in members.items()}
+        other = type(self)({**self.document, **members}, {**self._raw, **written})
+        for name in _SET_LATER:
+            if name in self._every_slot:
+                setattr(other, name, getattr(self, name))
         return other
 
     def body_for(self, model: str, changes: dict[str, bytes] | None = None) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
 
+from app.config.guardrails import TopicsRule
 from app.config.settings import LocalEncoder as LocalSettings
 from app.config.settings import Settings
 from app.providers.base import Provider
@@ -31,6 +33,14 @@ def _local() -> OnTheLoop:
     return OnTheLoop(LocalEncoder())
 
 
+def guardrail_encoders(
+    settings: Settings, provider_of: Callable[[str], Provider]
+) -> Mapping[str, Encoder]:
+    """The encoders that guardrails read topics with, by name."""
+    used = {rule.encoder for rule in settings.guardrails.values() if isinstance(rule, TopicsRule)}
+    return _made(settings, used, provider_of)
+
+
 def make_encoders(
     settings: Settings, provider_of: Callable[[str], Provider]
 ) -> Mapping[str, Encoder]:
@@ -42,6 +52,12 @@ def make_encoders(
         and model.cache.semantic is not None
         and model.cache.semantic.enabled
     }
+    return _made(settings, used, provider_of)
+
+
+def _made(
+    settings: Settings, used: AbstractSet[str | None], provider_of: Callable[[str], Provider]
+) -> Mapping[str, Encoder]:
     made: dict[str, Encoder] = {}
     for name, section in settings.encoders.items():
         if name not in used:

@@ -17,6 +17,7 @@ from app.openai.chat.replay import ChatAssembly, replay
 from app.openai.chat.request import ChatRequest, parse
 from app.openai.chat.stream import ChatStreamShaper
 from app.openai.chat.view import ChatView
+from app.openai.said import said_in
 from cache.answers.chat_fingerprint import ChatFingerprinter
 from cache.semantic.eligible_text import chat_text
 
@@ -97,5 +98,6 @@ CHAT = Family(
     merge=_merge,
     replay=replay,
     assembly=ChatAssembly,
+    said_in=said_in,
     view=_view,
 )

@@ -17,6 +17,7 @@ from app.openai.completions.replay import CompletionAssembly, replay
 from app.openai.completions.request import CompletionRequest, parse
 from app.openai.completions.stream import StreamShaper
 from app.openai.completions.view import CompletionView
+from app.openai.said import said_in
 from cache.answers.fingerprint import Fingerprinter
 from cache.semantic.eligible_text import fuzzy_text
 
@@ -75,5 +76,6 @@ COMPLETIONS = Family(
     merge=_merge,
     replay=replay,
     assembly=CompletionAssembly,
+    said_in=said_in,
     view=_view,
 )

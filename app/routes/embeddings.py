@@ -9,6 +9,7 @@ from app.core.family import Family
 from app.openai.embeddings.answer import in_form, is_complete, merge, read_answer, split
 from app.openai.embeddings.bounds import bounded, is_bounded, likely, most
 from app.openai.embeddings.request import EmbeddingsRequest, parse
+from app.openai.said import said_in
 from cache.answers.embeddings_fingerprint import EmbeddingsFingerprinter
 
 
@@ -65,6 +66,7 @@ EMBEDDINGS = Family(
     merge=_merge,
     replay=_no_stream,
     assembly=_no_stream,
+    said_in=said_in,
     view=_view,
     in_form=in_form,
 )

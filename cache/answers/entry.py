@@ -36,6 +36,7 @@ class CacheEntry(NamedTuple):
     ``asked`` is when its request looked into the cache: a purge after that moment covers it.
     Fresh until ``fresh``; until ``revalidate`` it may be served while a new one is fetched, until
     ``on_error`` where a new one cannot be had. ``cost`` is what a hit saves.
+    ``policy`` names the rules that the answer has passed: for a call under others it is no entry.
     """
 
     body: bytes
@@ -48,6 +49,7 @@ class CacheEntry(NamedTuple):
     fresh: Millis
     revalidate: Millis
     on_error: Millis
+    policy: str = ""
 
     @property
     def kept_until(self) -> Millis:
@@ -56,7 +58,7 @@ class CacheEntry(NamedTuple):
 
 
 class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """The script that looks entries up reads the first three."""
+    """The script that looks entries up reads the first three and the last."""
 
     asked: _Time
     stored: _Time
@@ -70,6 +72,7 @@ class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     size: _Count  # of a body that is compressed, else 0
     provider: str
     model: str
+    policy: str = ""
 
 
 _encode_head = msgspec.json.Encoder().encode
@@ -97,6 +100,7 @@ def encode(answer: CacheEntry, name: str) -> bytes:
             len(answer.body) if compressed else 0,
             answer.provider,
             answer.model,
+            answer.policy,
         )
     )
     return b"%b\n%08x\n%b" % (head, _checksum(name, head, body), body)
@@ -125,6 +129,7 @@ def decode(data: bytes, name: str) -> CacheEntry:
         head.fresh,
         head.revalidate,
         head.on_error,
+        head.policy,
     )
 
 

@@ -18,7 +18,7 @@ class Entries:
     """Encodes and decodes entries. With a ``seal`` all are encrypted, and no others are read:
     whoever could write one without the key could answer in our name.
 
-    The moments that the scripts read (asked, stored, fresh) stay in clear, and are authenticated.
+    What the scripts read (asked, stored, fresh, policy) stays in clear, and is authenticated.
     """
 
     def __init__(self, seal: Seal | None = None) -> None:
@@ -29,7 +29,8 @@ class Entries:
         plain = stored_answer.encode(answer, name)
         if self._seal is None:
             return plain
-        clear = b"[%d,%d,%d,0]\n" % (answer.asked, answer.stored, answer.fresh)
+        policy = b',"%b"' % answer.policy.encode() if answer.policy else b""
+        clear = b"[%d,%d,%d,0%b]\n" % (answer.asked, answer.stored, answer.fresh, policy)
         return clear + _SEALED + self._seal.close(plain, _place(name, clear))
 
     def decode(self, name: str, data: bytes) -> CacheEntry:

@@ -96,20 +96,23 @@ class Responses:
         max_age: int | None = None,
         flight: str = "",
         flight_digest: Digest = NO_DIGEST,
+        policy: str = "",
     ) -> Found:
-        """The entries of some fingerprints, stale ones too.
+        """The entries of some fingerprints, stale ones too, that have passed the rules of ``policy``.
 
         With a ``flight`` to begin, and not all of them fresh, ``holder`` is who asks the upstream
         under ``flight_digest``: that flight, or an earlier one. ``max_age`` is seconds.
         """
         age = -1 if max_age is None else max_age * 1000
         if len(digests) <= ENTRIES_AT_ONCE:
-            return await self._look_up(place, digests, read, age, flight, flight_digest)
+            return await self._look_up(place, digests, read, age, flight, flight_digest, policy)
         assert not flight
         spans = range(0, len(digests), ENTRIES_AT_ONCE)
         found = await asyncio.gather(
             *(
-                self._look_up(place, digests[i : i + ENTRIES_AT_ONCE], read, age, "", NO_DIGEST)
+                self._look_up(
+                    place, digests[i : i + ENTRIES_AT_ONCE], read, age, "", NO_DIGEST, policy
+                )
                 for i in spans
             )
         )
@@ -123,11 +126,12 @@ class Responses:
         age: int,
         flight: str,
         flight_digest: Digest,
+        policy: str,
     ) -> Found:
         tenant = place.tenant
         keys = [names.purged(tenant), names.flight(tenant, flight_digest.hex())]
         keys += [names.answer(tenant, digest.hex()) for digest in digests]
-        args = [FLIGHT_LEASE_MS, flight, age, int(read), *place.fields]
+        args = [FLIGHT_LEASE_MS, flight, age, int(read), policy, *place.fields]
         answer = await self._store.run(self._lookup, keys, args)
         # Lua drops what is nil at the end of a list.
         values = [*answer[2:], *[None] * (len(keys) - len(answer))]

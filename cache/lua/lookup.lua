@@ -2,9 +2,9 @@
 -- the upstream. Times in milliseconds since 1970.
 -- KEYS: when what was purged, the flight, then the entries.
 -- ARGV: lease of a flight, id of the flight to begin ('': do not), greatest age (-1: any),
---       1 to read entries, then the purge fields that cover them.
--- Returns {now, id of the flight under way (false: none), entry or false ...}; purged entries count
--- as none, stale ones are returned.
+--       1 to read entries, the rules that answers must have passed, then the purge fields.
+-- Returns {now, id of the flight under way (false: none), entry or false ...}; purged entries and
+-- those that passed other rules count as none, stale ones are returned.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local answer = {now, false}
@@ -12,7 +12,7 @@ local all_fresh = #KEYS > 2
 if ARGV[4] == '1' and #KEYS > 2 then
   local purged, oldest = 0, tonumber(ARGV[3])
   local fields = {}
-  for i = 5, #ARGV do fields[#fields + 1] = ARGV[i] end
+  for i = 6, #ARGV do fields[#fields + 1] = ARGV[i] end
   for _, moment in ipairs(redis.call('HMGET', KEYS[1], unpack(fields))) do
     if moment and tonumber(moment) > purged then purged = tonumber(moment) end
   end
@@ -23,7 +23,8 @@ if ARGV[4] == '1' and #KEYS > 2 then
       entry = ''
     elseif entry then
       local asked, stored, till = string.match(entry, '^%[(%d+),(%d+),(%d+),')
-      if asked and tonumber(asked) <= purged then
+      local policy = string.match(entry, '^[^\n]*,"(%x*)"%]\n')
+      if asked and (tonumber(asked) <= purged or (policy or '') ~= ARGV[5]) then
         entry = false
       elseif asked then
         fresh = now < tonumber(till) and (oldest < 0 or now - tonumber(stored) <= oldest)

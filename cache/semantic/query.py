@@ -46,6 +46,11 @@ class Lookup(Protocol):
         ...
 
     @property
+    def policy(self) -> str:
+        """The rules that an answer must have passed, as an entry names them."""
+        ...
+
+    @property
     def threshold(self) -> float:
         """The least similarity that will do."""
         ...

@@ -119,7 +119,9 @@ class ByMeaning:
         """The fresh entry of a fingerprint, unless it is banned here."""
         lookup = query.lookup
         age = lookup.max_age
-        found = await self._responses.look_up(lookup.place, [digest], max_age=age)
+        found = await self._responses.look_up(
+            lookup.place, [digest], max_age=age, policy=lookup.policy
+        )
         [entry] = found.entries
         if entry is None or not lookup.is_fresh(entry):
             return None

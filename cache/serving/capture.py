@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
-from app.core.errors import UpstreamError
+from app.core.errors import GuardrailBlocked, UpstreamError
 from app.core.family import Assembly, NotAssembled, Part, View
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.units import FREE, Digest, Millis, total
@@ -136,6 +136,7 @@ class ReplyCapture:
             fresh,
             revalidate,
             on_error,
+            self._lookup.policy,
         )
 
     def _say_status(self) -> None:
@@ -187,6 +188,6 @@ def whole_body(lookup: CacheLookup, body: bytes, usage: Usage) -> bytes:
 
 def shared_error(error: BaseException | None) -> SharedError | None:
     """A failure as others may see it; None where it is the caller's own affair."""
-    if not isinstance(error, UpstreamError):
+    if not isinstance(error, UpstreamError | GuardrailBlocked):
         return None
     return SharedError(error.status, error.code, error.body(), tuple(error.headers))

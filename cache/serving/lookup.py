@@ -68,6 +68,12 @@ class CacheLookup:
         return self.where.partition(self.request, also, self.headers)
 
     @property
+    def policy(self) -> str:
+        """The rules that an answer must have passed, as an entry names them."""
+        guards = self.call.guards
+        return guards.policy.hex() if guards is not None else ""
+
+    @property
     def storable(self) -> bool:
         """Whether a new answer may be kept at all: if not, nobody should fetch one to renew it."""
         ttl = self.directives.ttl
@@ -89,6 +95,9 @@ class CacheLookup:
     def flight_digest(self) -> Digest:
         """What a call for the missing prompts is found by."""
         missing = [self.digests[position] for position in self.missing]
+        guards = self.call.guards
+        if guards is not None and guards.policy:
+            missing.append(Digest(guards.policy))  # an answer passes the leader's rules only
         if len(missing) == 1:
             return missing[0]
         return Digest(blake2b(b"".join(missing), digest_size=32).digest())

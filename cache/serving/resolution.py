@@ -67,7 +67,11 @@ class Resolver:
         directives = lookup.directives
         try:
             found = await self._responses.look_up(
-                lookup.place, lookup.digests, read=directives.read, max_age=directives.max_age
+                lookup.place,
+                lookup.digests,
+                read=directives.read,
+                max_age=directives.max_age,
+                policy=lookup.policy,
             )
             lookup.found(found.now, found.entries)
             if not lookup.missing:
@@ -85,7 +89,10 @@ class Resolver:
             return
         try:
             found = await self._responses.look_up(
-                lookup.place, lookup.digests, max_age=lookup.directives.max_age
+                lookup.place,
+                lookup.digests,
+                max_age=lookup.directives.max_age,
+                policy=lookup.policy,
             )
         except StoreUnavailable:
             lookup.now = Millis(lookup.now + int((monotonic() - lookup.looked_at) * 1000))
@@ -149,13 +156,17 @@ class Resolver:
         """What is kept and who leads, in one trip for a single prompt."""
         look_up, place, age = self._responses.look_up, lookup.place, lookup.directives.max_age
         if len(lookup.digests) == 1:
-            digests = lookup.digests
             found = await look_up(
-                place, digests, max_age=age, flight=flight_id, flight_digest=digests[0]
+                place,
+                lookup.digests,
+                max_age=age,
+                flight=flight_id,
+                flight_digest=lookup.flight_digest,
+                policy=lookup.policy,
             )
             lookup.found(found.now, found.entries)
             return found
-        found = await look_up(place, lookup.digests, max_age=age)
+        found = await look_up(place, lookup.digests, max_age=age, policy=lookup.policy)
         lookup.found(found.now, found.entries)
         if not lookup.missing:
             return found
@@ -163,7 +174,7 @@ class Resolver:
         holder = (await look_up(place, [], flight=flight_id, flight_digest=digest)).holder
         if holder == flight_id:
             # Whoever led until now may have completed between the two trips.
-            found = await look_up(place, lookup.digests, max_age=age)
+            found = await look_up(place, lookup.digests, max_age=age, policy=lookup.policy)
             lookup.found(found.now, found.entries)
             if not lookup.missing or lookup.flight_digest != digest:
                 self._responses.keep(place, (), flight_id, digest)

@@ -206,5 +206,6 @@ SHOUTS = Family(
     merge=_merge,
     replay=replayed,
     assembly=_Assembly,
+    said_in=lambda _: [],
     view=_View,
 )

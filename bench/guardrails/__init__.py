@@ -1,0 +1,1 @@
+"""What the guardrails find in labelled texts, and what they cost."""
