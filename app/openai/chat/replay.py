@@ -68,7 +68,8 @@ def _deltas(message: dict[str, Any], logprobs: dict[str, Any] | None) -> Iterato
             yield {name: text}, ({"content": None, "refusal": None, name: said} if said else None)
     for index, call in enumerate(message.get("tool_calls") or ()):
         for piece in _call(call):
-            yield {"tool_calls": [{"index": index, **piece}]}, None
+            # Some plain answers have an index too, which may be null.
+            yield {"tool_calls": [{"index": index} | piece | {"index": index}]}, None
     called = message.get("function_call")
     if called:
         yield {"function_call": {**called, "arguments": ""}}, None
@@ -179,4 +180,9 @@ class ChatAssembly:
             known["finish_reason"] = choice["finish_reason"]
         for name, value in choice.items():
             if name not in _CHOICE:
-                known[name] = continued(known.get(name), value)
+                before = known.get(name)
+                if isinstance(before, dict) and isinstance(value, dict):
+                    # Azure says how far its filters have come; the last word on each counts.
+                    known[name] = before | value
+                else:
+                    known[name] = continued(before, value)

@@ -152,6 +152,14 @@ def test_what_only_streams_have_is_not_kept() -> None:
     assert "obfuscation" not in found
 
 
+def test_what_filters_say_of_a_choice_is_brought_up_to_date() -> None:
+    events = [event({"content": "a"}), event({"content": "b"}), event({}, "stop")]
+    for one, said in zip(events, ({}, {"hate": {"filtered": False}}, {}), strict=True):
+        one["choices"][0]["content_filter_results"] = said
+    choice = plain(events)["choices"][0]
+    assert choice["content_filter_results"] == {"hate": {"filtered": False}}
+
+
 def test_reasoning_blocks_go_on_under_their_index() -> None:
     blocks = [{"type": "reasoning.text", "index": 0, "text": text} for text in "ab"]
     blocks.append({"type": "reasoning.text", "index": 1, "text": "c", "signature": "s"})
