@@ -92,6 +92,7 @@ class BedrockProvider(HttpProvider, frozen=True, kw_only=True, tag_field="kind",
     secret_access_key: Secret = Secret("")
     session_token: Secret = Secret("")
     stop_limit: Positive | None = 4
+    embedding_inputs: Annotated[int, Meta(ge=1, le=2048)] = 1
 
 
 class MistralProvider(HttpProvider, frozen=True, tag_field="kind", tag="mistral"):

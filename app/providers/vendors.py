@@ -42,7 +42,8 @@ def make_gemini(slug: str, settings: GeminiProvider) -> TranslatedProvider:
 
 
 def make_bedrock(slug: str, settings: BedrockProvider) -> TranslatedProvider:
-    """Chat over the Converse API; with an API key as a bearer, else signed."""
+    """Chat over the Converse API, and embeddings; with an API key as a bearer, else signed."""
+    traits = _traits(settings, {"chat", "embeddings"}, {"n"}, {"input_type"})
     secrets = (settings.secret_access_key.reveal(), settings.session_token.reveal())
     client = Client(settings, name=slug, secrets=secrets)
     size = int(settings.max_event_bytes)
@@ -50,7 +51,7 @@ def make_bedrock(slug: str, settings: BedrockProvider) -> TranslatedProvider:
         calls = Translated(client, BedrockTranslation(), size)
     else:
         calls = Translated(client, BedrockTranslation(), size, Signer(settings).sign)
-    return TranslatedProvider(slug, _traits(settings, {"chat"}, {"n"}), client, calls)
+    return TranslatedProvider(slug, traits, client, calls)
 
 
 def make_mistral(slug: str, settings: MistralProvider) -> TranslatedProvider:

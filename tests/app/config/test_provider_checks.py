@@ -7,6 +7,7 @@ import json
 import pytest
 
 from app.config.loading import ConfigError, load
+from app.config.prices import price_of
 
 
 def faults(**members: object) -> list[str]:
@@ -70,3 +71,61 @@ def test_bedrock_needs_a_region_and_whole_credentials():
     (problem,) = faults(kind="bedrock", region="eu-central-1", **both)
     assert problem.startswith("providers.p.api_key: signs nothing")
     assert warnings(kind="bedrock", region="us-gov-west-1") == []
+
+
+FIM = """
+providers: {p: {kind: vllm}, m: {kind: mistral}}
+models: {a: {targets: [{provider: p, model: x}], fim: %s}}
+"""
+
+
+@pytest.mark.parametrize(
+    "fim", ["qwen", "{prefix: <P>, suffix: <S>, middle: <M>}", "{provider: m, model: codestral}"]
+)
+def test_a_model_fills_in_by_a_template_or_by_another_target(fim):
+    assert load(FIM % fim, "f", {}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("fim", "said"),
+    [
+        ("kwen", "expected one of qwen, codellama"),
+        ("{}", "must be a template"),
+        ("{prefix: a, suffix: b, provider: m, model: x}", "must be a template"),
+        ("{prefix: a}", "needs both `prefix` and `suffix`"),
+        ("{provider: m}", "needs both `provider` and `model`"),
+        ("{provider: nobody, model: x}", "no such entry in `providers`: 'nobody'"),
+    ],
+)
+def test_a_template_that_cannot_be_is_told(fim, said):
+    with pytest.raises(ConfigError) as caught:
+        load(FIM % fim, "f", {})
+    assert said in caught.value.problems[0]
+
+
+def test_a_tokenizer_needs_a_server_of_the_openai_api():
+    text = "providers: {p: {kind: anthropic}}\nmodels: {a: {tokenizer: true, targets: [%s]}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load(text % "{provider: p, model: x}", "f", {})
+    assert "models.a.tokenizer: needs a server" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("section", "model"),
+    [
+        ("{kind: anthropic}", "claude-sonnet-4-5"),
+        ("{kind: gemini}", "gemini-2.5-flash"),
+        ("{kind: mistral}", "mistral-large-latest"),
+        ("{kind: groq}", "llama-3.1-8b-instant"),
+        ("{kind: deepseek}", "deepseek-chat"),
+        ("{kind: bedrock, region: us-east-1}", "amazon.nova-lite-v1:0"),
+        ("{kind: azure, base_url: 'https://r.openai.azure.com'}", "gpt-4o"),
+    ],
+)
+def test_what_a_provider_publishes_is_known_by_its_own_address(section, model):
+    text = f"providers: {{p: {section}}}\nmodels: {{a: {{targets: [{{provider: p, model: '{model}'}}]}}}}"
+    settings = load(text, "f", {}).settings
+    alias = settings.models["a"]
+    price = price_of(alias, settings, alias.targets[0])
+    assert price is not None
+    assert price.of(1_000_000, 1_000_000) > 0

@@ -53,6 +53,8 @@ def configuration(_: str, upstream: Upstream) -> dict[str, Any]:
     }
     models["codestral"] = target("mistral", "codestral-latest")
     models["tokenized"] = target("openai", "tokenized-name", tokenizer=True)
+    models["bedrock-cohere"] = target("bedrock", "cohere.embed-english-v3")
+    models["capped"] = target("anthropic", "m", max_output_tokens=777)
     models["ranked"] = target("vllm", "ranked", price=price)
     models["one-choice"] = target("openrouter", "ranked", price=price)
     models["unranked"] = target("ollama", "unranked")
