@@ -21,7 +21,7 @@ from cache.semantic.canonical.frames import without_articles, without_frames
 from cache.semantic.canonical.languages import is_foreign, strict_key
 from cache.semantic.canonical.numbers import spelled_out
 from cache.semantic.canonical.tokens import tokens_of
-from cache.semantic.canonical.wide import Wide, widened
+from cache.semantic.canonical.wide import MIN_CONTENT_WORDS, Wide, widened
 from cache.semantic.canonical.words import (
     ENGLISH,
     FRESH,
@@ -33,7 +33,6 @@ from cache.semantic.canonical.words import (
 VERSION = 2  # part of every stored key: a changed rule or table is a new version
 MAX_WORDS = 128
 MAX_CHARACTERS = 1600  # 128 long words: what is longer is not looked at
-MIN_CONTENT_WORDS = 2
 
 
 class Form(NamedTuple):
@@ -69,7 +68,10 @@ _SPELLINGS = str.maketrans(
 )  # fmt: skip
 
 _DOUBLED = re.compile(r'"{2,}(?=[^\s"])|(?<=[^\s"])"{2,}')
-# Without one of these there is no code: a plain sentence pays for this search only.
+# Words of small letters, perhaps with a capital first, one space apart: most prompts. There is no code
+# in them but for a few commands, and this takes a third of the time of the search below.
+_SENTENCES = re.compile(r"(?:[A-Za-z]?[a-z0-9']*+[,?.!]*+(?: (?! )|\Z))*+")
+# Without one of these there is no code.
 _MAY_BE_CODE = re.compile(
     r"[^\w\s,?'\".!-]|--|[^\W\d_]\.[^\W\d_]|[a-z][A-Z]|\w_|\n|  |[ ]-\w|SELE|sudo|git "
 )
@@ -117,19 +119,20 @@ def read(text: str, languages: Collection[str] = ()) -> Reading:
     words = len(text.split())
     if words > MAX_WORDS:
         return Reading(LONG, None)
-    if _MAY_BE_CODE.search(text) and _CODE.search(text):
+    if _is_code(text):
         return Reading(CODE, None)
     if languages and is_foreign(text):
         return Reading(_foreign(text, languages, words), None)
     tokens, names = tokens_of(text)
     framed = without_frames(spelled_out(tokens))
     tokens = without_articles(framed)
-    if len(OTHER_LANGUAGES.intersection(tokens)) > len(ENGLISH.intersection(tokens)):
+    foreign = OTHER_LANGUAGES.intersection(tokens)
+    if foreign and len(foreign) > len(ENGLISH.intersection(tokens)):
         return Reading(LANGUAGE, None)
     if not tokens:
         return Reading(FEW_WORDS, None)
     strict = _strict(tokens, names, words)
-    return Reading(strict, widened(framed, names, fresh=strict is FRESHNESS))
+    return Reading(strict, widened(framed, tokens, names, fresh=strict is FRESHNESS))
 
 
 def _foreign(text: str, languages: Collection[str], words: int) -> Form | Ineligible:
@@ -143,14 +146,31 @@ def _foreign(text: str, languages: Collection[str], words: int) -> Form | Inelig
 def _strict(tokens: list[str], names: set[str], words: int) -> Form | Ineligible:
     if _ages(tokens):
         return FRESHNESS
-    if sum(token not in FUNCTION_WORDS for token in tokens) < MIN_CONTENT_WORDS:
+    content = 0
+    for token in tokens:
+        if token not in FUNCTION_WORDS:
+            content += 1
+            if content == MIN_CONTENT_WORDS:
+                break
+    else:
         return FEW_WORDS
     return Form(" ".join(tokens), tuple(tokens), frozenset(names), words)
 
 
 def _ages(tokens: list[str]) -> bool:
     """Whether the answer depends on the day it is asked. (So a Mr Price has no key: a miss.)"""
-    return not (FRESH.isdisjoint(tokens) and FRESH_PAIRS.isdisjoint(pairwise(tokens)))
+    if not FRESH.isdisjoint(tokens):
+        return True
+    return not (_FIRST_OF_PAIRS.isdisjoint(tokens) or FRESH_PAIRS.isdisjoint(pairwise(tokens)))
+
+
+_FIRST_OF_PAIRS = frozenset(first for first, _ in FRESH_PAIRS)
+
+
+def _is_code(text: str) -> bool:
+    if _SENTENCES.fullmatch(text) and "sudo" not in text and "git " not in text:
+        return False
+    return _MAY_BE_CODE.search(text) is not None and _CODE.search(text) is not None
 
 
 def _quoted_once(text: str) -> str:

@@ -45,7 +45,8 @@ from cache.semantic.canonical.wide_frames import (
 from cache.semantic.canonical.words import FUNCTION_WORDS, NEGATIONS
 
 VERSION = 1  # part of every wide key: a changed rule or table is a new version
-MIN_TOKENS = 3  # of a prompt with fewer than two content words
+MIN_CONTENT_WORDS = 2
+MIN_TOKENS = 3  # of a prompt with fewer content words
 
 Tokens = list[str]
 
@@ -57,28 +58,39 @@ class Wide(NamedTuple):
     rules: tuple[str, ...]
 
 
-def widened(framed: Tokens, names: set[str], *, fresh: bool) -> Wide | None:
+def widened(framed: Tokens, plain: Tokens, names: set[str], *, fresh: bool) -> Wide | None:
     """The wide key of tokens that have lost their frame; None where too little is left.
 
+    ``plain`` are these without articles, which is all there is to say where no rule changes anything.
     ``fresh`` says that the prompt asks for something that ages, which only an exact hit, or one by
     this key, may answer for the answer's lifetime.
     """
     tokens = framed
     fired = ["fresh"] if fresh else []
-    for name, wanted, rule in _RULES:
-        if wanted and wanted.isdisjoint(tokens):
-            continue
-        changed = rule(tokens, names)
-        if changed is not tokens and changed != tokens:
-            tokens = changed
-            fired.append(name)
-    content = sum(token not in FUNCTION_WORDS for token in tokens)
-    if content < 2:
-        if len(tokens) < MIN_TOKENS:
-            return None
-        fired.append("short")
-        return Wide(" ".join(_without_a(tokens)), tuple(fired))
-    return Wide(" ".join(without_articles(tokens)), tuple(fired))
+    present = _WANTED.intersection(tokens)
+    if any("-" in token for token in tokens):
+        present |= _HYPHEN
+    if present:
+        for name, wanted, rule in _RULES:
+            if wanted.isdisjoint(present):
+                continue
+            changed = rule(tokens, names)
+            if changed is not tokens and changed != tokens:
+                tokens = changed
+                fired.append(name)
+                present = _WANTED.intersection(tokens)
+    if tokens is not framed:
+        plain = without_articles(tokens)
+    content = 0
+    for token in plain:
+        if token not in FUNCTION_WORDS:
+            content += 1
+            if content == MIN_CONTENT_WORDS:
+                return Wide(" ".join(plain), tuple(fired))
+    if len(tokens) < MIN_TOKENS:
+        return None
+    fired.append("short")
+    return Wide(" ".join(_without_a(tokens)), tuple(fired))
 
 
 def _without_a(tokens: Tokens) -> Tokens:
@@ -266,9 +278,10 @@ def kind(tokens: Tokens, names: set[str]) -> Tokens:
     return tokens
 
 
+_HYPHEN = frozenset({"-"})
 Rule = Callable[[Tokens, set[str]], Tokens]
 _RULES: tuple[tuple[str, frozenset[str], Rule], ...] = (
-    ("hyphen", frozenset(), hyphen),
+    ("hyphen", _HYPHEN, hyphen),
     ("agreement", frozenset(_AGREEING), agreement),
     ("address", CALLED, address),
     ("emphasis", _STRESS | {"fact"}, emphasis),
@@ -295,4 +308,5 @@ _RULES: tuple[tuple[str, frozenset[str], Rule], ...] = (
     ("particle", PARTICLES, particle),
     ("order", frozenset({"or", "and"}), in_one_order),
 )
+_WANTED = frozenset().union(*(wanted for _, wanted, _ in _RULES))
 RULES = (*(name for name, _, _ in _RULES), "fresh", "short")

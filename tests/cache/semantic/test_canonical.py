@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.semantic.canonical import MAX_CHARACTERS, MAX_WORDS, Form, Ineligible, canonical, read
+from cache.semantic.canonical import (
+    _MAY_BE_CODE,
+    _SENTENCES,
+    MAX_CHARACTERS,
+    MAX_WORDS,
+    Form,
+    Ineligible,
+    canonical,
+    read,
+)
 from cache.semantic.canonical.words import FUNCTION_WORDS
 
 
@@ -285,3 +294,9 @@ def test_both_keys_of_twenty_words_take_little() -> None:
             read(text)
         best = min(best, (time.process_time() - began) / 50)
     assert best < 0.00045
+
+
+@given(st.text("abzAB07 '.,?!_-\n\tgit", max_size=40))
+def test_what_is_taken_for_plain_sentences_would_not_be_searched_for_code(text: str) -> None:
+    if _SENTENCES.fullmatch(text) and "git " not in text:
+        assert _MAY_BE_CODE.search(text) is None

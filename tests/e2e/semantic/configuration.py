@@ -60,6 +60,8 @@ def configuration(url: str, upstream: Upstream, **sections: Any) -> dict[str, An
             "odd": model(encoder="odd", threshold=0.5),
             "odd-alone": model(encoder="odd", threshold=0.5, cache={"coalesce": "off"}),
             "dry": model(dry_run=True),
+            "ignoring": model(cache={"ignore": [r"request id \S+"]}),
+            "german": model(languages=["en", "de"]),
             "dry-wide": model(dry_run=True, tier1b=True),
             "dry-same": model(dry_run=True, encoder="same"),
             "brief": model(cache={"exact": {"ttl": "1s", "stale_if_error": "0s"}}),
