@@ -1,7 +1,8 @@
 """The chain, outside to inside, and the routes beside it.
 
     Granian → Transfer(RequestId(AddressCap(CanonicalPath(Metering(Protocol(Auth(Body(Http(
-        Routing(Bounds(RateLimit(InputGuardrails(ResponseCache(OutputGuardrails(Budget(Failover)))))))))))))))
+        Portkey(Routing(Bounds(RateLimit(InputGuardrails(ResponseCache(OutputGuardrails(Budget(
+            Failover))))))))))))))))
 
 Calls of models go from CanonicalPath straight to their layers; every other path goes through
 Litestar, which finds its route.
@@ -38,6 +39,7 @@ from app.observability.request_record import Recorder
 from app.policy.caching import CachePlans, places
 from app.policy.encoders import guardrail_encoders, make_encoders
 from app.policy.limits_and_budgets import Policies, Rules
+from app.portkey.config import parse_config
 from app.providers.routing.failover import Failover
 from app.providers.routing.routes import Router as TargetRouter
 from app.providers.routing.routes import cost_bound
@@ -69,6 +71,7 @@ from middleware.budget import Budget
 from middleware.canonical_path import CanonicalPath
 from middleware.http import Http
 from middleware.metering import Metering
+from middleware.portkey import Portkey
 from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
 from middleware.request_id import RequestId
@@ -171,9 +174,16 @@ def build(
         ledger=shared.ledger,
         plan_of=policies.budgets,
     )
+    portkey = Portkey(
+        routing,
+        configs={name: parse_config(document) for name, document in settings.configs.items()},
+        providers_of=targets.providers_of,
+        limits_of=policies.limits,
+        paths=PATHS,
+    )
     tokens = RequestTokens(shared.limiter, policies.requests)
 
-    door = Http(routing, send_timeout=float(server.send_timeout))
+    door = Http(portkey, send_timeout=float(server.send_timeout))
 
     def endpoint(family: Family) -> ASGIApp:
         body = Body(
@@ -322,6 +332,7 @@ def key_ring(settings: Settings) -> KeyRing:
             budget=rules.budget(key.budget),
             max_output_tokens=key.max_output_tokens,
             cache_ttl=key.cache_ttl,
+            portkey=key.portkey,
         )
         for key in settings.keys
     )

@@ -72,6 +72,9 @@ class Auth:
 
 def presented_secret(headers: dict[bytes, bytes]) -> bytes:
     """The secret in a request's headers; empty where there is none."""
+    of_portkey = headers.get(b"x-portkey-api-key")
+    if of_portkey is not None:
+        return of_portkey.strip()  # what else there is then goes nowhere
     authorization = headers.get(b"authorization")
     if authorization is not None:
         scheme, _, secret = authorization.partition(b" ")

@@ -17,6 +17,11 @@ _SINGLE = (
     b"authorization",
     b"x-api-key",
     b"api-key",
+    b"x-portkey-api-key",
+    b"x-portkey-config",
+    b"x-portkey-provider",
+    b"x-portkey-virtual-key",
+    b"x-portkey-metadata",
     b"transfer-encoding",
 )
 

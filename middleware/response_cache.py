@@ -108,8 +108,11 @@ class ResponseCache:
         unwanted = not (directives.read or directives.write) or not request.cacheable
         if unwanted or (not plan.reuse_sampled and request.sampled):
             return StoreDown()
-        if lookup.plan.varies:
-            lookup.headers = forwarded_headers(lookup.call, lookup.plan.varies)
+        varies, steering = lookup.plan.varies, lookup.call.steering
+        if steering is not None:
+            varies |= steering.forward
+        if varies:
+            lookup.headers = forwarded_headers(lookup.call, varies)
         fingerprints, request = lookup.where.fingerprints, lookup.request
         if len(lookup.call.body) < LARGE_BODY:
             lookup.identify(fingerprints(request, lookup.headers))
@@ -145,7 +148,10 @@ class ResponseCache:
     async def _by_meaning(self, lookup: CacheLookup) -> SemanticHit | None:
         """Another prompt's answer that will do."""
         plan = lookup.plan.meaning
-        if plan is None or not lookup.directives.read or len(lookup.digests) > 1:
+        steering = lookup.call.steering
+        if plan is None or (steering is not None and steering.exact):
+            return None
+        if not lookup.directives.read or len(lookup.digests) > 1:
             return None
         lookup.query = query = query_of(lookup, plan)
         if query is None:

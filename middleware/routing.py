@@ -41,6 +41,8 @@ class Routing:
         alias = self._alias_of(call) if call.request.model in call.key.models else None
         if alias is None:
             return self._inner(call, reply)
+        if call.steering is not None:
+            alias = alias.of_provider(call.steering.provider)
         if alias.asks_budget:
             return self._by_budget(alias, call, reply)
         if not alias.only:

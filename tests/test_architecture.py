@@ -32,6 +32,10 @@ MAKERS = {
     "Call.of": ("call", tuple(sorted(set(Call.__slots__) - LATER))),
     "with_request": ("call", ("request",)),
     "background": ("call", ("outcome", "reply_headers", "started")),
+    "leg": (
+        "call",
+        ("request", "headers", "header_lines", "outcome", "reply_headers", "started", "steering"),
+    ),
 }
 MUTATORS = frozenset(
     {"append", "extend", "insert", "clear", "update", "pop", "remove", "setdefault"}

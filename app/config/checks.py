@@ -21,8 +21,10 @@ from app.config.providers import HttpProvider, OpenAILike, SimulatorProvider
 from app.config.settings import Cache, CallerKey, Fim, Model, RemoteEncoder, Settings, Store
 from app.config.store_url import parse_store_url
 from app.config.target_checks import Found, target_faults, unpriced
+from app.core.conditions import Mistake
 from app.core.keys import allowed_models, digest_of
 from app.core.pricing import MAX_DOLLARS
+from app.portkey.config import parse_config
 
 MAX_SECRETS = 2
 MIN_CACHE_BYTES = 1 << 20
@@ -44,6 +46,7 @@ def check_references(
     check.providers()
     check.encoders()
     check.models()
+    check.configs()
     check.tenants()
     check.keys()
     check.guardrails()
@@ -204,6 +207,16 @@ class _Check:
             self._fault(path, "needs both `prefix` and `suffix`")
         elif target and (fim.provider is None or fim.model is None):
             self._fault(path, "needs both `provider` and `model`")
+
+    def configs(self) -> None:
+        """Routing configs of callers that are stored under an id."""
+        for name, document in self._settings.configs.items():
+            path: Path = ("configs", name)
+            self._name(path, name)
+            try:
+                parse_config(document)
+            except Mistake as mistake:
+                self._fault((*path, *mistake.path), mistake.message)
 
     def _cache(self, path: Path, cache: Cache) -> None:
         if cache.scope == "global":

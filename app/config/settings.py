@@ -230,6 +230,7 @@ class CallerKey(Section, frozen=True):
     budget: str | None = None
     max_output_tokens: Positive | None = None
     cache_ttl: Duration | None = None
+    portkey: bool = False
     expires: str | None = None
 
 
@@ -250,6 +251,7 @@ class Settings(Section, frozen=True):
     providers: dict[str, AnyProvider] = field(default_factory=dict)
     encoders: dict[str, LocalEncoder | RemoteEncoder] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
+    configs: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, LimitPolicy] = field(default_factory=dict)
     budgets: dict[str, BudgetPolicy] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)

@@ -150,6 +150,16 @@ class Call:
         call.targets, call.steering, call.metadata = self.targets, self.steering, self.metadata
         return call
 
+    def leg(self, request: ModelRequest, lines: HeaderList, steering: Any) -> Call:
+        """The call to one target of the caller's routing config: with an outcome and reply headers of
+        its own, because another target may be asked after it. ``lines`` are its headers."""
+        call = self.with_request(request)
+        call.headers, call.header_lines = dict(lines), lines
+        call.outcome, call.reply_headers, call.started = Outcome(), [], perf_counter()
+        call.outcome.operation, call.outcome.alias = self.outcome.operation, request.model
+        call.steering = steering
+        return call
+
     def background(self, kind: str, key: Key | None = None) -> Call:
         """The same request on its own, with an outcome of its own that says ``kind``.
 

@@ -38,6 +38,7 @@ class Key(NamedTuple):
     budget: BudgetRule | None = None
     max_output_tokens: int | None = None
     cache_ttl: float | None = None
+    portkey: bool = False
 
 
 class KeyRing:

@@ -44,7 +44,10 @@ class Upstream:
         endpoint = route.endpoints[family.name]
         if endpoint.native:
             request = request.native()
-        headers = forwarded_headers(call, route.forward_headers)
+        names = route.forward_headers
+        if call.steering is not None:
+            names |= call.steering.forward
+        headers = forwarded_headers(call, names)
         asked = UpstreamCall(family.name, request, route.model, headers, tally, timeouts)
         if request.stream:
             shaper = family.shaper(request, route.model, int(time()))

@@ -22,6 +22,7 @@ from tests.e2e.cache.replicas import LEASE, Shared, all_well, replicas
 from tests.e2e.families.configuration import configuration as families_configuration
 from tests.e2e.limits.books import Books
 from tests.e2e.limits.fleet import fleet
+from tests.e2e.portkey.configuration import configuration as portkey_configuration
 from tests.e2e.providers.configuration import configuration as providers_configuration
 from tests.e2e.semantic.configuration import configuration as semantic_configuration
 from tests.e2e.wire.configuration import configuration as wire_configuration
@@ -166,6 +167,7 @@ def running(
         "families": over(families_configuration),
         "semantic": over(semantic_configuration),
         "providers": over(providers_configuration),
+        "portkey": over(portkey_configuration),
     }
     with ExitStack() as stack:
         yield cache(lambda room, url: stack.enter_context(rooms[room](url)))

@@ -95,6 +95,13 @@ class Alias(NamedTuple):
     only: bool
     asks_budget: bool
 
+    def of_provider(self, provider: str | None) -> Alias:
+        """The alias with the targets of one provider; with all where it is None."""
+        if provider is None or all(route.provider == provider for route in self.routes):
+            return self
+        routes = tuple(route for route in self.routes if route.provider == provider)
+        return self._replace(routes=routes, only=False)
+
 
 class Router:
     """Every alias of a configuration, resolved once."""
@@ -125,6 +132,11 @@ class Router:
         if call.request.document.get("suffix") and call.family.name == "completions":
             return self._fim_aliases.get(name) or self._aliases.get(name)
         return self._aliases.get(name)
+
+    def providers_of(self, alias: str) -> frozenset[str]:
+        """The providers of an alias's targets; empty where there is no such alias."""
+        found = self._aliases.get(alias)
+        return frozenset(route.provider for route in found.routes) if found else frozenset()
 
     def refusal(self, call: Call) -> GatewayError:
         """Why a call has no targets: the same words for an unknown alias as for one that its key may
