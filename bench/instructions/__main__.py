@@ -66,7 +66,7 @@ def _check(steps: list[Step], kind: Kind, *, keep: bool) -> int:
         found = measuring.measure(again, kind, requests=_SHORT_REQUESTS, redis=False)
         for name, figure in found.items():
             figures[name] = min(figure, figures.get(name, figure), key=lambda one: one.ratio)
-        worse = kept.dearer(figures, known)
+        worse = kept.dearer(figures, known, kept.tolerance(kind))
         if not worse or keep:
             break
     print(table(figures, kind, known))
@@ -77,7 +77,7 @@ def _check(steps: list[Step], kind: Kind, *, keep: bool) -> int:
     if not known:
         print(f"nothing to compare with: no figures are kept for {place}")
     for name in worse:
-        print(f"{name} got more than {kept.TOLERANCE:.0%} dearer", file=sys.stderr)
+        print(f"{name} got more than {kept.tolerance(kind):.0%} dearer", file=sys.stderr)
     if worse:
         print("if that is meant: python -m bench.instructions --keep, and say why", file=sys.stderr)
     return 1 if worse else 0

@@ -65,10 +65,7 @@ def measure(
         output = folder / "callgrind"
         if kind == "callgrind":
             argv = [*counters.callgrind(output), *argv]
-        done = subprocess.run(
-            argv, capture_output=True, text=True, cwd=ROOT, timeout=_SECONDS, check=False,
-            env=os.environ | {"PYTHONHASHSEED": "0"},
-        )  # fmt: skip
+        done = _run(argv)
         if done.returncode:
             raise BenchFailureError(f"the counted process failed:\n{done.stderr[-2000:]}")
         lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -76,6 +73,16 @@ def measure(
             counted = counters.totals(output)[1::2]
             lines = [row | {"spent": spent} for row, spent in zip(lines, counted, strict=False)]
     return figures(steps, lines)
+
+
+def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            argv, capture_output=True, text=True, cwd=ROOT, timeout=_SECONDS, check=False,
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise BenchFailureError(f"the counted process took over {_SECONDS} s") from None
 
 
 def figures(steps: Sequence[Step], lines: Sequence[dict[str, float]]) -> dict[str, Figure]:

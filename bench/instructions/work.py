@@ -40,6 +40,13 @@ _BY_THE_CLOCK = (
     ("cache.quotas.counters", "FLUSH_SECONDS"),
     ("cache.answers.local_tier", "ASK_SECONDS"),
     ("cache.answers.local_tier", "KNOWN_FOR"),
+    ("cache.answers.quota", "SOONEST_SECONDS"),
+    ("cache.flights.relay", "BEAT_SECONDS"),
+    ("cache.quotas.heartbeat", "BEAT_SECONDS"),
+    ("cache.quotas.ledger", "RETRY_SECONDS"),
+    ("cache.quotas.limiter", "GHOST_SECONDS"),
+    ("app.cache_services", "TELL_SECONDS"),
+    ("app.store_watch", "TELL_SECONDS"),
 )
 _NEVER = 600.0
 

@@ -33,7 +33,8 @@ def test_a_chunk_is_what_a_longer_stream_takes_more() -> None:
 def test_only_what_got_clearly_dearer_is_told() -> None:
     known = {"a": 1.0, "b": 1.0}
     now = {"a": Figure(0, 1.14), "b": Figure(0, 1.16), "new": Figure(0, 9.0)}
-    assert kept.dearer(now, known) == ["b"]
+    assert kept.dearer(now, known, kept.tolerance("callgrind")) == ["b"]
+    assert kept.dearer(now, known, kept.tolerance("time")) == []
 
 
 def test_figures_are_kept_beside_those_of_other_places(tmp_path: Path) -> None:
