@@ -66,7 +66,8 @@ def greeting(made: Made, base: str) -> list[str]:
     if made.upstream is None:
         return [
             *lines,
-            "The model `demo` is a simulator: its text means nothing.",
+            "The model `demo` is a simulator: its text means nothing. It also chats, with tools",
+            "(/v1/chat/completions), and embeds (/v1/embeddings).",
             "Your own server: headgate serve --upstream URL. Your own file: headgate init.",
         ]
     more = f" and {len(names) - SHOWN_MODELS} more" if len(names) > SHOWN_MODELS else ""

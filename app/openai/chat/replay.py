@@ -22,6 +22,7 @@ from app.openai.chat.stream import OBJECT as CHUNK
 PIECE_CHARACTERS = 8192
 PIECE_TOKENS = 64
 
+_FILTERED = "content_filter_results"  # by which Azure says how far its filters have come
 _ENVELOPE = ("id", "object", "created", "model")
 _NOT_KEPT = frozenset({"choices", "obfuscation"})
 _CHOICE = frozenset({"delta", "index", "logprobs", "finish_reason"})
@@ -181,8 +182,7 @@ class ChatAssembly:
         for name, value in choice.items():
             if name not in _CHOICE:
                 before = known.get(name)
-                if isinstance(before, dict) and isinstance(value, dict):
-                    # Azure says how far its filters have come; the last word on each counts.
+                if isinstance(before, dict) and isinstance(value, dict) and name == _FILTERED:
                     known[name] = before | value
                 else:
                     known[name] = continued(before, value)

@@ -19,6 +19,7 @@ from app.openai.completions.answer import OBJECT
 PIECE_CHARACTERS = 8192
 PIECE_TOKENS = 64
 
+_FILTERED = "content_filter_results"  # by which Azure says how far its filters have come
 _ENVELOPE = ("id", "object", "created", "model")
 _CHOICE = frozenset({"text", "index", "logprobs", "finish_reason"})
 
@@ -139,7 +140,11 @@ class CompletionAssembly:
             known["finish_reason"] = choice["finish_reason"]
         for name, value in choice.items():
             if name not in _CHOICE:
-                known[name] = _continued(known.get(name), value)
+                before = known.get(name)
+                if isinstance(before, dict) and isinstance(value, dict) and name == _FILTERED:
+                    known[name] = before | value
+                else:
+                    known[name] = _continued(before, value)
 
 
 def _joined(known: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any]:

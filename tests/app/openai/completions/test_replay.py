@@ -300,6 +300,22 @@ def test_a_fingerprint_that_comes_late_is_kept() -> None:
     assert assembled(shaped(chunks, request()))["system_fingerprint"] == "fp"
 
 
+def test_what_filters_say_of_a_choice_is_brought_up_to_date() -> None:
+    envelope = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "m"}
+    assembly = CompletionAssembly()
+    for text, said in (("a", {}), ("b", {"hate": {"filtered": False}}), ("", None)):
+        one = {
+            "text": text,
+            "index": 0,
+            "logprobs": None,
+            "finish_reason": None if text else "stop",
+        }
+        assembly.add([Chunk.of(envelope | {"choices": [one | {"content_filter_results": said}]})])
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    body = orjson.loads(assembly.body(StreamEnd(Usage(1, 2), {"usage": usage})))
+    assert body["choices"][0]["content_filter_results"] == {"hate": {"filtered": False}}
+
+
 def test_an_end_without_chunks_is_no_answer() -> None:
     end = replay(orjson.dumps(answer(choice(["a"])))).end
     with pytest.raises(NotAssembled):
