@@ -97,23 +97,12 @@ class Client:
         call: UpstreamCall,
         accept: bytes,
         signature: HeaderList | None = None,
+        method: str = "POST",
     ) -> httpx.Response:
         """The upstream's 200, its body not yet read. ``signature`` are headers of this request.
 
         Raises UpstreamError for anything else, and for a body in a coding that we did not ask for.
         """
-        return await self.ask("POST", path, body, call, accept, signature)
-
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        call: UpstreamCall,
-        accept: bytes,
-        signature: HeaderList | None = None,
-    ) -> httpx.Response:
-        """``post``, with any method."""
         extensions = self._extensions
         if call.timeouts is not None:
             extensions = {"timeout": {**self._timeouts, **call.timeouts}}

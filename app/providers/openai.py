@@ -94,7 +94,7 @@ class OpenAIProvider:
 
     async def pass_on(self, method: str, url: str, body: bytes, call: UpstreamCall) -> bytes:
         """What the server answers at one of its own addresses, beside the operations."""
-        response = await self._client.ask(method, url, body, call, _JSON)
+        response = await self._client.post(url, body, call, _JSON, method=method)
         return await self._client.read(response, call)
 
     async def aclose(self) -> None:
@@ -113,7 +113,9 @@ class OpenAIProvider:
         Raises InvalidRequest naming everything that it would ignore.
         """
         document = call.request.document
-        names = self._refused.get(call.operation, ())
+        names = self._refused.get(call.operation)
+        if not names:
+            return {}
         # As many as are given is no choice between them.
         no_choice = document.get("best_of") == document.get("n", 1)
         refuse_members(document, [n for n in names if n != "best_of" or not no_choice])

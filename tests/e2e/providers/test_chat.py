@@ -94,11 +94,12 @@ def test_a_recorded_refusal_is_in_our_envelope(
     assert reply.error["message"]
 
 
+@pytest.mark.parametrize("pieces", [1, 5, 60])
 @pytest.mark.parametrize("recording", of_shape("cut", "stream_error"), ids=lambda r: r.name)
 def test_a_stream_that_breaks_ends_with_an_error_and_without_an_end_mark(
-    gateway: Gateway, upstream: Upstream, recording: Recording
+    gateway: Gateway, upstream: Upstream, recording: Recording, pieces: int
 ) -> None:
-    replay(upstream, recording, pieces=5)
+    replay(upstream, recording, pieces)
     reply = ask(gateway, recording)
     assert reply.status == 200
     assert not reply.done
