@@ -53,8 +53,8 @@ class Upstream:
             shaper = family.shaper(request, route.model, int(time()))
             relay = StreamRelay(call, asked, route, reply, shaper)
             return await self._stream(endpoint.answers, asked, relay)
-        body = await endpoint.answers.answer(asked)
-        answer = _mended(family, body, asked, request)
+        # Under no name: while a caller takes its time, only the mended answer is kept.
+        answer = _mended(family, await endpoint.answers.answer(asked), asked, request)
         outcome.usage = _with_spent(answer.usage, tally)
         _note(call, tally, route, answer.usage)
         await reply.answer(_origin(route, answer.model), answer)
