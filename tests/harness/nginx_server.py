@@ -27,8 +27,11 @@ def nginx_before(port: int) -> Iterator[str]:
         Path(folder).chmod(0o755)  # started by root, nginx reads and writes as somebody else
         command = proxy(Path(folder), own, port, streams=False)
         configuration = Path(folder) / "nginx.conf"
-        text = configuration.read_text().replace("access_log off;", "client_max_body_size 0;", 1)
-        configuration.write_text(text.replace("http {", "http { access_log off;", 1))
+        # Bodies of any size, because it is the gateway that should refuse them.
+        limit = "client_max_body_size 16m;"
+        text = configuration.read_text()
+        assert limit in text
+        configuration.write_text(text.replace(limit, "client_max_body_size 0;"))
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             _wait_for(f"http://127.0.0.1:{own}/health/ready")
