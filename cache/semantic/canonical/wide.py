@@ -44,7 +44,7 @@ from cache.semantic.canonical.wide_frames import (
 )
 from cache.semantic.canonical.words import FUNCTION_WORDS, NEGATIONS
 
-VERSION = 1  # part of every wide key: a changed rule or table is a new version
+VERSION = 2  # part of every wide key: a changed rule or table is a new version
 MIN_CONTENT_WORDS = 2
 MIN_TOKENS = 3  # of a prompt with fewer content words
 
@@ -63,7 +63,8 @@ def widened(framed: Tokens, plain: Tokens, names: set[str], *, fresh: bool) -> W
 
     ``plain`` are these without articles, which is all there is to say where no rule changes anything.
     ``fresh`` says that the prompt asks for something that ages, which only an exact hit, or one by
-    this key, may answer for the answer's lifetime.
+    this key, may answer for the answer's lifetime. It keeps "the": what an exchange rate is stays
+    true, what the exchange rates are does not.
     """
     tokens = framed
     fired = ["fresh"] if fresh else []
@@ -86,7 +87,8 @@ def widened(framed: Tokens, plain: Tokens, names: set[str], *, fresh: bool) -> W
         if token not in FUNCTION_WORDS:
             content += 1
             if content == MIN_CONTENT_WORDS:
-                return Wide(" ".join(plain), tuple(fired))
+                kept = _without_a(tokens) if fresh else plain
+                return Wide(" ".join(kept), tuple(fired))
     if len(tokens) < MIN_TOKENS:
         return None
     fired.append("short")
@@ -94,7 +96,7 @@ def widened(framed: Tokens, plain: Tokens, names: set[str], *, fresh: bool) -> W
 
 
 def _without_a(tokens: Tokens) -> Tokens:
-    """Of few words "the" is one that counts: the president is not a president."""
+    """With "the", where it counts: the president is not a president."""
     marked = [_THE if word == "the" else word for word in tokens]
     return ["the" if word == _THE else word for word in without_articles(marked)]
 
@@ -213,7 +215,7 @@ def _moved(tokens: Tokens, at: int) -> Tokens:
     owned = tokens[at + 1 :]
     if tokens[at - 1] in _DAYS:  # today's weather, the weather today
         end = next((i for i, word in enumerate(owned) if word in FUNCTION_WORDS), len(owned))
-        return [*tokens[: at - 1], *owned[:end], tokens[at - 1], *owned[end:]]
+        return [*tokens[: at - 1], "the", *owned[:end], tokens[at - 1], *owned[end:]]
     if tokens[at - 1] == "it":
         return [*tokens[:at], "is", *owned]
     owner = tokens[2:at]
