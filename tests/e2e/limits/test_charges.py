@@ -112,8 +112,10 @@ def test_an_answer_that_is_rubbish(
     upstream.on("up", rubbish)
     reply = gateway.send(body(f"up-{rule}"), key=READERS[rule].secret)
     assert reply.status == 502
+    # Asked again, as far as the provider's retry budget goes: each call is counted, and one that
+    # another replaced is not charged.
     assert settled(books, READERS[rule]) == RULES[rule]
-    eventually(lambda: counted(gateway, "invalid_answer"), before + 1)
+    eventually(lambda: counted(gateway, "invalid_answer"), before + len(upstream.requests))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -145,8 +147,9 @@ def test_rubbish_that_says_what_it_used_is_believed(
     upstream.on("up", rubbish_with_usage)
     assert gateway.send(body("up-prompt"), key=TOLD.secret).status == 502
     [record] = books.wait_for_records("told", 1)
-    assert (record["prompt_tokens"], record["completion_tokens"]) == (10, 3)
-    eventually(lambda: books.account("told", "key:told"), Account(13 * TOKEN, 0))
+    calls = len(upstream.requests)  # it may have been asked again, and said then too what it used
+    assert (record["prompt_tokens"], record["completion_tokens"]) == (10 * calls, 3 * calls)
+    eventually(lambda: books.account("told", "key:told"), Account(13 * calls * TOKEN, 0))
     assert counted(gateway, "invalid_answer") == before
 
 
