@@ -12,8 +12,9 @@ import structlog
 
 from app.config.loading import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
+from app.guarded import guardrails_of
 from app.observability.logs import LineWriter
-from app.pipeline import Shared, build, guardrails_of, metrics_page
+from app.pipeline import Shared, build, metrics_page
 from app.providers.routing.routes import Router
 from app.services import Services
 from app.supervision.worker import Beat, Link

@@ -30,14 +30,15 @@ from app.connections.bad_keys import BadKeys
 from app.connections.client_address import TrustedProxies
 from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.core.call import Handler
 from app.core.errors import GatewayError
 from app.core.family import Family
 from app.core.keys import Key, KeyRing, allowed_models
+from app.core.usage import Counts
+from app.guarded import guarded_bodies, input_guardrails, output_guardrails
 from app.observability.logs import request_log
 from app.observability.request_record import Recorder
 from app.policy.caching import CachePlans, places
-from app.policy.encoders import guardrail_encoders, make_encoders
+from app.policy.encoders import make_encoders
 from app.policy.limits_and_budgets import Policies, Rules
 from app.portkey.config import parse_config
 from app.providers.routing.failover import Failover
@@ -54,7 +55,12 @@ from app.routes.feedback import feedback_app
 from app.routes.health import Readiness, live_app, ready_app
 from app.routes.metrics import MetricsPage, metrics_app
 from app.routes.models import PREFIX, models_app
-from app.routes.tokenizer import INFO_PATH, TOKENIZE_PATH, TokenizerRoutes, tokenizer_apps
+from app.routes.tokenizer import (
+    INFO_PATH,
+    TOKENIZE_PATH,
+    TokenizerRoutes,
+    tokenizer_apps,
+)
 from app.routes.usage import usage_app
 from cache.quotas.admission import RequestTokens
 from cache.quotas.ledger import Ledger
@@ -144,7 +150,7 @@ def build(
         allowance_of=policies.allowance,
     )
     verifier = Verifier(
-        upstream=_output_guardrails(upstream, guardrails, parts, held),
+        upstream=output_guardrails(upstream, guardrails, parts, held),
         by_meaning=parts.by_meaning,
         background=parts.background,
         ledger=shared.ledger,
@@ -159,13 +165,13 @@ def build(
         on_outage=settings.store.on_outage.budgets,
     )
     cache = ResponseCache(
-        _output_guardrails(budget, guardrails, parts, held),
+        output_guardrails(budget, guardrails, parts, held),
         services=parts,
         plan_of=plans.of_call,
         verifier=verifier,
         recorder=recorder(shared.usage),
     )
-    guarded = _input_guardrails(cache, guardrails, parts)
+    guarded = input_guardrails(cache, guardrails, parts, targets.tokenizers(settings))
     limits = RateLimit(guarded, limiter=shared.limiter, plan_of=policies.limits)
     routing = Routing(
         Bounds(limits, allowance_of=policies.allowance),
@@ -212,7 +218,7 @@ def build(
                 metered("POST", None, shared.usage),
             ),
             *([] if server.management else [_metrics_route(settings, shared, beside)]),
-            *_tokenizer_routes(loaded, targets, tokens, metered),
+            *_tokenizer_routes(loaded, targets, tokens, metered, guardrails, parts.counters),
             _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
@@ -254,38 +260,6 @@ def build(
     )
 
 
-def guardrails_of(settings: Settings, targets: TargetRouter) -> Guardrails | None:
-    """The rules of a configuration, ready; None where it has none."""
-    if not settings.guardrails:
-        return None
-    from app.policy.guardrails import make_guardrails  # noqa: PLC0415 - an extra
-
-    encoders = guardrail_encoders(settings, targets.provider)
-    return make_guardrails(settings.guardrails, encoders.__getitem__)
-
-
-def _input_guardrails(inner: Handler, guardrails: Guardrails | None, parts: CacheParts) -> Handler:
-    if guardrails is None:
-        return inner
-    from middleware.input_guardrails import InputGuardrails  # noqa: PLC0415 - an extra
-
-    return InputGuardrails(
-        inner, plans=guardrails.plans, counts=parts.counters, background=parts.background
-    )
-
-
-def _output_guardrails(
-    inner: Handler, guardrails: Guardrails | None, parts: CacheParts, held: int
-) -> Handler:
-    if guardrails is None:
-        return inner
-    from middleware.output_guardrails import OutputGuardrails  # noqa: PLC0415 - an extra
-
-    return OutputGuardrails(
-        inner, counts=parts.counters, background=parts.background, max_buffer=held
-    )
-
-
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
     """What /metrics shows, here or on the management listener."""
     return MetricsPage(
@@ -302,6 +276,8 @@ def _tokenizer_routes(
     targets: TargetRouter,
     tokens: RequestTokens,
     metered: Callable[[str, str | None], list[Layer]],
+    guardrails: Guardrails | None,
+    counters: Counts,
 ) -> list[Router]:
     server = loaded.settings.server
     routes = TokenizerRoutes(
@@ -309,6 +285,7 @@ def _tokenizer_routes(
         tokens.take,
         int(server.max_body_bytes),
         float(server.body_timeout),
+        guarded_bodies(guardrails, counters),
     )
     info, tokenize = tokenizer_apps(routes)
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from app.concurrency.background import Background
@@ -10,29 +11,37 @@ from app.core.errors import GatewayError, InvalidRequest
 from app.core.reply import ReplyWriter
 from app.core.usage import Counts
 from app.guardrails.accounts import count, left_out, listen, note
-from app.guardrails.plan import GuardPlan, GuardPlans, PhasePlan
+from app.guardrails.plan import GuardPlans, PhasePlan
 from app.guardrails.reading import Reading, Report
 from app.guardrails.rule import Asked
-from app.guardrails.walk import Texts, param_of, rewritten, texts_of
+from app.guardrails.unscannable import Detokenize, readable
+from app.guardrails.walk import Texts, rewritten, texts_of
 
 HEADER = b"x-headgate-guardrails"
-UNSCANNABLE = "headgate_guardrail_unscannable_total"
 MOST_ASKED = 32
 
 
 class InputGuardrails:
     """Applies the plan of rules for a key and a model, and says which plan that was.
 
+    ``detokenizer_of`` gives what turns a model's token ids into text, where there is anything.
     A caller may ask for more rules by name in ``x-headgate-guardrails``, never for fewer.
     """
 
     def __init__(
-        self, inner: Handler, *, plans: GuardPlans, counts: Counts, background: Background
+        self,
+        inner: Handler,
+        *,
+        plans: GuardPlans,
+        counts: Counts,
+        background: Background,
+        detokenizer_of: Callable[[str], Detokenize | None],
     ) -> None:
         self._inner = inner
         self._plans = plans
         self._counts = counts
         self._background = background
+        self._detokenizer_of = detokenizer_of
 
     async def __call__(self, call: Call, reply: ReplyWriter) -> None:
         key, alias = call.key, call.request.model
@@ -40,9 +49,10 @@ class InputGuardrails:
         if plan.input is not None or plan.output is not None:
             document: Any = call.request.document
             texts = texts_of(document)
-            self._scannable(plan, texts, document)
+            ids = self._detokenizer_of(alias)
+            whole = await readable(plan, texts, document, ids, self._counts)
             if plan.input is not None:
-                call = await self._guarded(call, plan.input, texts)
+                call = await self._guarded(call, plan.input, texts._replace(texts=whole))
         await self._inner(call, reply)
 
     def _asked(self, call: Call) -> frozenset[str]:
@@ -57,23 +67,6 @@ class InputGuardrails:
                 param="x-headgate-guardrails",
             )
         return frozenset(names)
-
-    def _scannable(self, plan: GuardPlan, texts: Texts, document: Any) -> None:
-        """Refuse what no rule can read, or count that it passes."""
-        sides = [(plan.input, texts.opaque), (plan.output, _sounds(document))]
-        for phase, opaque in sides:
-            if phase is None or not opaque:
-                continue
-            refused = bool(phase.refuses)
-            action = "refuse" if refused else "allow"
-            self._counts.add(UNSCANNABLE, {"phase": phase.phase, "action": action}, len(opaque))
-            if refused:
-                param = param_of(opaque[0])
-                raise InvalidRequest(
-                    f"`{param}` is no text, so the guardrail `{phase.refuses[0].name}` cannot read it.",
-                    code="unsupported_parameter",
-                    param=param,
-                )
 
     async def _guarded(self, call: Call, plan: PhasePlan, texts: Texts) -> Call:
         """The call with what is left of its texts."""
@@ -106,10 +99,3 @@ class InputGuardrails:
         request = request.replacing(rewritten(request.document, changes))
         call.outcome.shown = request.body_for(request.model)
         return call.with_request(request)
-
-
-def _sounds(document: Any) -> list[tuple[str | int, ...]]:
-    """Where an answer is asked for that is no text."""
-    modalities = document.get("modalities")
-    other = isinstance(modalities, list) and any(one != "text" for one in modalities)
-    return [("modalities",)] if other else []

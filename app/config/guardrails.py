@@ -29,7 +29,7 @@ class _Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_f
     tenants: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     on_request: bool = False
-    unscannable: Literal["refuse", "allow"] | None = None
+    unscannable: Literal["refuse", "detokenize", "allow"] | None = None
     replacement: Annotated[str, Meta(max_length=64)] | None = None
 
 

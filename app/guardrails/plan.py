@@ -33,6 +33,7 @@ class PhasePlan:
         self.later = [rule for _, rule in self.remote if rule.mode == "observe"]
         self.longest = [(i, rule) for i, rule in enumerate(rules) if rule.longest is not None]
         self.refuses = [rule for rule in rules if rule.unscannable == "refuse"]
+        self.detokenizes = [rule for rule in rules if rule.unscannable == "detokenize"]
 
     @property
     def hears_all(self) -> bool:

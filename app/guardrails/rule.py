@@ -71,7 +71,7 @@ class Rule(NamedTuple):
     scope: Scope
     identity: bytes
     on_request: bool = False
-    unscannable: Literal["refuse", "allow"] = "refuse"
+    unscannable: Literal["refuse", "detokenize", "allow"] = "refuse"
     replacement: str | None = None
     patterns: tuple[Pattern, ...] = ()
     words: tuple[Words, ...] = ()

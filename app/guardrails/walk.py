@@ -73,6 +73,15 @@ def texts_of(document: Mapping[str, Any]) -> Texts:
     return found
 
 
+def token_ids_at(document: Mapping[str, Any], path: Path) -> list[int] | None:
+    """The token ids that stand there; None where that is something else."""
+    value: Any = document
+    for step in path:
+        value = value[step]
+    whole = isinstance(value, list) and all(type(one) is int for one in value)
+    return value if whole else None
+
+
 def rewritten(document: Mapping[str, Any], changes: Mapping[Path, str]) -> dict[str, Any]:
     """The members that changes fall into, with the new texts in their places."""
     members: dict[str, Any] = {}

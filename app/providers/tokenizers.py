@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -32,6 +32,14 @@ class Tokenizer:
     async def tokenize(self, document: Mapping[str, Any]) -> bytes:
         """The tokens of what a request's body asks for. Raises UpstreamError."""
         return await self._ask("POST", "/tokenize", document)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text that token ids stand for. Raises UpstreamError."""
+        answer = await self._ask("POST", "/detokenize", {"tokens": list(tokens)})
+        text = lenient_json.decode(answer).get("prompt")
+        if not isinstance(text, str):
+            raise UpstreamInvalid("The upstream's answer holds no text for the token ids.")
+        return text
 
     async def _ask(self, method: str, path: str, document: Mapping[str, Any]) -> bytes:
         call = UpstreamCall("tokenize", PlainRequest(document), self._model)

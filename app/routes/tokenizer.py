@@ -23,19 +23,27 @@ INFO_PATH = "/tokenizer_info"
 TOKENIZE_PATH = "/tokenize"
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+# A body with what guardrails leave of its texts, by request id, key and alias. Raises GatewayError.
+Guarded = Callable[[str, Key, str, dict[str, Any]], Awaitable[dict[str, Any]]]
 Take = Callable[[Exchange, Key], Awaitable[None]]
 
 
 class TokenizerRoutes:
-    """Both routes. ``take`` takes a request of the key's limits, or raises."""
+    """Both routes. ``guarded`` applies guardrails to what is sent, and ``take`` takes a request of the key's limits, or raises."""
 
     def __init__(
-        self, tokenizers: Tokenizers, take: Take, max_bytes: int, body_timeout: float
+        self,
+        tokenizers: Tokenizers,
+        take: Take,
+        max_bytes: int,
+        body_timeout: float,
+        guarded: Guarded | None = None,
     ) -> None:
         self._tokenizers = tokenizers
         self._take = take
         self._max_bytes = max_bytes
         self._body_timeout = body_timeout
+        self._guarded = guarded
 
     async def info(self, scope: Scope, _: Receive, send: Send) -> None:
         """What a model's server says of its tokenizer; ``?model=`` chooses where there are several."""
@@ -58,7 +66,10 @@ class TokenizerRoutes:
             named = document.get("model")
             if named is not None and type(named) is not str:
                 raise InvalidRequest("`model` must be a string.", param="model")
-            tokenizer = self._found(exchange, key, named or self._only(key))
+            alias = named or self._only(key)
+            tokenizer = self._found(exchange, key, alias)
+            if self._guarded is not None:
+                document = await self._guarded(exchange.request_id, key, alias, document)
             return await tokenizer.tokenize(document)
 
         await _answer(scope, send, work)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+import pytest
 
 from app.config.decoding import Decoder
 from app.config.settings import Settings
@@ -14,6 +15,7 @@ from app.core.family import Family
 from app.core.reply import Answer, Chunk, ReplyWriter, StreamEnd
 from app.guardrails.plan import GuardPlans
 from app.openai.said import said_in
+from app.policy.caching import CachePlans
 from app.policy.guardrails import make_guardrails, rule_of
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
@@ -21,7 +23,7 @@ from middleware.input_guardrails import InputGuardrails
 from middleware.output_guardrails import OutputGuardrails
 from middleware.response_cache import ResponseCache
 from tests.cache.serving.serving import Worker, plans_of
-from tests.harness.chain import ALIAS, KEY, ORIGIN, USAGE, Door, turns
+from tests.harness.chain import ALIAS, KEY, ORIGIN, USAGE, Door, in_loop, turns
 
 FAMILIES = {"completions": COMPLETIONS, "chat": CHAT}
 EMAIL = "bob.smith@example.com"
@@ -122,12 +124,19 @@ class Guarded:
     """The layers of a configuration's rules, with the cache between them."""
 
     def __init__(
-        self, inner: Any, *, held: int = 1 << 18, cached: bool = True, **rules: Any
+        self,
+        inner: Any,
+        *,
+        held: int = 1 << 18,
+        cached: bool = True,
+        plans: CachePlans | None = None,
+        **rules: Any,
     ) -> None:
         self.counted = Counted()
         self.inner = inner
         self.worker = Worker()
         self.recorded: list[Call] = []
+        self.detokenize: Any = None
         self.background = self.worker.services.background
         self.output = OutputGuardrails(
             inner, counts=self.counted, background=self.background, max_buffer=held
@@ -135,7 +144,7 @@ class Guarded:
         cache = ResponseCache(
             self.output,
             services=self.worker.services,
-            plan_of=plans_of().of_call,
+            plan_of=(plans or plans_of()).of_call,
             verifier=None,  # type: ignore[arg-type]
             recorder=self.recorded.append,
         )
@@ -146,7 +155,11 @@ class Guarded:
         """Change the configuration, as a reload does: the cache stays."""
         plans = plans_with(**rules)
         self.handler = InputGuardrails(
-            self._next, plans=plans, counts=self.counted, background=self.background
+            self._next,
+            plans=plans,
+            counts=self.counted,
+            background=self.background,
+            detokenizer_of=lambda _: self.detokenize,
         )
 
     async def ask(self, family: str = "completions", headers: Any = None, **members: Any) -> Door:
@@ -209,3 +222,34 @@ def _envelope(chat: bool, *, chunk: bool) -> dict[str, Any]:
         "created": 1_600_000_000,
         "model": ORIGIN.model,
     }
+
+
+both = pytest.mark.parametrize("family", ["completions", "chat"])
+shapes = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+LONG = "Nothing to see here, and it goes on for a while. " * 12
+
+
+def ask(chain: Guarded, family: str = "completions", **members: Any) -> Any:
+    return in_loop(lambda: chain.ask(family, **members))
+
+
+def is_blocked(door: Any) -> bool:
+    """Whether an answer was refused, at its beginning or in the midst of its stream."""
+    last = events(door)[-1] if door.status == 200 else orjson.loads(door.body)
+    code: str = last["error"]["code"]
+    return code == "guardrail_blocked" and b"[DONE]" not in door.body
+
+
+def said_so_far(door: Any) -> dict[str, str]:
+    """The texts of a stream that was broken off."""
+    texts: dict[str, str] = {}
+    for chunk in events(door)[:-1]:
+        for one in said_in(chunk):
+            place = ".".join(map(str, (one.choice, *one.path[1:])))
+            texts[place] = texts.get(place, "") + one.text
+    return texts
+
+
+def error_of(door: Any) -> dict[str, Any]:
+    error: dict[str, Any] = orjson.loads(door.body)["error"]
+    return error

@@ -176,7 +176,11 @@ class Chain:
             speaking, counts=self.counted, background=background, max_buffer=1 << 18
         )
         self.handler = InputGuardrails(
-            inner, plans=GuardPlans([one]), counts=self.counted, background=background
+            inner,
+            plans=GuardPlans([one]),
+            counts=self.counted,
+            background=background,
+            detokenizer_of=lambda _: None,
         )
 
     def ask(self, **members: Any) -> Door:
