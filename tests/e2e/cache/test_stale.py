@@ -104,7 +104,7 @@ def test_a_renewal_that_fails_leaves_the_old_answer(
     gateway: Gateway, upstream: Upstream, prompt: str
 ) -> None:
     old(gateway, upstream, prompt, model="renewed")
-    upstream.on("up", refusing(500))
+    upstream.on("up", refusing(503))  # after which it is not asked again
     for _ in range(3):
         reply = ask(gateway, prompt, model="renewed")
         assert (how(reply), reply.texts) == ("stale", ["old"])
