@@ -91,11 +91,17 @@ def embedding(vector_of: Callable[[str], list[float]]) -> Script:
 
     async def script(request: Request, wire: Wire) -> None:
         assert request.target.endswith("/embeddings")
-        await embed(request, wire, vector_of(request.document["input"]))
+        await embed(request, wire, vector_of(_text(request)))
 
     return script
 
 
+def _text(request: Request) -> str:
+    """The one text that an embeddings call is about."""
+    [text] = request.document["input"]
+    return str(text)
+
+
 def embedded(upstream: Upstream) -> list[str]:
     """The texts that were embedded so far."""
-    return [r.document["input"] for r in upstream.requests if r.target.endswith("/embeddings")]
+    return [_text(r) for r in upstream.requests if r.target.endswith("/embeddings")]
