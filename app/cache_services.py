@@ -13,9 +13,9 @@ import structlog
 
 from app.concurrency.background import Background
 from app.concurrency.loop_lag import LoopLag
-from app.config.encryption_key import parse_encryption_key
 from app.config.settings import CacheStore, Caching
 from app.config.settings import Store as StoreSettings
+from app.config.values.encryption_key import parse_encryption_key
 from app.observability.outage_log import OutageLog
 from cache.answers.entry_bytes import Entries
 from cache.answers.local_tier import LocalTier

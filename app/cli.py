@@ -25,7 +25,7 @@ from app.commands.files import (
 from app.commands.guard import guard
 from app.commands.provider_probe import look_at_providers
 from app.config.loading import Loaded, json_schema
-from app.config.quantities import Duration
+from app.config.values.quantities import Duration
 from app.core.errors import GatewayError
 from app.core.keys import GATEWAY, digest_of, new_secret
 from cache.store.base import StoreUnavailable

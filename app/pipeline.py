@@ -23,7 +23,7 @@ from litestar import Litestar, Router, asgi
 from litestar.exceptions import HTTPException
 from litestar.routes import ASGIRoute
 
-from app.config.checks import expiry, key_digests
+from app.config.checks.references import expiry, key_digests
 from app.config.loading import Loaded
 from app.config.settings import Settings
 from app.connections.bad_keys import BadKeys
@@ -69,21 +69,21 @@ from cache.quotas.usage import UsageLog
 from cache.serving.coalesced import CacheParts
 from cache.serving.verifier import Verifier
 from cache.store.base import Store
-from middleware.address_cap import AddressCap
-from middleware.auth import Auth
-from middleware.body import Body
+from middleware.asgi.address_cap import AddressCap
+from middleware.asgi.auth import Auth
+from middleware.asgi.body import Body
+from middleware.asgi.canonical_path import CanonicalPath
+from middleware.asgi.metering import Metering
+from middleware.asgi.protocol import Protocol
+from middleware.asgi.request_id import RequestId
+from middleware.asgi.transfer import Transfer
 from middleware.bounds import Bounds
 from middleware.budget import Budget
-from middleware.canonical_path import CanonicalPath
 from middleware.http import Http
-from middleware.metering import Metering
 from middleware.portkey import Portkey
-from middleware.protocol import Protocol
 from middleware.rate_limit import RateLimit
-from middleware.request_id import RequestId
 from middleware.response_cache import ResponseCache
 from middleware.routing import Routing
-from middleware.transfer import Transfer
 
 if TYPE_CHECKING:
     from app.policy.guardrails import Guardrails

@@ -20,10 +20,10 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from app.config.loading import ConfigError, Loaded, load, read
-from app.config.quantities import Secret
 from app.config.secret_files import known
 from app.config.settings import Management as ManagementSettings
 from app.config.settings import Server
+from app.config.values.quantities import Secret
 from app.connections.tcp import SUPPORTED
 from app.main import RELOAD_SIGNAL, Gateway
 from app.observability import logs

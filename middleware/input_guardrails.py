@@ -14,8 +14,8 @@ from app.guardrails.accounts import count, left_out, listen, note
 from app.guardrails.plan import GuardPlans, PhasePlan
 from app.guardrails.reading import Reading, Report
 from app.guardrails.rule import Asked
-from app.guardrails.unscannable import Detokenize, readable
-from app.guardrails.walk import Texts, rewritten, texts_of
+from app.guardrails.texts.unscannable import Detokenize, readable
+from app.guardrails.texts.walk import Texts, rewritten, texts_of
 
 HEADER = b"x-headgate-guardrails"
 MOST_ASKED = 32

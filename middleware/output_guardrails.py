@@ -11,12 +11,12 @@ from app.core.errors import GatewayError, GuardrailBlocked, GuardrailUnavailable
 from app.core.reply import Answer, Chunk, Origin, ReplyWriter, StreamEnd
 from app.core.usage import Counts
 from app.guardrails.accounts import count, left_out, listen, note
-from app.guardrails.plain_answer import PlainAnswer
+from app.guardrails.answers.plain import PlainAnswer
+from app.guardrails.answers.streamed import StreamedAnswer, TooMuchHeld
 from app.guardrails.plan import GuardPlan, PhasePlan
 from app.guardrails.reading import Report
 from app.guardrails.rule import Asked
-from app.guardrails.streamed_answer import StreamedAnswer, TooMuchHeld
-from app.guardrails.walk import Text
+from app.guardrails.texts.walk import Text
 
 HEADER = b"x-headgate-guardrails"
 

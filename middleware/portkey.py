@@ -14,11 +14,11 @@ from typing import NamedTuple
 import orjson
 
 from app.core.call import Call, Handler
-from app.core.conditions import Mistake
 from app.core.errors import GatewayError, HeaderList
 from app.core.keys import Key
 from app.core.reply import ReplyWriter
 from app.core.request import ModelRequest
+from app.portkey.conditions import Mistake
 from app.portkey.config import Leaf, Node, place_text
 from app.portkey.headers import CONFIG, Asked, asks, read_headers, refusal
 from app.portkey.legs import leaves, legs_of

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from app.core.call import Call, Handler
 from app.core.errors import GatewayError
 from app.core.reply import DISCARD, ReplyWriter
-from app.providers.forwarding import forwarded_headers
+from app.providers.client.forwarding import forwarded_headers
 from cache.answers.directives import asks_only_cached, read_directives
 from cache.answers.entry import CacheEntry
 from cache.flights.flights import Flight

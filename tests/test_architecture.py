@@ -250,7 +250,7 @@ def test_whoever_is_named_as_a_reader_reads_the_fact() -> None:
         ("call.started", "app/observability/request_record.py"): "exchange.started",
         ("call.outcome", "app/observability/request_record.py"): "exchange.outcome",
         # One list, under two names.
-        ("call.reply_headers", "middleware/transfer.py"): "exchange.reply_headers",
+        ("call.reply_headers", "middleware/asgi/transfer.py"): "exchange.reply_headers",
     }
     for facts, _, read in rows():
         for name in files_in(read):

@@ -10,9 +10,9 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from app.commands.prompt_log import Logged, PromptLog, Unread
-from app.config.patterns import Patterns
 from app.config.prices import price_anywhere, price_of
 from app.config.settings import Cache, Settings
+from app.config.values.patterns import Patterns
 from app.core.pricing import Price
 from app.core.usage import Usage
 from app.openai.completions.bounds import prompt_estimate

@@ -10,7 +10,7 @@ import click
 import orjson
 
 from app.commands.files import fail, load_text, read_text
-from app.config.quantities import Duration
+from app.config.values.quantities import Duration
 from app.core.pricing import Price, nano_dollars
 
 

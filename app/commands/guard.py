@@ -59,7 +59,7 @@ async def _test(
     from app.guardrails.plan import GuardPlans  # noqa: PLC0415
     from app.guardrails.reading import Reading, Report  # noqa: PLC0415
     from app.guardrails.rule import Asked  # noqa: PLC0415
-    from app.guardrails.walk import Text  # noqa: PLC0415
+    from app.guardrails.texts.walk import Text  # noqa: PLC0415
     from app.policy.guardrails import rule_of  # noqa: PLC0415
 
     plans = GuardPlans([rule_of(name, one) for name, one in settings.guardrails.items()])

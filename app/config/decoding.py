@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import msgspec
 
-from app.config.header_names import HeaderName
-from app.config.quantities import Duration, Secret, Size
+from app.config.values.header_names import HeaderName
+from app.config.values.quantities import Duration, Secret, Size
 
 Path = tuple[str | int, ...]
 _KINDS = {

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from app.config.quantities import Duration, Secret
+from app.config.values.quantities import Duration, Secret
 
 Mode = Literal["block", "redact", "observe"]
 Phase = Literal["input", "output"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from app.config.quantities import Duration, Secret, Size
+from app.config.values.quantities import Duration, Secret, Size
 
 Schema = dict[str, Any]
 

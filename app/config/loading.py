@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from app.config.advice import advice
-from app.config.checks import check_references
+from app.config.checks.advice import advice
+from app.config.checks.references import check_references
 from app.config.decoding import Decoder, Fault, path_text
 from app.config.json_schema import schema_of
-from app.config.quantities import Secret
 from app.config.secret_files import ReadSecret, read_secret_file, with_secret_files
 from app.config.settings import Settings
+from app.config.values.quantities import Secret
 from app.config.yaml_tree import YamlTree
 from app.core.keys import digest_of
 

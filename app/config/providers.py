@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, field
 
-from app.config.header_names import TRACING, HeaderName
-from app.config.quantities import Duration, Secret, Size
 from app.config.section import Section
+from app.config.values.header_names import TRACING, HeaderName
+from app.config.values.quantities import Duration, Secret, Size
 
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]

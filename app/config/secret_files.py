@@ -8,8 +8,8 @@ from pathlib import Path as FilePath
 from msgspec.structs import replace
 
 from app.config.decoding import Fault
-from app.config.quantities import Secret
 from app.config.settings import CallerKey, Settings
+from app.config.values.quantities import Secret
 
 MAX_SECRET_BYTES = 4096
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from app.config.guardrails import Rule
-from app.config.header_names import HeaderName
 from app.config.providers import AnyProvider, Positive, Rate
-from app.config.quantities import Duration, Secret, Size
 from app.config.section import Section
+from app.config.values.header_names import HeaderName
+from app.config.values.quantities import Duration, Secret, Size
 from app.core.request import DEFAULT_PART_TOKENS
 
 Dollars = Annotated[float, Meta(ge=0, le=9_000_000)]  # sums stay exact, see core/pricing

@@ -8,7 +8,7 @@ from app.core.usage import Counts
 from app.guardrails.plan import PhasePlan
 from app.guardrails.reading import Reading, Report
 from app.guardrails.rule import Asked
-from app.guardrails.walk import Text
+from app.guardrails.texts.walk import Text
 
 CHECKS = "headgate_guardrail_checks_total"
 MICROSECONDS = "headgate_guardrail_microseconds_total"

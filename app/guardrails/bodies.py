@@ -10,8 +10,8 @@ from app.guardrails.accounts import count
 from app.guardrails.plan import GuardPlans
 from app.guardrails.reading import Reading, Report
 from app.guardrails.rule import Asked
-from app.guardrails.unscannable import readable
-from app.guardrails.walk import rewritten, texts_of
+from app.guardrails.texts.unscannable import readable
+from app.guardrails.texts.walk import rewritten, texts_of
 
 
 class GuardedBodies:

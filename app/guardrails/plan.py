@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from app.guardrails.redactor import UNREADABLE
+from app.guardrails.answers.redactor import UNREADABLE
+from app.guardrails.answers.text_filter import JsonFilter, PlainFilter, TextFilter
+from app.guardrails.matching.scanner import Finding, Scanner
 from app.guardrails.rule import Phase, Rule
-from app.guardrails.scanner import Finding, Scanner
-from app.guardrails.text_filter import JsonFilter, PlainFilter, TextFilter
 
 MOST_PLANS = 4096  # combinations of rules kept ready
 

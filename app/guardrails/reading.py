@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from time import perf_counter
 
 from app.core.errors import GuardrailBlocked, GuardrailUnavailable, Problem
+from app.guardrails.answers.redactor import Found, Redactor, Replace
+from app.guardrails.matching.scanner import Finding, Scanner
+from app.guardrails.matching.view import View
 from app.guardrails.plan import PhasePlan
-from app.guardrails.redactor import Found, Redactor, Replace
 from app.guardrails.rule import Asked, RemoteFailure, Rule
-from app.guardrails.scanner import Finding, Scanner
-from app.guardrails.view import View
-from app.guardrails.walk import Text
+from app.guardrails.texts.walk import Text
 
 PIECE = 4096  # characters looked at without a pause, and
 SMALL_PIECE = 256  # where they are full of matches

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple, Protocol
 
-from app.guardrails.pattern import Pattern
-from app.guardrails.scanner import Words
+from app.guardrails.matching.pattern import Pattern
+from app.guardrails.matching.scanner import Words
 
 Mode = Literal["block", "redact", "observe"]
 Phase = Literal["input", "output"]

@@ -9,11 +9,11 @@ import msgspec
 import orjson
 
 from app.config.fim import fim_target
-from app.config.header_names import TRACING
-from app.config.patterns import Patterns
 from app.config.prices import price_of
 from app.config.providers import HttpProvider, base_url_of, kind_of
 from app.config.settings import Cache, Model, Settings, Target
+from app.config.values.header_names import TRACING
+from app.config.values.patterns import Patterns
 from app.core.call import Call
 from app.core.keys import Key, digest_of
 from app.core.pricing import nano_dollars

@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 
 from app.config import guardrails as sections
 from app.config.guardrails import Rule as Section
-from app.guardrails.injection import injection_patterns
-from app.guardrails.normal_form import SMUGGLING
-from app.guardrails.pattern import Pattern
-from app.guardrails.pii import pii_patterns
+from app.guardrails.kinds.injection import injection_patterns
+from app.guardrails.kinds.pii import pii_patterns
+from app.guardrails.kinds.remote import Guarded, Post, moderation, webhook
+from app.guardrails.kinds.secrets import secret_patterns
+from app.guardrails.kinds.topics import Encoder, Topics
+from app.guardrails.kinds.whole_text import allow_check, length_check, schema_check
+from app.guardrails.matching.normal_form import SMUGGLING
+from app.guardrails.matching.pattern import Pattern
+from app.guardrails.matching.scanner import Words
 from app.guardrails.plan import GuardPlans
-from app.guardrails.remote import Guarded, Post, moderation, webhook
 from app.guardrails.rule import Remote, Rule, Scope
-from app.guardrails.scanner import Words
-from app.guardrails.secrets import secret_patterns
-from app.guardrails.topics import Encoder, Topics
-from app.guardrails.whole_text import allow_check, length_check, schema_check
-from app.providers.outside import Outside
+from app.providers.client.outside import Outside
 
 # Grows when the built-in patterns change: what was kept under the old ones is looked at anew.
 BUILT_IN = b"1"

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from app.core.conditions import Mistake, Path, Query, parse_query
+from app.portkey.conditions import Mistake, Path, Query, parse_query
 
 MAX_BYTES = 8 << 10
 MAX_DEPTH = 4  # groups in each other

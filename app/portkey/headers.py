@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.core.conditions import Mistake
 from app.core.errors import InvalidRequest
+from app.portkey.conditions import Mistake
 from app.portkey.config import (
     MAX_TIMEOUT_MS,
     Node,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-from app.core.conditions import Facts, Mistake, holds
+from app.portkey.conditions import Facts, Mistake, holds
 from app.portkey.config import Group, Leaf, Node
 
 # What goes on where no list says so: what every target would refuse is not among it.

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import httpx
 import orjson
 
-from app.config.aws_environment import ContainerCredentials, container_credentials
 from app.config.providers import BedrockProvider
+from app.config.values.aws_environment import ContainerCredentials, container_credentials
 from app.core.errors import HeaderList, UpstreamAuth
 from app.providers.bedrock.sigv4 import Credentials, signature_headers
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.config import providers as kinds
 from app.config.settings import Settings
+from app.providers.adapters.stopping import Stopping
 from app.providers.base import Provider
 from app.providers.llamacpp.provider import LlamaCppProvider
 from app.providers.openai import OpenAIProvider
@@ -16,8 +17,7 @@ from app.providers.presets import (
     GroqProvider,
     OpenRouterProvider,
 )
-from app.providers.simulator import SimulatorProvider
-from app.providers.stopping import Stopping
+from app.providers.simulator.provider import SimulatorProvider
 from app.providers.vendors import make_anthropic, make_bedrock, make_gemini, make_mistral
 
 KINDS: Mapping[type, Callable[[str, Any], Provider]] = {

@@ -16,8 +16,8 @@ from app.openai.forwarded_members import forwardable
 from app.openai.neutral import asks
 from app.openai.output_limits import OPENAI
 from app.providers.base import ChunkSink, Traits, UpstreamCall
-from app.providers.client import Client, header
-from app.providers.endings import Endings
+from app.providers.client.client import Client, header
+from app.providers.client.endings import Endings
 
 _JSON = b"application/json"
 _EVENTS = b"text/event-stream"

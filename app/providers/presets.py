@@ -16,7 +16,7 @@ from app.config.providers import (
 )
 from app.core.reply import Chunk
 from app.providers.base import UpstreamCall
-from app.providers.client import Client
+from app.providers.client.client import Client
 from app.providers.openai import PATHS, OpenAIProvider
 
 

@@ -11,10 +11,10 @@ from app.config.providers import OpenAILike, base_url_of
 from app.config.settings import Settings
 from app.core.errors import UpstreamInvalid
 from app.openai import lenient_json
+from app.providers.adapters.plain_request import PlainRequest
+from app.providers.adapters.stopping import Stopping
 from app.providers.base import Provider, UpstreamCall
 from app.providers.openai import OpenAIProvider
-from app.providers.plain_request import PlainRequest
-from app.providers.stopping import Stopping
 
 
 class Tokenizer:

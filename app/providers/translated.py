@@ -12,8 +12,8 @@ from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
 from app.core.reply import Chunk
 from app.core.usage import read_usage
 from app.providers.base import ChunkSink, Traits, UpstreamCall
-from app.providers.client import Client, header
-from app.providers.endings import Endings
+from app.providers.client.client import Client, header
+from app.providers.client.endings import Endings
 from app.providers.translation.base import (
     Asked,
     Operation,

@@ -13,7 +13,7 @@ from app.core.request import ModelRequest
 from app.core.units import NanoDollars
 from app.core.usage import Counts, Usage, usage_in
 from app.providers.base import Answers, Tally, UpstreamCall
-from app.providers.forwarding import forwarded_headers
+from app.providers.client.forwarding import forwarded_headers
 from app.providers.routing.routes import Route
 from app.providers.unknown_usage import reason_of, unknown_usage
 

@@ -16,7 +16,7 @@ from app.providers.anthropic.translation import AnthropicTranslation
 from app.providers.aws_credentials import Signer
 from app.providers.base import Traits
 from app.providers.bedrock.translation import BedrockTranslation
-from app.providers.client import Client
+from app.providers.client.client import Client
 from app.providers.gemini.translation import GeminiTranslation
 from app.providers.mistral.translation import MistralTranslation
 from app.providers.translated import Translated, TranslatedProvider

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from app.config.quantities import Duration
+from app.config.values.quantities import Duration
 from app.core.asgi import Receive, Scope, Send, json_messages
 from app.core.errors import InvalidRequest
 from app.core.exchange import key_of

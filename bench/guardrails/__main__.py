@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from app.config import guardrails as sections
-from app.guardrails.pii import ENTITIES
-from app.guardrails.scanner import Scanner
-from app.guardrails.view import View
+from app.guardrails.kinds.pii import ENTITIES
+from app.guardrails.matching.scanner import Scanner
+from app.guardrails.matching.view import View
 from app.policy.guardrails import rule_of
 from bench.failure import BenchFailureError
 from bench.guardrails import costs, files, own_set

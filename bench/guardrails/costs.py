@@ -8,11 +8,11 @@ import random
 import time
 
 from app.config import guardrails as sections
+from app.guardrails.matching.scanner import Words
 from app.guardrails.plan import PhasePlan
 from app.guardrails.reading import Reading, Report
 from app.guardrails.rule import Asked, Rule, Scope
-from app.guardrails.scanner import Words
-from app.guardrails.walk import Text
+from app.guardrails.texts.walk import Text
 from app.policy.guardrails import rule_of
 from bench.guardrails.texts import CLEAN, DENSE, NASTY
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.config.patterns import Patterns
+from app.config.values.patterns import Patterns
 from app.openai.completions.request import DEFAULT_MAX_TOKENS, CompletionRequest
 from app.openai.json_body import raw_items
 from cache.answers.canonical_values import (

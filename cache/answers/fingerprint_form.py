@@ -13,7 +13,7 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
-from app.config.patterns import Patterns
+from app.config.values.patterns import Patterns
 from app.core.units import Digest
 from cache.answers.canonical_values import array, encoded, string
 from cache.answers.normalization import Level

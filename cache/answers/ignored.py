@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.config.patterns import Patterns
+from app.config.values.patterns import Patterns
 
 
 def without_ignored(message: Any, ignore: Patterns) -> Any:

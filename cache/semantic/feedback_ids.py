@@ -17,7 +17,7 @@ from hashlib import blake2b
 from secrets import token_bytes
 from typing import NamedTuple
 
-from app.config.encryption_key import derived
+from app.config.values.encryption_key import derived
 from app.core.units import Digest
 from cache.store.base import Store, StoreUnavailable, script
 from cache.store.key_names import FEEDBACK_SECRET

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Literal, NamedTuple, get_args
 
-from app.config.patterns import Patterns
+from app.config.values.patterns import Patterns
 from app.core.units import NanoDollars
 from cache.semantic.encoders.base import Encoder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from app.config.patterns import Patterns
+from app.config.values.patterns import Patterns
 from app.core.family import Family
 from app.core.pricing import Price
 from app.core.request import ModelRequest

@@ -12,7 +12,7 @@ from redis import exceptions as errors
 from redis.asyncio.cluster import RedisCluster
 
 from app.concurrency.listening import listening_timeout
-from app.config.store_url import StoreUrl
+from app.config.values.store_url import StoreUrl
 from cache.store.command import Pending
 from cache.store.outages import Outage, not_let_in, outage_of
 from cache.store.redis_store import CONNECT_SECONDS, Dial, Line, RedisStore

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from redis import exceptions as errors
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 
-from app.config.store_url import StoreUrl, parse_store_url
+from app.config.values.store_url import StoreUrl, parse_store_url
 from cache.store.cluster import to_cluster
 from cache.store.outages import Outage, not_let_in, outage_of
 from cache.store.redis_connection import Address, Wire, open_wire

@@ -15,7 +15,7 @@ from itertools import count
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from app.config.encryption_key import derived
+from app.config.values.encryption_key import derived
 
 _ID = 4  # bytes that say which of the operator's keys it was
 _SALT = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.config.providers import LlamaCppProvider as Settings
 from app.config.providers import base_url_of
 from app.providers.base import ChunkSink, UpstreamCall
-from app.providers.client import Client
+from app.providers.client.client import Client
 from app.providers.llamacpp.infill import InfillTranslation
 from app.providers.openai import OpenAIProvider
 from app.providers.translated import Translated

@@ -11,7 +11,6 @@ from app.config.fim import fim_target
 from app.config.prices import price_of
 from app.config.settings import Model, Settings, Target
 from app.core.call import Call
-from app.core.conditions import REQUEST_FACTS, Query, names_in, parse_query
 from app.core.errors import GatewayError, NotFound, NotImplementedHere
 from app.core.keys import GATEWAY
 from app.core.limits import LimitRule
@@ -19,11 +18,12 @@ from app.core.pricing import UNBOUNDED, Price
 from app.core.request import DEFAULT_MAX_OUTPUT, ONE_CALL, FanOut, PartTokens, TargetRules
 from app.core.units import NanoDollars
 from app.openai.completions.fim import TEMPLATES, FimTemplate
+from app.portkey.conditions import REQUEST_FACTS, Query, names_in, parse_query
+from app.providers.adapters.best_of import BestOf
+from app.providers.adapters.chat_only import ChatOnly
+from app.providers.adapters.embedding_calls import EmbeddingCalls
+from app.providers.adapters.filling import Filling
 from app.providers.base import Answers, Provider
-from app.providers.best_of import BestOf
-from app.providers.chat_only import ChatOnly
-from app.providers.embedding_calls import EmbeddingCalls
-from app.providers.filling import Filling
 from app.providers.kinds import make_providers
 from app.providers.routing.retry import DEFAULT_RULES, Rules
 from app.providers.routing.targets import Picker

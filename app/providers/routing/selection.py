@@ -10,9 +10,9 @@ from random import random
 from typing import Any, NamedTuple
 
 from app.core.call import Call
-from app.core.conditions import holds
 from app.core.errors import GatewayError, InvalidRequest
 from app.core.usage import Usage
+from app.portkey.conditions import holds
 from app.providers.routing.breaker import Phase
 from app.providers.routing.routes import Alias, Route
 from app.providers.routing.shared_health import SharedHealth

@@ -27,7 +27,7 @@ app.services.Services.start = start
 
 BLOCKING = """\
 import time
-import app.providers.simulated_text as simulation
+import app.providers.simulator.text as simulation
 generate = simulation.generate
 def block(document, prompt, choice):
     if prompt == "block":

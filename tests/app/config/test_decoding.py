@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
 from app.config.decoding import Decoder, Fault, path_text
-from app.config.quantities import Duration, Secret, Size
+from app.config.values.quantities import Duration, Secret, Size
 
 
 class Inner(Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ import pytest
 
 from app.config.loading import MAX_FILE_BYTES, ConfigError, Loaded, json_schema, load, read
 from app.config.providers import OpenAIProvider, SimulatorProvider
-from app.config.quantities import Secret
 from app.config.settings import Settings
+from app.config.values.quantities import Secret
 
 SECRET = "hunter2-hunter2-hunter2"
 

@@ -9,7 +9,7 @@ import pytest
 from app.config.loading import ConfigError, load
 from app.config.prices import FREE, price_of
 from app.config.settings import Settings
-from app.config.store_url import SCHEMES
+from app.config.values.store_url import SCHEMES
 from app.core.pricing import Price
 from app.pipeline import key_ring
 from app.policy.limits_and_budgets import Policies

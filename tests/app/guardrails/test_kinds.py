@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.guardrails.pii import ENTITIES, pii_patterns
-from app.guardrails.scanner import Scanner
-from app.guardrails.secrets import secret_patterns
-from app.guardrails.view import View
+from app.guardrails.kinds.pii import ENTITIES, pii_patterns
+from app.guardrails.kinds.secrets import secret_patterns
+from app.guardrails.matching.scanner import Scanner
+from app.guardrails.matching.view import View
 from bench.guardrails.__main__ import Detectors, main, play
 from bench.guardrails.files import unescaped
 from bench.guardrails.own_set import rows

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.guardrails.pattern import Pattern
-from app.guardrails.redactor import Found
-from app.guardrails.scanner import Finding, Scanner, Words
-from app.guardrails.secrets import secret_patterns
-from app.guardrails.text_filter import JsonFilter, PlainFilter
-from app.guardrails.view import View
+from app.guardrails.answers.redactor import Found
+from app.guardrails.answers.text_filter import JsonFilter, PlainFilter
+from app.guardrails.kinds.secrets import secret_patterns
+from app.guardrails.matching.pattern import Pattern
+from app.guardrails.matching.scanner import Finding, Scanner, Words
+from app.guardrails.matching.view import View
 from tests.harness.guarded import EMAIL, SECRET
 
 # Patterns of all sorts, over a small alphabet so that they meet: with keywords, with an end and
@@ -211,7 +211,7 @@ def test_a_flood_of_what_nobody_sees_is_not_held_for_ever() -> None:
 
 
 def test_an_email_is_found_in_any_neighbourhood() -> None:
-    from app.guardrails.pii import pii_patterns
+    from app.guardrails.kinds.pii import pii_patterns
 
     scanner = Scanner([(0, pattern) for pattern in pii_patterns(["email"])])
     for text in (f"<{EMAIL}>", f"x\n{EMAIL}.", f"({EMAIL},", EMAIL):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.conditions import Mistake
+from app.portkey.conditions import Mistake
 from app.portkey.config import (
     MAX_BYTES,
     CacheWish,

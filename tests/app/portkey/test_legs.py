@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.core.conditions import Mistake
+from app.portkey.conditions import Mistake
 from app.portkey.config import parse_config
 from app.portkey.legs import Leg, legs_of
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from app.config.aws_environment import ContainerCredentials, container_credentials
 from app.config.providers import BedrockProvider
-from app.config.quantities import Secret
+from app.config.values.aws_environment import ContainerCredentials, container_credentials
+from app.config.values.quantities import Secret
 from app.core.errors import UpstreamAuth
 from app.providers.aws_credentials import Signer
 

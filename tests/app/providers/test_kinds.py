@@ -11,12 +11,12 @@ import orjson
 import pytest
 
 from app.config import providers as kinds
-from app.config.quantities import Secret
+from app.config.values.quantities import Secret
 from app.core.errors import InvalidRequest, UpstreamInvalid
 from app.core.reply import Chunk
 from app.core.request import UpstreamRequest
-from app.providers import client as client_room
 from app.providers.base import UpstreamCall
+from app.providers.client import client as client_room
 from app.providers.kinds import KINDS
 from tests.harness.recordings import fits, recordings, seen_plain, seen_streamed
 

@@ -15,7 +15,7 @@ from app.core.errors import UpstreamInvalid
 from app.core.reply import Chunk
 from app.openai.completions.request import parse
 from app.providers.base import UpstreamCall
-from app.providers.client import Client
+from app.providers.client.client import Client
 from app.providers.openai import OpenAIProvider
 from tests.harness.chain import in_loop, turns
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.config.patterns import Patterns
+from app.config.values.patterns import Patterns
 from app.openai.completions.request import parse
 from cache.answers.fingerprint import Fingerprinter
 from cache.answers.fingerprint_form import Scope

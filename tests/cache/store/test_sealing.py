@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config.encryption_key import derived, parse_encryption_key
+from app.config.values.encryption_key import derived, parse_encryption_key
 from app.core.usage import Usage
 from cache.answers.entry import CacheEntry, Undecodable
 from cache.answers.entry_bytes import Entries

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.config.store_url import parse_store_url
+from app.config.values.store_url import parse_store_url
 from cache.store import redis_urls
 from cache.store.opening import open_store
 from cache.store.redis_connection import Address

@@ -12,7 +12,7 @@ from app.core.errors import GatewayError, UpstreamInvalid
 from app.core.reply import Chunk
 from app.core.usage import Usage
 from app.providers.base import ChunkSink, UpstreamCall
-from app.providers.failures import refusal
+from app.providers.client.failures import refusal
 from app.providers.routing.failover import Failover
 from app.providers.routing.routes import Route
 from app.providers.routing.shared_health import SharedHealth

@@ -19,7 +19,7 @@ from app.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from app.providers.failures import refusal
+from app.providers.client.failures import refusal
 from app.providers.routing.retry import (
     AUTH_SECONDS,
     FIRST_PAUSE,

@@ -12,11 +12,11 @@ from app.config.loading import load
 from app.core.errors import NotFound, NotImplementedHere
 from app.core.pricing import UNBOUNDED
 from app.openai.completions.request import CompletionRequest, parse
-from app.providers.best_of import BestOf
-from app.providers.chat_only import ChatOnly
+from app.providers.adapters.best_of import BestOf
+from app.providers.adapters.chat_only import ChatOnly
 from app.providers.openai import OpenAIProvider
 from app.providers.routing.routes import Endpoint, Route, Router, cost_bound
-from app.providers.simulator import SimulatorProvider
+from app.providers.simulator.provider import SimulatorProvider
 from app.routes.completions import COMPLETIONS
 from tests.harness.chain import KEY, call_of
 

@@ -1,0 +1,1 @@
+"""Values as people write them in the file: quantities, addresses, names, patterns."""

@@ -1,0 +1,129 @@
+"""Secrets: keys, tokens and passwords, by rules that are data.
+
+The rules stand in ``data/``: each names a pattern, the words without which it is not tried, and what
+the secret itself must look like. Source and licence stand in each file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any
+
+from app.guardrails.matching.pattern import Check, Pattern, compiled
+
+SETS = ("secrets.json", "gitleaks.json")
+MAX_MATCH = 260  # the widest of the rules
+RANDOM_ENTROPY = 3.0  # bits a character, by Shannon; words of a language have less at this length
+_WORD = re.compile(rb"[A-Za-z]+")
+_RUN = re.compile(r"\\(.)")
+_RUNS = {"w": "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "s": " \t\r\n"}
+# What stands in documentation where a secret would stand.
+_PLACEHOLDER = re.compile(
+    rb"(?i)^(?:[<\[{(*$%]|your|my[-_]|the[-_]|some|xxx|\.\.\.|---|change|replace|insert|example|dummy"
+    rb"|none|null|true|false|undefined|required|optional|process\.env|os\.|env\.|config\.|settings\."
+    rb"|self\.|this\.|getenv|password|passwd|secret|token|user|string|https?:)"
+    rb"|(?:x{4,}|\*{3,}|\.{3,}|[(){}<>\[\]]|_here|-here|1234567890$)"
+)
+_TRAILING = b".,;:!?)]}'\"`*"
+
+
+def secret_patterns() -> list[Pattern]:
+    """Every rule of the sets as a pattern."""
+    return [pattern for name in SETS for pattern in _patterns(_read(name))]
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = files("app.guardrails").joinpath("data", name).read_text("utf-8")
+    rules: dict[str, Any] = json.loads(text)
+    return rules
+
+
+def _patterns(rules: dict[str, Any]) -> Iterator[Pattern]:
+    shared = [compiled(regex) for regex in rules.get("allow", ())]
+    for rule in rules["rules"]:
+        run = rule.get("run", "")
+        if run is True:
+            run = r"\w+/=-"
+        yield Pattern(
+            "secret",
+            rule["regex"],
+            keywords=rule.get("keywords", ()),
+            lead=rule.get("lead", 0),
+            group=rule.get("group", 1 if "(" in rule["regex"] and rules.get("allow") else 0),
+            run=_RUN.sub(lambda escape: _RUNS.get(escape[1], escape[1]), run),
+            check=_check_of(rule, shared, rules.get("stop", ())),
+            max_match=MAX_MATCH,
+            hint=rule.get("hint", ""),
+        )
+
+
+def _check_of(rule: dict[str, Any], shared: Sequence[Any], stop: Sequence[str]) -> Check:
+    entropy = rule.get("entropy", 0.0)
+    allowed = [*shared, *(compiled(regex) for regex in rule.get("allow", ()))]
+    stops = [word.encode() for word in stop]
+    ends, password, token = (rule.get(name, False) for name in ("ends", "password", "token"))
+    random, digits = rule.get("random", False), rule.get("digits", False)
+
+    def check(data: bytes, start: int, end: int) -> tuple[int, int] | None:
+        if password or token:
+            end = start + len(data[start:end].rstrip(_TRAILING))
+        value = data[start:end]
+        if not value or (ends and _goes_on(data, end)):
+            return None
+        if any(word in value for word in stops) or any(one.search(value) for one in allowed):
+            return None
+        if password and not looks_like_a_password(value):
+            return None
+        if (token or random) and (data[end : end + 1] == b"(" or not looks_random(value)):
+            return None
+        if digits and not re.search(rb"\d", data[start : end + 40]):
+            return None
+        if entropy and entropy_of(value) < entropy:
+            return None
+        return start, end
+
+    return check
+
+
+def looks_like_a_password(value: bytes) -> bool:
+    """Whether somebody would type this as a password, and nobody as an example or in a sentence."""
+    if len(value) < 5 or _PLACEHOLDER.search(value):
+        return False
+    kinds = [rb"[a-z]", rb"[A-Z]", rb"\d", rb"[^A-Za-z0-9]"]
+    present = sum(re.search(kind, value) is not None for kind in kinds)
+    sentence = re.fullmatch(rb"[A-Z]?[a-z]+(?:[-'/_.][A-Za-z]+)*", value)
+    return sentence is None and (present >= 2 or (value.isdigit() and len(value) >= 6))
+
+
+def looks_random(value: bytes) -> bool:
+    """Whether this is a token, and no word, name, path or address."""
+    if len(value) < 10 or _PLACEHOLDER.search(value):
+        return False
+    if not re.search(rb"\d", value):
+        # Without a digit it takes letters in both cases that make no words.
+        changes = len(re.findall(rb"[a-z][A-Z]|[A-Z][a-z]", value))
+        return len(value) >= 20 and changes >= len(value) // 4 and entropy_of(value) >= 3.5
+    longest = max((len(word) for word in _WORD.findall(value)), default=0)
+    if re.fullmatch(rb"[\d.,:/ -]+", value):
+        return False  # a number, a date, a version
+    few = re.findall(rb"\d", value)
+    if len(few) < 2 and longest > len(value) // 2 and value[:1] != b"$":
+        return entropy_of(value) >= 3.7
+    return entropy_of(value) >= RANDOM_ENTROPY - (0.4 if len(value) < 16 else 0)
+
+
+def entropy_of(value: bytes) -> float:
+    """Bits a character, by Shannon."""
+    size = len(value)
+    return -sum(n / size * math.log2(n / size) for n in Counter(value).values())
+
+
+def _goes_on(data: bytes, end: int) -> bool:
+    """Whether a letter, a digit or an underscore follows."""
+    following = data[end : end + 1]
+    return following.isalnum() or following == b"_"

@@ -1,0 +1,1 @@
+"""Finding: patterns, words and their checks, over one text."""

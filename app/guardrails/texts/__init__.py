@@ -1,0 +1,1 @@
+"""Where the texts of a request and of an answer stand."""

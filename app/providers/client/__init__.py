@@ -1,0 +1,1 @@
+"""The upstream client: one HTTP call, and what its failures become."""

@@ -1,0 +1,235 @@
+"""The upstream client: one pool a provider, split timeouts, and the table of transport errors.
+
+With http1.py the only file that imports httpx. The transport is called directly: an
+``httpx.AsyncClient`` around it would cost more than the rest of the request.
+"""
+
+from __future__ import annotations
+
+from time import monotonic, perf_counter
+
+import httpx
+import structlog
+
+from app.config.providers import HttpProvider, base_url_of, headers_of
+from app.core.errors import (
+    GatewayError,
+    HeaderList,
+    UpstreamInvalid,
+    UpstreamNotFound,
+)
+from app.providers.base import UpstreamCall
+from app.providers.client.failures import refusal
+from app.providers.client.packets import Packets
+from app.providers.client.transport_errors import broken, translate
+from app.providers.client.transports import make_transport
+from app.providers.http1.body import ResponseBody
+
+MAX_ERROR_BODY = 64 << 10
+QUIET_SECONDS = 60.0  # between two lines about one wrong path; every request meets it
+
+NEVER_SENT = (
+    httpx.PoolTimeout,
+    httpx.ConnectTimeout,
+    httpx.ConnectError,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+class Client:
+    """Sends JSON to one provider and hands on what it answers with status 200.
+
+    ``name`` is the provider's in the log; ``secrets`` are what must never be shown besides its key
+    and its headers.
+    """
+
+    def __init__(
+        self,
+        settings: HttpProvider,
+        transport: httpx.AsyncBaseTransport | None = None,
+        name: str = "",
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        self._name = name
+        self._said_missing: dict[str, float] = {}
+        self._transport = transport or make_transport(settings)
+        self._base = base_url_of(settings)
+        self._urls: dict[str, httpx.URL] = {}
+        key = settings.api_key.reveal()
+        self._secrets = (key, *(value.reveal() for value in settings.headers.values()), *secrets)
+        configured = headers_of(settings)
+        own = {
+            b"host": httpx.URL(self._base).netloc,
+            b"content-type": b"application/json",
+            b"accept-encoding": b"identity",
+            b"user-agent": b"headgate",
+        }
+        own |= {name.encode(): value.encode() for name, value in configured.items()}
+        for reserved in (b"content-length", b"transfer-encoding", b"connection"):
+            own.pop(reserved, None)  # written for each request, by us
+        headers: HeaderList = list(own.items())
+        self._own = frozenset(name for name, _ in headers)
+        self._headers = httpx.Headers(headers)
+        timeouts = settings.timeouts
+        self._timeouts = {
+            "connect": float(timeouts.connect),
+            "pool": float(timeouts.connect),
+            "read": float(timeouts.first_byte),
+            "write": float(timeouts.first_byte),
+            "first_byte": float(timeouts.first_byte),
+            "idle": float(timeouts.idle),
+            "total": float(timeouts.total),
+        }
+        self._extensions = {"timeout": self._timeouts}
+        self._max_bytes = int(settings.max_response_bytes)
+
+    def address_of(self, path: str) -> tuple[str, str]:
+        """The host and the path that a request goes to, as they stand on the wire."""
+        url = self._url(path)
+        return url.netloc.decode(), url.raw_path.decode()
+
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        call: UpstreamCall,
+        accept: bytes,
+        signature: HeaderList | None = None,
+        method: str = "POST",
+    ) -> httpx.Response:
+        """The upstream's 200, its body not yet read. ``signature`` are headers of this request.
+
+        Raises UpstreamError for anything else, and for a body in a coding that we did not ask for.
+        """
+        extensions = self._extensions
+        if call.timeouts is not None:
+            extensions = {"timeout": {**self._timeouts, **call.timeouts}}
+        request = httpx.Request(
+            method,
+            self._url(path),
+            headers=self._headers,
+            stream=httpx.ByteStream(body),
+            extensions=extensions,
+        )
+        # What httpx keeps inside: (raw, lower-case, value). Its own way to add a header costs as
+        # much as the rest of the request; ours are lower-case bytes already.
+        fields = request.headers._list  # noqa: SLF001
+        if b"accept" not in self._own:
+            fields.append((b"accept", b"accept", accept))
+        fields.append((b"content-length", b"content-length", b"%d" % len(body)))
+        for name, value in signature or ():
+            fields.append((name, name, value))
+        for name, value in call.headers:
+            if name not in self._own:
+                fields.append((name, name, value))
+        tally = call.tally
+        tally.attempts += 1
+        began = perf_counter()
+        try:
+            response = await self._transport.handle_async_request(request)
+        except BaseException as error:
+            tally.unknown += was_sent(request, error)
+            if isinstance(error, httpx.HTTPError):
+                raise translate(error) from error
+            raise
+        finally:
+            tally.waited += perf_counter() - began
+        if response.extensions.get("retried"):
+            tally.attempts += 1
+        if response.status_code != 200:
+            # A proxy before the model gave up waiting, and the model may have gone on.
+            tally.unknown += response.status_code == 504
+            refused = await self._refusal(response)
+            if isinstance(refused, UpstreamNotFound):
+                self._say_missing(path)
+            raise refused
+        tally.unknown += 1
+        if header(response, b"content-encoding") not in (b"", b"identity"):
+            await response.stream.aclose()  # type: ignore[union-attr]
+            raise UpstreamInvalid(
+                "The upstream's answer is compressed, though it was not asked to."
+            )
+        return response
+
+    async def read(self, response: httpx.Response, call: UpstreamCall) -> bytes:
+        """The whole body, bounded."""
+        tally = call.tally
+        began = perf_counter()
+        parts: list[bytes] = []
+        size = 0
+        body = response.stream
+        try:
+            if isinstance(body, ResponseBody) and body.complete:
+                return await body.read()  # it came with its head, bounded by our transport
+            async for chunk in body:  # type: ignore[union-attr]
+                parts.append(chunk)
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise UpstreamInvalid("The upstream's answer is too large.", retryable=False)
+        except httpx.HTTPError as error:
+            raise broken(error) from error
+        finally:
+            await body.aclose()  # type: ignore[union-attr]
+            tally.waited += perf_counter() - began
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def chunks(self, response: httpx.Response, call: UpstreamCall) -> Packets:
+        """The body as it comes, bounded."""
+        return Packets(response, call.tally, self._max_bytes)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    def _url(self, path: str) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(path if "://" in path else self._base + path)
+        return url
+
+    def _say_missing(self, path: str) -> None:
+        """Log, once a minute, that there is nothing at a path of the provider's.
+
+        The only line with an upstream's address: the operator wrote it wrong, and must see it.
+        """
+        now = monotonic()
+        if now - self._said_missing.get(path, -QUIET_SECONDS) < QUIET_SECONDS:
+            return
+        self._said_missing[path] = now
+        url = self._urls[path].copy_with(username=None, password=None, query=None, fragment=None)
+        structlog.get_logger("headgate").warning(
+            "upstream_not_found", provider=self._name, url=str(url)
+        )
+
+    async def _refusal(self, response: httpx.Response) -> GatewayError:
+        """The error in a refusal; a body that cannot be read does not change what it says."""
+        body = b""
+        try:
+            async for chunk in response.stream:  # type: ignore[union-attr]
+                body += chunk
+                if len(body) > MAX_ERROR_BODY:
+                    break
+        except httpx.HTTPError:
+            body = b""
+        finally:
+            await response.stream.aclose()  # type: ignore[union-attr]
+        headers = {name.lower(): value for name, value in response.headers.raw}
+        return refusal(response.status_code, headers, body, self._secrets)
+
+
+def was_sent(request: httpx.Request, error: BaseException) -> bool:
+    """Whether the upstream may have worked on a request that ended with this error.
+
+    A transport that does not say so is judged by the error.
+    """
+    sent = request.extensions.get("sent")
+    return bool(sent) if sent is not None else not isinstance(error, NEVER_SENT)
+
+
+def header(response: httpx.Response, name: bytes) -> bytes:
+    """A response header by its lower-case name; empty where there is none."""
+    for _, lower, value in response.headers._list:  # noqa: SLF001 - see post()
+        if lower == name:
+            return value
+    return b""

@@ -1,0 +1,1 @@
+"""The outer half of the chain: about HTTP, and spoken to in ASGI."""
