@@ -34,7 +34,8 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream) -> Iterator[Gateway]:
     def model(**settings: Any) -> dict[str, Any]:
-        return {"targets": [{"provider": "up", "model": "tiny"}], **settings}
+        # Refusals are replayed one after the other, so that a breaker would open.
+        return {"targets": [{"provider": "up", "model": "tiny"}], "breaker": False, **settings}
 
     configuration = {
         "providers": {"up": {"kind": "openai", "base_url": upstream.base_url}},

@@ -145,7 +145,7 @@ def test_the_cache_keeps_its_quota_on_a_cluster(cluster: list[RedisServer]) -> N
             place = Place.of(tenant, "m", "")
             for number in range(30):
                 responses.keep(place, [(b"%032d" % number, entry)])
-            semantic_index.keep(tenant, b"k" * 32, b"%032d" % 29, 60_000)
+            semantic_index.keep(tenant, [b"k" * 32], b"%032d" % 29, 60_000)
             await semantic_index.ban(tenant, b"a" * 32, b"s" * 32, quarantine=True)
         await settled(store)
         for _ in range(4):  # some tenants at a time
