@@ -299,7 +299,7 @@ def test_a_batch_is_stale_only_where_all_of_it_is_known(
 def test_a_stale_answer_stays_stale(gateway: Gateway, upstream: Upstream, prompt: str) -> None:
     ask(gateway, prompt, model="backed")
     expired(gateway, prompt, model="backed")
-    upstream.on("up", refusing(500))
+    upstream.on("up", refusing(503))  # after which it is not asked again
     assert [how(ask(gateway, prompt, model="backed")) for _ in range(3)] == ["stale"] * 3
     assert len(upstream.requests) == 4
 
