@@ -27,7 +27,7 @@ test: $(STAMP) lint ## Everything that proves it, with whatever that needs; ARGS
 	$(BIN)/python -m pytest $(if $(ARGS),,-n auto --dist loadfile --no-loadscope-reorder) $(ARGS)
 
 check: lint ## Lint, types and the tests that start nothing: a minute
-	$(BIN)/python -m pytest -q $(UNITS) $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(UNITS) $(ARGS)
 
 lint: $(STAMP) ## Style, types and the direction of imports
 	$(BIN)/ruff format --check
