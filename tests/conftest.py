@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.harness.second_look import SECOND, SecondLook, SecondLookSummary, is_alone
 from tests.harness.turns import Turns
 
 settings.register_profile("quick", max_examples=20)  # `make check`, for an answer within a minute
@@ -39,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", None)
     if given is not None:
         config.stash[TURNS] = Turns(Path(given["turns"]))
+        config.pluginmanager.register(SecondLook())
+    else:
+        config.pluginmanager.register(SecondLookSummary())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -55,14 +59,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place(item: pytest.Item) -> int:
-    if _alone(item):
+    if is_alone(item):
         return len(ORDER) + 1
     places = [at for at, room in enumerate(ORDER) if item.nodeid.startswith(f"{room}/")]
     return places[0] if places else len(ORDER)
-
-
-def _alone(item: pytest.Item | None) -> bool:
-    return item is not None and item.get_closest_marker("alone") is not None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -73,8 +73,12 @@ def pytest_runtest_protocol(
     turns = item.config.stash.get(TURNS, None)
     if turns is None:
         return (yield)
-    turns.begin(alone=_alone(item))
+    turns.begin(alone=is_alone(item))
+    again = SECOND in item.stash
     try:
-        return (yield)
+        result = yield
     finally:
-        turns.end(stay=_alone(nextitem))
+        turns.end(stay=is_alone(nextitem))
+    if SECOND in item.stash and not again:
+        return item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+    return result

@@ -153,6 +153,7 @@ def test_a_paused_store_is_out_for_a_loop_that_stalls_too(
     assert on_store(body) == (True, "slow")
 
 
+@pytest.mark.alone
 def test_a_paused_store_fails_a_crowd_after_the_timeout(
     on_store: OnStore, server: RedisServer
 ) -> None:
