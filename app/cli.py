@@ -13,7 +13,8 @@ import orjson
 from msgspec.structs import replace
 
 from app import __version__
-from app.commands import estimate_command, first_steps
+from app.commands import first_steps
+from app.commands.estimate.command import estimate
 from app.commands.files import (
     fail,
     find_file,
@@ -233,7 +234,7 @@ def purge_command(
     click.echo(f"purged {', '.join(chosen) or 'everything'}")
 
 
-cache.add_command(estimate_command.estimate, "estimate")
+cache.add_command(estimate, "estimate")
 
 
 @main.group()

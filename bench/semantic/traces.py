@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.commands.estimate import LEVELS, Terms, played
-from app.commands.prompt_log import PromptLog
+from app.commands.estimate.estimate import LEVELS, Terms, played
+from app.commands.estimate.prompt_log import PromptLog
 from app.config.loading import load
 
 REQUESTS = 1000

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
-from app.commands.estimate import TIER_1, TIER_1B, Estimate, Terms, played
-from app.commands.prompt_log import MAX_LINE, PromptLog
+from app.commands.estimate.estimate import TIER_1, TIER_1B, Estimate, Terms, played
+from app.commands.estimate.prompt_log import MAX_LINE, PromptLog
 from app.config.loading import load
 
 QUESTION = "How do I feed a wombat in winter?"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from app.commands.prompt_log import Logged, PromptLog, Unread
+from app.commands.estimate.prompt_log import Logged, PromptLog, Unread
 from app.config.prices import price_anywhere, price_of
 from app.config.settings import Cache, Settings
 from app.config.values.patterns import Patterns

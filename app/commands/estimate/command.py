@@ -78,9 +78,9 @@ def estimate(
         fail(f"--ttl: {error}")
     settings = load_text(read_text(config), config).settings if config is not None else None
 
-    from app.commands import estimate_report  # noqa: PLC0415 - the other commands start without it
-    from app.commands.estimate import Terms, played  # noqa: PLC0415
-    from app.commands.prompt_log import PromptLog  # noqa: PLC0415
+    from app.commands.estimate import report  # noqa: PLC0415 - the other commands start without it
+    from app.commands.estimate.estimate import Terms, played  # noqa: PLC0415
+    from app.commands.estimate.prompt_log import PromptLog  # noqa: PLC0415
 
     price = None
     if input_price is not None and output_price is not None:
@@ -93,10 +93,10 @@ def estimate(
             problems = [f"line {line.number}: {line.why}" for line in found.unread]
             fail(f"{file}: holds no request", *problems)
         if as_json:
-            figures = estimate_report.as_json(found)
+            figures = report.as_json(found)
             click.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
         else:
-            click.echo("\n".join(estimate_report.report(found, log, terms)))
+            click.echo("\n".join(report.report(found, log, terms)))
     except OSError as error:
         fail(f"{file}: {error.strerror}")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.commands.estimate import EXACT, IGNORING, LEVELS, Estimate, Terms
-from app.commands.prompt_log import PromptLog
+from app.commands.estimate.estimate import EXACT, IGNORING, LEVELS, Estimate, Terms
+from app.commands.estimate.prompt_log import PromptLog
 from app.core.pricing import dollars_text
 from app.core.units import NanoDollars
 

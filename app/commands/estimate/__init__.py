@@ -1,0 +1,1 @@
+"""`headgate cache estimate`: what the cache would have answered of a log of prompts."""
