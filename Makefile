@@ -6,6 +6,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SET_UP = test -n "$(PYTHON)" || \
+	{ echo "Headgate needs Python 3.11 to 3.13; name one: make PYTHON=/path/to/python3.12"; exit 1; }; \
+	$(PYTHON) tools/environment.py
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+	--no-annotate --python-version 3.11 pyproject.toml
+EXTRAS := --extra semantic --extra encryption --extra patterns --extra guardrails
 
 # What starts no process and opens no socket, but for the long simulations. The rest is `make test`'s.
 UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility.py tests/test_second_family.py \
@@ -14,12 +20,13 @@ UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility
 	--ignore tests/cache/answers/test_fingerprint.py --ignore tests/cache/semantic/test_error_bounds.py \
 	-m "not server" --hypothesis-profile quick
 
-.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails soak lock clean
+.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails soak lock clean always
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-run: $(STAMP) ## Run the gateway on 127.0.0.1:8080 with its built-in configuration
+run: ## Run the gateway on 127.0.0.1:8080 with its built-in configuration
+	@$(SET_UP) runtime.lock
 	$(BIN)/headgate serve
 
 test: $(STAMP) lint ## Everything that proves it, with whatever that needs; ARGS="path::test" runs one
@@ -54,17 +61,14 @@ soak: $(STAMP) ## 1,000 streams at once, then floods beside a neighbour (two min
 	$(BIN)/python -m bench.soak $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --python-version 3.11 --extra dev --extra semantic --extra encryption --extra patterns --extra guardrails pyproject.toml -o requirements.lock
+	$(LOCK) --group build $(EXTRAS) --extra dev -o requirements.lock
+	$(LOCK) --group build -c requirements.lock -o runtime.lock
+	$(LOCK) --group build -c requirements.lock $(EXTRAS) -o image.lock
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .real .redis .clients build *.egg-info
 
-$(STAMP): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || \
-		{ echo "Headgate needs Python 3.11 to 3.13; name one: make PYTHON=/path/to/python3.12"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+# Asked each time, because an environment also goes bad by itself: a folder that was moved, a Python
+# that was upgraded. It takes a twentieth of a second where all is well.
+$(STAMP): always
+	@$(SET_UP) requirements.lock
