@@ -68,7 +68,8 @@ def unusable(venv: Path, python: str, noted: dict[str, Any] | None) -> str | Non
 
 def up_to_date(root: Path, lock: str, noted: dict[str, Any]) -> bool:
     """Whether it has what this lock names."""
-    return noted.get("locks") in ({lock: digest(root, lock)}, {FULL: digest(root, FULL)})
+    done = noted.get("locks", {})
+    return any(done[known] == digest(root, known) for known in (lock, FULL) if known in done)
 
 
 def pip_of(venv: Path) -> tuple[str, ...]:
