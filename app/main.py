@@ -14,9 +14,11 @@ from app.config.loading import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.guarded import guardrails_of
 from app.observability.logs import LineWriter
-from app.pipeline import Shared, build, metrics_page
+from app.pipeline import build, metrics_page
 from app.providers.routing.routes import Router
 from app.services import Services
+from app.shared import Shared
+from app.supervision.relay_mark import RelayMark
 from app.supervision.worker import Beat, Link
 from cache.store.base import StoreUnavailable
 
@@ -68,7 +70,7 @@ class Gateway:
 
     A request runs to its end on the generation that it began on. ``link`` leads to the main
     process, where there is one. With the ``port`` that its server listens on, it guards the
-    connections to it.
+    connections to it. Requests with the ``mark`` came over the management listener.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Gateway:
         writer: LineWriter | None = None,
         port: int | None = None,
         link: Link | None = None,
+        mark: RelayMark | None = None,
     ) -> None:
         self._load = load
         self._link = link
@@ -89,6 +92,7 @@ class Gateway:
             loaded.settings.server,
             port=port,
             wants_vectors=bool(loaded.settings.encoders),
+            mark=mark,
         )
         self._services.serve(loaded.settings)
         self._current = Generation(loaded, self._services.shared)

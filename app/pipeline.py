@@ -16,19 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from time import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from litestar import Litestar, Router, asgi
 from litestar.exceptions import HTTPException
 from litestar.routes import ASGIRoute
 
+from app.administration import management_door
 from app.config.checks.references import expiry, key_digests
 from app.config.loading import Loaded
 from app.config.settings import Settings
-from app.connections.bad_keys import BadKeys
-from app.connections.client_address import TrustedProxies
-from app.connections.pending import PendingAnswers
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError
 from app.core.family import Family
@@ -45,14 +43,13 @@ from app.providers.routing.failover import Failover
 from app.providers.routing.routes import Router as TargetRouter
 from app.providers.routing.routes import cost_bound
 from app.providers.routing.selection import Selector
-from app.providers.routing.shared_health import SharedHealth
 from app.providers.upstream import Upstream
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
 from app.routes.embeddings import EMBEDDINGS
 from app.routes.errors import answer_crash, answer_gateway_error, answer_http_exception
 from app.routes.feedback import feedback_app
-from app.routes.health import Readiness, live_app, ready_app
+from app.routes.health import live_app, ready_app
 from app.routes.metrics import MetricsPage, metrics_app
 from app.routes.models import PREFIX, models_app
 from app.routes.tokenizer import (
@@ -62,13 +59,10 @@ from app.routes.tokenizer import (
     tokenizer_apps,
 )
 from app.routes.usage import usage_app
+from app.shared import Shared
 from cache.quotas.admission import RequestTokens
-from cache.quotas.ledger import Ledger
-from cache.quotas.limiter import Limiter
 from cache.quotas.usage import UsageLog
-from cache.serving.coalesced import CacheParts
 from cache.serving.verifier import Verifier
-from cache.store.base import Store
 from middleware.asgi.address_cap import AddressCap
 from middleware.asgi.auth import Auth
 from middleware.asgi.body import Body
@@ -98,23 +92,6 @@ PATHS: Mapping[str, str] = {family.name: path for path, family in FAMILIES.items
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
-
-
-class Shared(NamedTuple):
-    """What outlives a change of configuration: the store and everything kept in it."""
-
-    store: Store
-    limiter: Limiter
-    ledger: Ledger
-    usage: UsageLog
-    readiness: Readiness
-    cache: CacheParts
-    pending: PendingAnswers
-    running: dict[Any, Scope]
-    bad_keys: BadKeys
-    proxies: TrustedProxies
-    running_by_address: dict[str, int]
-    health: SharedHealth
 
 
 def build(
@@ -245,7 +222,12 @@ def build(
 
     fixed = [(b"x-headgate-config", generation.encode())]
     direct = {path: endpoint(family) for path, family in FAMILIES.items()}
-    inner: ASGIApp = _canonical(litestar, direct)
+    operators = [
+        _layer(Metering, recorder=recorder(None), operation="admin"),
+        _layer(Protocol, method="GET", also=("POST", "PUT", "PATCH", "DELETE")),
+    ]
+    otherwise = management_door(settings, shared, lambda app: _behind(operators, app))
+    inner: ASGIApp = _canonical(litestar, direct, otherwise)
     most = server.max_connections_per_address
     if most is not None and shared.proxies:
         inner = AddressCap(
@@ -347,11 +329,12 @@ def _route(path: str, app: App, layers: list[Layer], below: bool = False) -> Rou
     )
 
 
-def _canonical(app: Litestar, direct: Mapping[str, ASGIApp]) -> ASGIApp:
+def _canonical(app: Litestar, direct: Mapping[str, ASGIApp], otherwise: ASGIApp) -> ASGIApp:
     """The application under exactly the paths of its routes, and what is ``direct`` under its own."""
     routes = [route for route in app.routes if isinstance(route, ASGIRoute)]
     return CanonicalPath(
         app,
+        otherwise=otherwise,
         direct=direct,
         paths=[route.path for route in routes],
         mounts=[route.path for route in routes if route.route_handler.is_mount],

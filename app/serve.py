@@ -30,6 +30,8 @@ from app.observability import logs
 from app.supervision.control import Control, Serve
 from app.supervision.listening import Listening, listen
 from app.supervision.management import Management
+from app.supervision.relay import Relay
+from app.supervision.relay_mark import RelayMark
 from app.supervision.supervisor import Supervisor
 from app.supervision.worker import Link
 
@@ -73,12 +75,15 @@ def load_snapshot(path: Path, source: str) -> Loaded:
     return load(content["text"], source, read_secret=known(files))
 
 
-def load_worker(path: Path, source: str, port: int, link: Link) -> Gateway:
-    """A worker's application; runs in the worker, before its loop does."""
+def load_worker(path: Path, source: str, port: int, mark: RelayMark, link: Link) -> Gateway:
+    """A worker's application; runs in the worker, before its loop does.
+
+    ``mark`` stands on the requests that the management listener hands on.
+    """
     link.enter()
     loaded = load_snapshot(path, source)
     writer = logs.configure(loaded.settings.log.format, loaded.settings.log.level)
-    return Gateway(partial(load_snapshot, path, source), writer, port, link)
+    return Gateway(partial(load_snapshot, path, source), writer, port, link, mark)
 
 
 class Main:
@@ -94,7 +99,8 @@ class Main:
         server = loaded.settings.server
         self._fixed = (load(text, source).settings.server, loaded.settings.store)
         listening = _named(server, partial(Listening, server.host, server.port, server.workers))
-        management, descriptors = self._management(server.management)
+        self._mark = RelayMark()
+        management, descriptors = self._management(server)
         self._snapshot = Snapshot(text, source, loaded.secret_files)
         interval = min(BEAT_SECONDS, float(server.worker_timeout) / BEATS_AT_LEAST)
         self._supervisor = Supervisor(
@@ -125,18 +131,21 @@ class Main:
 
     def run(self) -> bool:
         """Serve until told to stop; False where no worker could start."""
-        target = partial(load_worker, self._snapshot.path, self._snapshot.source, self._port)
+        snapshot = self._snapshot
+        target = partial(load_worker, snapshot.path, snapshot.source, self._port, self._mark)
         try:
             self._supervisor.serve(target_loader=target, wrap_loader=False)
         finally:
             self._snapshot.remove()
         return not self._supervisor.failed
 
-    def _management(self, settings: ManagementSettings | None) -> tuple[Serve | None, list[int]]:
+    def _management(self, server: Server) -> tuple[Serve | None, list[int]]:
+        settings = server.management
         if settings is None:
             return None, []
         listener = _named(settings, partial(listen, settings.host, settings.port))
-        management = Management(listener, lambda: self._generation)
+        relay = Relay(server.host, server.port, self._mark)
+        management = Management(listener, lambda: self._generation, relay)
         return management.serve, [listener.fileno()]
 
     def _take_signals(self) -> None:

@@ -19,10 +19,11 @@ from app.connections.pending import PendingAnswers
 from app.connections.rules import Limits
 from app.connections.tcp import SUPPORTED, Sockets
 from app.core.keys import GATEWAY
-from app.pipeline import Shared
 from app.providers.routing.shared_health import SharedHealth
 from app.routes.health import Readiness
+from app.shared import Shared
 from app.store_watch import StoreWatch
+from app.supervision.relay_mark import RelayMark
 from cache.quotas.heartbeat import Heartbeat
 from cache.quotas.housekeeping import Housekeeping
 from cache.quotas.ledger import Ledger
@@ -32,6 +33,7 @@ from cache.store.clock import StoreClock
 from cache.store.opening import open_store
 
 RESTART_SECONDS = 1.0
+BAD_ADMIN_KEYS = 5  # a minute from one address, before answers to it are slowed
 CONNECTIONS_ENDED = "headgate_connections_ended_total"
 
 
@@ -47,6 +49,7 @@ class Services:
         *,
         port: int | None = None,
         wants_vectors: bool = False,
+        mark: RelayMark | None = None,
     ) -> None:
         store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
@@ -74,6 +77,8 @@ class Services:
             proxies,
             {},
             SharedHealth(store, clock.now, cache.parts.counters),
+            mark,
+            BadKeys(proxies, BAD_ADMIN_KEYS),
         )
         readiness.watch_targets(self.shared.health)
         self._guard = self._guard_of(server, port) if port is not None else None

@@ -9,7 +9,7 @@ import structlog
 
 from app.concurrency.loop_lag import LoopLag
 from app.observability.outage_log import OutageLog
-from app.pipeline import Shared
+from app.shared import Shared
 from cache.quotas.heartbeat import claim
 from cache.quotas.risks import Risks, risks_of
 from cache.store.base import StoreUnavailable

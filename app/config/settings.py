@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
+from app.config.admin import Admin
 from app.config.guardrails import Rule
 from app.config.providers import AnyProvider, Positive, Rate
 from app.config.section import Section
@@ -257,3 +258,4 @@ class Settings(Section, frozen=True):
     tenants: dict[str, Tenant] = field(default_factory=dict)
     guardrails: dict[str, Rule] = field(default_factory=dict)
     keys: tuple[CallerKey, ...] = ()
+    admin: Admin | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -63,6 +63,19 @@ class KeyRing:
         if found is None or not hmac.compare_digest(found[0], digest):
             return None
         return found[1]
+
+
+def presented_secret(headers: Mapping[bytes, bytes]) -> bytes:
+    """The secret in a request's headers; empty where there is none."""
+    of_portkey = headers.get(b"x-portkey-api-key")
+    if of_portkey is not None:
+        return of_portkey.strip()  # what else there is then goes nowhere
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, secret = authorization.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return secret.strip()
+    return (headers.get(b"x-api-key") or headers.get(b"api-key") or b"").strip()
 
 
 def allowed_models(patterns: Iterable[str], aliases: Iterable[str]) -> frozenset[str]:

@@ -32,6 +32,7 @@ class Control:
         self.draining = False
         self.heard: list[Hearing | None] = [None] * workers
         self.restarts = [0] * workers
+        self.relayed: Callable[[], list[int]] = list
         self._serve = serve
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -77,8 +78,9 @@ class Control:
             go_on.set()
 
     def descriptors(self) -> list[int]:
-        """What this thread has open for the workers' channels; to be asked for while parked."""
-        return [d for hearing in self.heard if hearing and (d := hearing.descriptor()) is not None]
+        """What this thread has open, for workers and for operators; to be asked for while parked."""
+        heard = [d for hearing in self.heard if hearing and (d := hearing.descriptor()) is not None]
+        return [*heard, *self.relayed()]
 
     def _ask_all(self, what: str) -> None:
         for hearing in self.heard:

@@ -1,7 +1,8 @@
 """The management listener: health and metrics where callers cannot crowd them out.
 
 HTTP/1.1 without keep-alive, for probes and scrapers: a request is its head, at most 8 KiB within
-two seconds. At 32 connections the oldest is dropped for a new one.
+two seconds. At 32 connections the oldest is dropped for a new one. What needs the store, such as the
+admin API, is relayed to a worker, and does not count among the 32.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import NamedTuple
 
 import orjson
 
+from app.core.errors import GatewayError
 from app.supervision.control import Control
 from app.supervision.hearing import Hearing
+from app.supervision.relay import Relay
+from app.supervision.relay_mark import is_relayed
 
 MAX_CONNECTIONS = 32
 MAX_HEAD_BYTES = 8 << 10
@@ -36,16 +41,23 @@ class Answer(NamedTuple):
 
 
 class Management:
-    """Answers on ``listener`` from what ``control`` hears; ``generation`` names the configuration."""
+    """Answers on ``listener`` from what ``control`` hears; ``generation`` names the configuration.
 
-    def __init__(self, listener: socket.socket, generation: Callable[[], str]) -> None:
+    ``relay`` leads to the workers, for the paths that they answer.
+    """
+
+    def __init__(
+        self, listener: socket.socket, generation: Callable[[], str], relay: Relay
+    ) -> None:
         self._listener = listener
         self._generation = generation
+        self._relay = relay
         self._open: dict[asyncio.StreamWriter, None] = {}
 
     async def serve(self, control: Control) -> asyncio.Server:
         """Begin; runs in the control thread's loop."""
         self._control = control
+        control.relayed = self._relay.descriptors
         return await asyncio.start_server(self._meet, sock=self._listener, limit=MAX_HEAD_BYTES)
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,7 +75,15 @@ class Management:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
         method, _, rest = head.partition(b"\r\n")[0].partition(b" ")
-        answer = await self._answer(method, rest.partition(b" ")[0].partition(b"?")[0])
+        path = rest.partition(b" ")[0].partition(b"?")[0]
+        if is_relayed(path.decode("latin-1")):
+            self._open.pop(writer)
+            error = await self._relay.carry(head, reader, writer)
+            if error is None:
+                return
+            answer = _refusal(error)
+        else:
+            answer = await self._answer(method, path)
         lines = [
             f"HTTP/1.1 {answer.status}",
             f"content-type: {answer.kind}",
@@ -154,6 +174,10 @@ def _facts(
         if heard.beat is not None:
             facts |= {"running": heard.beat.running, "lag_ms": round(heard.beat.lag * 1000, 1)}
     return facts
+
+
+def _refusal(error: GatewayError) -> Answer:
+    return Answer(f"{error.status} {HTTPStatus(error.status).phrase}", error.body())
 
 
 def _document(status: str, facts: dict[str, object]) -> Answer:

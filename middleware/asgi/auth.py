@@ -9,7 +9,7 @@ from app.connections.bad_keys import BadKeys
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import Forbidden, GatewayError, Unauthenticated
 from app.core.exchange import Exchange, exchange_of
-from app.core.keys import Key, KeyRing
+from app.core.keys import Key, KeyRing, presented_secret
 from app.core.refusal import refuse
 
 MAX_SECRET_BYTES = 512
@@ -68,16 +68,3 @@ class Auth:
         if self._capability is not None and self._capability not in key.capabilities:
             return Forbidden(f"This API key lacks the capability {self._capability!r}.")
         return key
-
-
-def presented_secret(headers: dict[bytes, bytes]) -> bytes:
-    """The secret in a request's headers; empty where there is none."""
-    of_portkey = headers.get(b"x-portkey-api-key")
-    if of_portkey is not None:
-        return of_portkey.strip()  # what else there is then goes nowhere
-    authorization = headers.get(b"authorization")
-    if authorization is not None:
-        scheme, _, secret = authorization.partition(b" ")
-        if scheme.lower() == b"bearer":
-            return secret.strip()
-    return (headers.get(b"x-api-key") or headers.get(b"api-key") or b"").strip()

@@ -22,7 +22,7 @@ _WELL_KNOWN = (
     "sk-123456", "api-key", "api_key", "apikey", "your-api-key", "your-secret", "token", "headgate",
     "hg-test", "none", "null", "EMPTY", "dummy", "ollama", "lm-studio",
 )  # fmt: skip
-_WELL_KNOWN_HASHES = frozenset(hashlib.sha256(word.encode()).hexdigest() for word in _WELL_KNOWN)
+WELL_KNOWN_HASHES = frozenset(hashlib.sha256(word.encode()).hexdigest() for word in _WELL_KNOWN)
 
 
 def secret_faults(settings: Settings) -> Iterator[Fault]:
@@ -65,7 +65,7 @@ def _placeholders(key: CallerKey) -> int:
 
 
 def _known_hashes(key: CallerKey) -> int:
-    return sum(digest in _WELL_KNOWN_HASHES for digest in map(_lower, key.secret_sha256))
+    return sum(digest in WELL_KNOWN_HASHES for digest in map(_lower, key.secret_sha256))
 
 
 def _lower(digest: str | None) -> str:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from ipaddress import ip_network
 from typing import Any
 
+from app.config.checks.admin import admin_faults
 from app.config.checks.advice import secret_faults
 from app.config.checks.guardrails import GuardrailChecks
 from app.config.checks.providers import ProviderCheck, certificates_problem
@@ -51,7 +52,9 @@ def check_references(
     check.keys()
     check.guardrails()
     check.money()
-    return [*check.faults, *secret_faults(settings)], check.warnings
+    callers = [digest for key in settings.keys if key is not None for digest in key_digests(key)]
+    faults = [*check.faults, *secret_faults(settings), *admin_faults(settings, callers)]
+    return faults, check.warnings
 
 
 def expiry(text: str) -> float:

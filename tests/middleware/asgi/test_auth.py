@@ -9,8 +9,8 @@ import pytest
 
 from app.connections.bad_keys import BadKeys
 from app.connections.client_address import TrustedProxies
-from app.core.keys import Key, KeyRing, digest_of
-from middleware.asgi.auth import MAX_SECRET_BYTES, Auth, presented_secret
+from app.core.keys import Key, KeyRing, digest_of, presented_secret
+from middleware.asgi.auth import MAX_SECRET_BYTES, Auth
 
 SECRET = b"hg-web-secret"
 

@@ -6,11 +6,17 @@ from typing import Any
 
 import pytest
 
+from app.routes.admin.door import ManagementDoor
 from middleware.asgi.canonical_path import CanonicalPath
 
 
 def layer(app: Any) -> CanonicalPath:
-    return CanonicalPath(app, paths=["/v1/completions", "/v1/models"], mounts=["/v1/models"])
+    return CanonicalPath(
+        app,
+        otherwise=ManagementDoor(None, {}),
+        paths=["/v1/completions", "/v1/models"],
+        mounts=["/v1/models"],
+    )
 
 
 @pytest.mark.parametrize(

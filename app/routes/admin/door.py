@@ -1,0 +1,124 @@
+"""The admin API as an application: who asks, may they, and which endpoint answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+import orjson
+
+from app.connections.bad_keys import BadKeys
+from app.core.asgi import (
+    ASGIApp,
+    Receive,
+    Scope,
+    Send,
+    body_message,
+    json_messages,
+    start_message,
+)
+from app.core.errors import Forbidden, GatewayError, HeaderList, NotFound
+from app.core.exchange import Exchange, exchange_of
+from app.core.refusal import refuse
+from app.policy.admins import AdminKey
+from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
+from app.routes.admin.table import RouteTable, query_of
+from app.routes.reading import read_body
+from app.supervision.relay_mark import RELAY_HEADER, RelayMark
+
+MAX_BODY_BYTES = 256 << 10
+BODY_SECONDS = 30.0
+_FIXED: HeaderList = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+Who = Callable[[Exchange], AdminKey | GatewayError]
+
+
+class ManagementDoor:
+    """Answers what came over the management listener, by the beginning of its path, and nothing else.
+
+    ``apps`` are found by path, or by what a path begins with up to a slash.
+    """
+
+    def __init__(self, mark: RelayMark | None, apps: Mapping[str, ASGIApp]) -> None:
+        self._mark = mark
+        self._apps = {path.encode(): app for path, app in apps.items()}
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange = exchange_of(scope)
+        address = self._address(exchange)
+        app = self._app(scope["raw_path"]) if address is not None else None
+        if app is None:
+            error = NotFound("There is nothing at this path.", retryable=False)
+            return refuse(exchange, send, error)
+        scope["state"]["address"] = address
+        return app(scope, receive, send)
+
+    def _address(self, exchange: Exchange) -> str | None:
+        if self._mark is None:
+            return None
+        return self._mark.address_in(exchange.headers.get(RELAY_HEADER))
+
+    def _app(self, path: bytes) -> ASGIApp | None:
+        whole = self._apps.get(path)
+        if whole is not None:
+            return whole
+        return self._apps.get(b"/" + path[1:].partition(b"/")[0] + b"/")
+
+
+class AdminApi:
+    """The endpoints under ``/admin/v1``. ``who`` says which operator a request is from.
+
+    ``bad_keys`` slows those down who guess.
+    """
+
+    def __init__(self, routes: Iterable[AdminRoute], who: Who, bad_keys: BadKeys) -> None:
+        self._table = RouteTable(routes)
+        self._who = who
+        self._bad_keys = bad_keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange, address = exchange_of(scope), scope["state"]["address"]
+        who = self._who(exchange)
+        if not isinstance(who, AdminKey):
+            await refuse(exchange, send, await self._bad_keys.slow(exchange, address) or who)
+            return
+        try:
+            match = self._table.find(scope["method"], scope["raw_path"])
+            route = match.route
+            if not who.may(route.scope):
+                raise Forbidden(
+                    f"The admin key {who.id!r} lacks the scope {route.scope!r}.",
+                    code="scope_required",
+                )
+            query = query_of(scope["query_string"], route.query)
+            body = await read_body(exchange, receive, MAX_BODY_BYTES, BODY_SECONDS)
+            reply = await route.run(
+                AdminCall(
+                    who,
+                    scope["method"],
+                    match.names,
+                    query,
+                    exchange.headers,
+                    body,
+                    address,
+                    exchange.request_id,
+                )
+            )
+        except GatewayError as error:
+            await refuse(exchange, send, error)
+            return
+        await _answer(send, reply)
+
+
+async def _answer(send: Send, reply: AdminReply) -> None:
+    headers = [*_FIXED, *reply.headers]
+    if reply.stream is not None:
+        await send(start_message(reply.status, headers))
+        async for piece in reply.stream:
+            await send(body_message(piece, more=True))
+        await send(body_message(b""))
+    elif reply.document is None:
+        await send(start_message(reply.status, headers))
+        await send(body_message(b""))
+    else:
+        for message in json_messages(reply.status, orjson.dumps(reply.document), headers):
+            await send(message)

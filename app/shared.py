@@ -1,0 +1,42 @@
+"""What outlives a change of configuration: the store and everything kept in it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from app.connections.bad_keys import BadKeys
+from app.connections.client_address import TrustedProxies
+from app.connections.pending import PendingAnswers
+from app.core.asgi import Scope
+from app.providers.routing.shared_health import SharedHealth
+from app.routes.health import Readiness
+from app.supervision.relay_mark import RelayMark
+from cache.quotas.ledger import Ledger
+from cache.quotas.limiter import Limiter
+from cache.quotas.usage import UsageLog
+from cache.serving.coalesced import CacheParts
+from cache.store.base import Store
+
+
+class Shared(NamedTuple):
+    """One worker's, made by its services and used by every chain.
+
+    ``running`` has the scope of each running request by its caller's address and port. ``relay`` is
+    what marks the requests of the management listener; None where nothing comes from there.
+    ``bad_admin_keys`` slows those down who guess admin keys.
+    """
+
+    store: Store
+    limiter: Limiter
+    ledger: Ledger
+    usage: UsageLog
+    readiness: Readiness
+    cache: CacheParts
+    pending: PendingAnswers
+    running: dict[Any, Scope]
+    bad_keys: BadKeys
+    proxies: TrustedProxies
+    running_by_address: dict[str, int]
+    health: SharedHealth
+    relay: RelayMark | None
+    bad_admin_keys: BadKeys
