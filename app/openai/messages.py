@@ -5,11 +5,51 @@ from __future__ import annotations
 from typing import Any
 
 from app.core.errors import Problem
+from app.openai.shown import showing
 
 MAX_PROBLEMS = 16  # who sends thousands of wrong messages sees the rest the next time
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
+# What stands for nothing, and so cannot be what an assistant says.
+_SOMETHING: dict[str, Any] = {"not": {"enum": [None, False, 0, "", [], {}]}}
+_PART: dict[str, Any] = {
+    "type": "object",
+    "properties": {"type": {"type": "string"}},
+    "required": ["type"],
+    "if": {"properties": {"type": {"const": "text"}}},
+    "then": {"properties": {"text": {"type": "string"}}, "required": ["text"]},
+}
+_SAYS: dict[str, Any] = {
+    "properties": {
+        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": _PART, "minItems": 1}]}
+    },
+    "required": ["content"],
+}
+_CALLS: list[dict[str, Any]] = [
+    {
+        "properties": {
+            "role": {"const": "assistant"},
+            "content": {"type": "null"},
+            name: _SOMETHING,
+        },
+        "required": [name],
+    }
+    for name in ("tool_calls", "function_call")
+]
+_MESSAGES: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "properties": {"role": {"enum": sorted(_ROLES)}},
+        "required": ["role"],
+        "anyOf": [_SAYS, *_CALLS],
+    },
+}
+
+
+@showing(_MESSAGES)
 def messages_problems(messages: Any) -> list[Problem]:
     """Everything wrong with a ``messages`` member."""
     if type(messages) is not list or not messages:

@@ -1,6 +1,7 @@
 """Rules for single fields: a check takes a value and says what is wrong, or None.
 
-Every text completes the sentence "`field` …". Numbers are never clamped.
+Every text completes the sentence "`field` …". Numbers are never clamped. Each check also shows what
+it takes as a JSON schema (``shown.py``): GET /openapi.json is made of the tables of checks.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from app.core.errors import Problem
+from app.openai.shown import Schema, schema_of, showing, shows
 
 Check = Callable[[Any], str | None]
 
@@ -20,6 +22,19 @@ BEYOND_64_BITS = 2**63
 MAX_UNKNOWN = 32  # members that are compared with a missing one
 MAX_MISSPELT = 32  # characters of such a name
 MAX_STOPS = 64  # editors send a dozen and more; the upstream decides below this bound
+
+
+def stops_schema(most: int) -> Schema:
+    """A text, or at most so many."""
+    listed = {"type": "array", "items": {"type": "string"}, "maxItems": most}
+    return {"anyOf": [{"type": "string"}, listed]}
+
+
+def batch_schema(text: Schema) -> Schema:
+    """One text or several, or the token ids of one or of several."""
+    ids = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+    several = {"type": "array", "minItems": 1, "maxItems": MAX_PROMPTS}
+    return {"anyOf": [text, several | {"items": text}, ids, several | {"items": ids}]}
 
 
 def problem_at(place: str, why: str) -> Problem:
@@ -35,6 +50,10 @@ def _range(low: float | None, high: float | None) -> str:
     return f" from {low} to {high}"
 
 
+def _between(schema: Schema, low: float | None, high: float) -> Schema:
+    return {**schema, **({} if low is None else {"minimum": low}), "maximum": high}
+
+
 def integer(low: int | None, high: int | None) -> Check:
     message = f"must be an integer{_range(low, high)}"
 
@@ -47,7 +66,9 @@ def integer(low: int | None, high: int | None) -> Check:
             return f"{message}, not {value}"
         return None
 
-    return check
+    return shows(
+        check, _between({"type": "integer"}, low, BEYOND_64_BITS - 1 if high is None else high)
+    )
 
 
 def number(low: float, high: float) -> Check:
@@ -58,9 +79,10 @@ def number(low: float, high: float) -> Check:
             return message
         return None if low <= value <= high else f"{message}, not {value}"
 
-    return check
+    return shows(check, _between({"type": "number"}, low, high))
 
 
+@showing({"type": "integer"})
 def any_integer(value: Any) -> str | None:
     """An integer of any size; the decoder shows one beyond 64 bits as a float without a fraction."""
     if type(value) is int or (type(value) is float and value.is_integer()):
@@ -68,14 +90,17 @@ def any_integer(value: Any) -> str | None:
     return "must be an integer"
 
 
+@showing({"type": "boolean"})
 def boolean(value: Any) -> str | None:
     return None if type(value) is bool else "must be true or false"
 
 
+@showing({"type": "string"})
 def text(value: Any) -> str | None:
     return None if type(value) is str else "must be a string"
 
 
+@showing({"type": "string", "minLength": 1, "maxLength": MAX_ALIAS})
 def alias(value: Any) -> str | None:
     problem = text(value)
     if problem is None and len(value) > MAX_ALIAS:
@@ -90,9 +115,10 @@ def one_of(*values: str) -> Check:
     def check(value: Any) -> str | None:
         return None if type(value) is str and value in allowed else message
 
-    return check
+    return shows(check, {"type": "string", "enum": [*values]})
 
 
+@showing({"type": "object"})
 def optional_object(value: Any) -> str | None:
     return None if type(value) is dict else "must be an object"
 
@@ -106,9 +132,10 @@ def object_of_numbers(low: float, high: float) -> Check:
             return message
         return None
 
-    return check
+    return shows(check, {"type": "object", "additionalProperties": schema_of(single)})
 
 
+@showing(stops_schema(MAX_STOPS))
 def stop_problem(value: Any) -> str | None:
     if type(value) is str:
         return None
@@ -119,6 +146,7 @@ def stop_problem(value: Any) -> str | None:
     return None
 
 
+@showing(batch_schema({"type": "string"}))
 def prompt_problem(value: Any) -> str | None:
     """A string, a list of strings, a list of token ids, or a list of such lists."""
     if type(value) is str:

@@ -11,25 +11,18 @@ from itertools import islice
 from typing import Any
 
 from app.core.errors import Problem
+from app.openai.chat.schemas import ALL_PARTS, DETAILS, PARTS, ROLES, messages_schema
+from app.openai.shown import showing
 from app.openai.validators import Check, one_of, problem_at, text
 
 MAX_PROBLEMS = 16  # a caller with thousands of wrong messages sees the rest the next time
 
-_ROLES = ("developer", "system", "user", "assistant", "tool", "function")
-_ALL_PARTS = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
-_PARTS: Mapping[str, frozenset[str]] = {
-    "developer": frozenset({"text"}),
-    "system": frozenset({"text"}),
-    "user": _ALL_PARTS - {"refusal"},
-    "assistant": frozenset({"text", "refusal"}),
-    "tool": _ALL_PARTS - {"refusal"},  # OpenAI takes text alone, others pictures too
-    "function": frozenset({"text"}),
-}
-_role = one_of(*_ROLES)
-_detail = one_of("auto", "low", "high", "original")
+_role = one_of(*ROLES)
+_detail = one_of(*DETAILS)
 _IS_SAID_ELSEWHERE = ("tool_calls", "function_call", "audio", "refusal")
 
 
+@showing(messages_schema())
 def messages_problems(messages: Any) -> list[Problem]:
     """Everything wrong with a ``messages`` member, up to MAX_PROBLEMS."""
     if type(messages) is not list or not messages:
@@ -78,9 +71,9 @@ def _part(part: Any, role: str, place: str) -> Iterator[Problem]:
         yield problem_at(place, "must be a part: an object with a `type`")
         return
     kind = part["type"]
-    if kind not in _ALL_PARTS:
+    if kind not in ALL_PARTS:
         return
-    if kind not in _PARTS[role]:
+    if kind not in PARTS[role]:
         yield problem_at(f"{place}.type", f"cannot be {kind} in a message of the role {role}")
     elif kind in ("text", "refusal"):
         if type(part.get(kind)) is not str:

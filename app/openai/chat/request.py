@@ -12,6 +12,7 @@ import msgspec
 
 from app.core.errors import InvalidRequest, Problem
 from app.openai.chat.messages import messages_problems
+from app.openai.chat.schemas import AUDIO, PREDICTION
 from app.openai.chat.tools import (
     function_call_problems,
     functions_problems,
@@ -28,6 +29,7 @@ from app.openai.request_body import (
     read_body,
     stream_problems,
 )
+from app.openai.shown import showing
 from app.openai.validators import (
     Check,
     alias,
@@ -39,6 +41,7 @@ from app.openai.validators import (
     object_of_numbers,
     optional_object,
     problem_at,
+    stops_schema,
     text,
 )
 
@@ -49,6 +52,7 @@ LIMITS = ("max_completion_tokens", "max_tokens")  # the first one wins
 _MODALITIES = frozenset({"text", "audio"})
 
 
+@showing(stops_schema(MAX_STOPS))
 def _stop(value: Any) -> str | None:
     if type(value) is str:
         return None
@@ -59,6 +63,9 @@ def _stop(value: Any) -> str | None:
     return None
 
 
+@showing(
+    {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": MAX_METADATA}
+)
 def _metadata(value: Any) -> str | None:
     if type(value) is not dict or any(type(item) is not str for item in value.values()):
         return "must be an object whose values are strings"
@@ -67,6 +74,7 @@ def _metadata(value: Any) -> str | None:
     return None
 
 
+@showing({"type": "array", "items": {"enum": sorted(_MODALITIES)}, "minItems": 1})
 def _modalities(value: Any) -> str | None:
     wrong = type(value) is not list or not value
     if wrong or any(type(item) is not str or item not in _MODALITIES for item in value):
@@ -74,6 +82,7 @@ def _modalities(value: Any) -> str | None:
     return None
 
 
+@showing(AUDIO)
 def _audio(value: Any) -> list[Problem]:
     if type(value) is not dict:
         return [problem_at("audio", "must be an object")]
@@ -85,6 +94,7 @@ def _audio(value: Any) -> list[Problem]:
     return problems
 
 
+@showing(PREDICTION)
 def _prediction(value: Any) -> list[Problem]:
     if type(value) is not dict:
         return [problem_at("prediction", "must be an object")]

@@ -12,19 +12,31 @@ from typing import Any
 
 from app.core.errors import Problem
 from app.openai.chat.messages import MAX_PROBLEMS
+from app.openai.chat.schemas import (
+    FUNCTION,
+    FUNCTION_CALL,
+    MAX_TOOLS,
+    NAME,
+    RESPONSE_FORMAT,
+    TOOL,
+    TOOL_CHOICE,
+    TOOL_CHOICES,
+    listed,
+)
+from app.openai.shown import showing
 from app.openai.validators import problem_at
 
-MAX_TOOLS = 128
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # OpenAI's, and the colon and dot that others use
+_NAME = re.compile(NAME)
 _NAMED_BY = "is required: 1 to 64 letters, digits, `_`, `-`, `.` or `:`"
-_CHOICES = ("none", "auto", "required")
 
 
+@showing(listed(TOOL))
 def tools_problems(tools: Any) -> list[Problem]:
     """Everything wrong with ``tools``."""
     return _listed(tools, "tools", _tool)
 
 
+@showing(listed(FUNCTION))
 def functions_problems(functions: Any) -> list[Problem]:
     """Everything wrong with ``functions``, the older form of ``tools``."""
     return _listed(functions, "functions", _function)
@@ -73,10 +85,11 @@ def _named(said: Any, place: str) -> Iterator[Problem]:
         yield problem_at(f"{place}.description", "must be a string")
 
 
+@showing(TOOL_CHOICE)
 def tool_choice_problems(choice: Any) -> list[Problem]:
     """What is wrong with the form of ``tool_choice``."""
     if type(choice) is str:
-        wrong = choice not in _CHOICES
+        wrong = choice not in TOOL_CHOICES
         return [problem_at("tool_choice", _choice_form())] if wrong else []
     if type(choice) is not dict:
         return [problem_at("tool_choice", _choice_form())]
@@ -89,7 +102,7 @@ def tool_choice_problems(choice: Any) -> list[Problem]:
 
 
 def _choice_form() -> str:
-    return f"must be one of {', '.join(_CHOICES)}, or an object that names a tool"
+    return f"must be one of {', '.join(TOOL_CHOICES)}, or an object that names a tool"
 
 
 def _allowed_tools(allowed: Any) -> Iterator[Problem]:
@@ -104,6 +117,7 @@ def _allowed_tools(allowed: Any) -> Iterator[Problem]:
         yield problem_at(f"{place}.tools", "must be a list of objects")
 
 
+@showing(FUNCTION_CALL)
 def function_call_problems(choice: Any) -> list[Problem]:
     """What is wrong with the form of ``function_call``, the older one of ``tool_choice``."""
     if choice in ("none", "auto"):
@@ -113,6 +127,7 @@ def function_call_problems(choice: Any) -> list[Problem]:
     return [problem_at("function_call", "must be one of none, auto, or an object with a name")]
 
 
+@showing(RESPONSE_FORMAT)
 def response_format_problems(format: Any) -> list[Problem]:
     """Everything wrong with ``response_format``."""
     if type(format) is not dict:

@@ -14,7 +14,17 @@ import orjson
 from app.core.errors import InvalidRequest, Problem
 from app.openai import json_body
 from app.openai.request_body import RequestBody, Schema, model_problems, read_body
-from app.openai.validators import Check, alias, integer, meant, one_of, prompt_problem, text
+from app.openai.shown import showing
+from app.openai.validators import (
+    Check,
+    alias,
+    batch_schema,
+    integer,
+    meant,
+    one_of,
+    prompt_problem,
+    text,
+)
 
 Input = str | list[int]
 
@@ -22,6 +32,7 @@ FLOAT, BASE64 = "float", "base64"
 OVERHEAD = 4  # tokens that a server adds to an input
 
 
+@showing(batch_schema({"type": "string", "minLength": 1}))
 def _input_problem(value: Any) -> str | None:
     """A string, a list of strings, a list of token ids, or a list of such lists; none empty."""
     problem = prompt_problem(value)
@@ -34,6 +45,7 @@ def _input_problem(value: Any) -> str | None:
     return None
 
 
+@showing({"type": "boolean", "const": False})
 def _no_stream(value: Any) -> str | None:
     return None if value is False else "must be left out: embeddings are not streamed"
 
