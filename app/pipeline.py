@@ -46,6 +46,7 @@ from app.providers.routing.selection import Selector
 from app.providers.upstream import Upstream
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
+from app.routes.documents import OPENAPI_PATH, openapi_app
 from app.routes.embeddings import EMBEDDINGS
 from app.routes.errors import answer_crash, answer_gateway_error, answer_http_exception
 from app.routes.feedback import feedback_app
@@ -200,6 +201,7 @@ def build(
             _route(
                 "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
             ),
+            _route(OPENAPI_PATH, openapi_app(), beside),
             _route("/health", live, health),
             _route("/health/live", live, health),
             _route(

@@ -19,6 +19,7 @@ Check = Callable[[Any], str | None]
 MAX_PROMPTS = 2048
 MAX_ALIAS = 256
 BEYOND_64_BITS = 2**63
+LARGEST = 2**64 - 1  # what the decoder reads as an integer; a larger one it reads as a float
 MAX_UNKNOWN = 32  # members that are compared with a missing one
 MAX_MISSPELT = 32  # characters of such a name
 MAX_STOPS = 64  # editors send a dozen and more; the upstream decides below this bound
@@ -66,9 +67,7 @@ def integer(low: int | None, high: int | None) -> Check:
             return f"{message}, not {value}"
         return None
 
-    return shows(
-        check, _between({"type": "integer"}, low, BEYOND_64_BITS - 1 if high is None else high)
-    )
+    return shows(check, _between({"type": "integer"}, low, LARGEST if high is None else high))
 
 
 def number(low: float, high: float) -> Check:

@@ -130,7 +130,10 @@ def test_a_part_of_a_chat_takes_what_its_schema_says(name: str) -> None:
 
 def test_the_messages_of_completions_are_what_their_schema_says() -> None:
     tried = [mutant for message in MESSAGES for mutant in mutants([message])]
-    assert disagreements(schema_of(messages_problems), lambda v: messages_problems(v) == [], tried) == []
+    assert (
+        disagreements(schema_of(messages_problems), lambda v: messages_problems(v) == [], tried)
+        == []
+    )
 
 
 @pytest.mark.parametrize("name", ["stop", "encoding_format", "seed"])
