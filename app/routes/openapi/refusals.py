@@ -25,7 +25,12 @@ REFUSALS = (
         ("missing_api_key", "invalid_api_key", "expired_api_key"),
         "No key, or none that is valid here.",
     ),
-    Refusal(403, "permission_error", ("capability_required",), "The key may not do this."),
+    Refusal(
+        403,
+        "permission_error",
+        ("capability_required", "scope_required"),
+        "The key may not do this.",
+    ),
     Refusal(
         404,
         _INVALID,
