@@ -16,7 +16,7 @@ from app.openai.forwarded_members import forwardable
 from app.openai.neutral import asks
 from app.openai.output_limits import OPENAI
 from app.providers.base import ChunkSink, Traits, UpstreamCall
-from app.providers.client.client import Client, header
+from app.providers.client.client import Client
 from app.providers.client.endings import Endings
 
 _JSON = b"application/json"
@@ -70,7 +70,7 @@ class OpenAIProvider:
             changes["stream_options"] = orjson.dumps(options)
         body = request.body_for(call.model, changes)
         response = await self._client.post(self._path(call), body, call, _EVENTS)
-        if not header(response, b"content-type").lower().startswith(_EVENTS):
+        if not response.header(b"content-type").lower().startswith(_EVENTS):
             await self._client.read(response, call)
             raise UpstreamInvalid("The upstream answered a streamed request without a stream.")
         parser = sse.EventParser(self._max_event_bytes)

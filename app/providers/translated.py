@@ -12,7 +12,7 @@ from app.core.errors import HeaderList, UpstreamError, UpstreamInvalid
 from app.core.reply import Chunk
 from app.core.usage import read_usage
 from app.providers.base import ChunkSink, Traits, UpstreamCall
-from app.providers.client.client import Client, header
+from app.providers.client.client import Client
 from app.providers.client.endings import Endings
 from app.providers.translation.base import (
     Asked,
@@ -65,7 +65,7 @@ class Translated:
         accept = self._translation.media_type
         signature = await self._signature(prepared)
         response = await self._client.post(prepared.path, prepared.body, call, accept, signature)
-        if not header(response, b"content-type").lower().startswith(accept):
+        if not response.header(b"content-type").lower().startswith(accept):
             await self._client.read(response, call)
             raise UpstreamInvalid("The upstream answered a streamed request without a stream.")
         packets = self._client.chunks(response, call)

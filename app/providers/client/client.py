@@ -1,7 +1,7 @@
 """The upstream client: one pool a provider, split timeouts, and the table of transport errors.
 
-With http1.py the only file that imports httpx. The transport is called directly: an
-``httpx.AsyncClient`` around it would cost more than the rest of the request.
+The transport is called directly: an ``httpx.AsyncClient`` around it would cost more than the rest
+of the request.
 """
 
 from __future__ import annotations
@@ -12,30 +12,17 @@ import httpx
 import structlog
 
 from app.config.providers import HttpProvider, base_url_of, headers_of
-from app.core.errors import (
-    GatewayError,
-    HeaderList,
-    UpstreamInvalid,
-    UpstreamNotFound,
-)
+from app.core.errors import GatewayError, HeaderList, UpstreamInvalid, UpstreamNotFound
 from app.providers.base import UpstreamCall
 from app.providers.client.failures import refusal
 from app.providers.client.packets import Packets
+from app.providers.client.sending import Head, Sending, UpstreamResponse, sender_over
 from app.providers.client.transport_errors import broken, translate
 from app.providers.client.transports import make_transport
 from app.providers.http1.body import ResponseBody
 
 MAX_ERROR_BODY = 64 << 10
 QUIET_SECONDS = 60.0  # between two lines about one wrong path; every request meets it
-
-NEVER_SENT = (
-    httpx.PoolTimeout,
-    httpx.ConnectTimeout,
-    httpx.ConnectError,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
 
 
 class Client:
@@ -54,9 +41,10 @@ class Client:
     ) -> None:
         self._name = name
         self._said_missing: dict[str, float] = {}
-        self._transport = transport or make_transport(settings)
+        self._sender = sender_over(transport or make_transport(settings))
         self._base = base_url_of(settings)
         self._urls: dict[str, httpx.URL] = {}
+        self._heads: dict[tuple[str, str, bytes], Head] = {}
         key = settings.api_key.reveal()
         self._secrets = (key, *(value.reveal() for value in settings.headers.values()), *secrets)
         configured = headers_of(settings)
@@ -69,9 +57,7 @@ class Client:
         own |= {name.encode(): value.encode() for name, value in configured.items()}
         for reserved in (b"content-length", b"transfer-encoding", b"connection"):
             own.pop(reserved, None)  # written for each request, by us
-        headers: HeaderList = list(own.items())
-        self._own = frozenset(name for name, _ in headers)
-        self._headers = httpx.Headers(headers)
+        self._own = own
         timeouts = settings.timeouts
         self._timeouts = {
             "connect": float(timeouts.connect),
@@ -82,7 +68,6 @@ class Client:
             "idle": float(timeouts.idle),
             "total": float(timeouts.total),
         }
-        self._extensions = {"timeout": self._timeouts}
         self._max_bytes = int(settings.max_response_bytes)
 
     def address_of(self, path: str) -> tuple[str, str]:
@@ -98,72 +83,60 @@ class Client:
         accept: bytes,
         signature: HeaderList | None = None,
         method: str = "POST",
-    ) -> httpx.Response:
+    ) -> UpstreamResponse:
         """The upstream's 200, its body not yet read. ``signature`` are headers of this request.
 
         Raises UpstreamError for anything else, and for a body in a coding that we did not ask for.
         """
-        extensions = self._extensions
+        timeouts = self._timeouts
         if call.timeouts is not None:
-            extensions = {"timeout": {**self._timeouts, **call.timeouts}}
-        request = httpx.Request(
-            method,
-            self._url(path),
-            headers=self._headers,
-            stream=httpx.ByteStream(body),
-            extensions=extensions,
-        )
-        # What httpx keeps inside: (raw, lower-case, value). Its own way to add a header costs as
-        # much as the rest of the request; ours are lower-case bytes already.
-        fields = request.headers._list  # noqa: SLF001
-        if b"accept" not in self._own:
-            fields.append((b"accept", b"accept", accept))
-        fields.append((b"content-length", b"content-length", b"%d" % len(body)))
-        for name, value in signature or ():
-            fields.append((name, name, value))
-        for name, value in call.headers:
-            if name not in self._own:
-                fields.append((name, name, value))
+            timeouts = {**timeouts, **call.timeouts}
+        head = self._heads.get((method, path, accept)) or self._head(method, path, accept)
+        fields = call.headers
+        if fields or signature:
+            own = self._own
+            fields = [*(signature or ()), *(pair for pair in fields if pair[0] not in own)]
         tally = call.tally
         tally.attempts += 1
+        sending = Sending()
         began = perf_counter()
         try:
-            response = await self._transport.handle_async_request(request)
+            response = await self._sender.send(head, fields, body, timeouts, sending)
         except BaseException as error:
-            tally.unknown += was_sent(request, error)
+            tally.unknown += sending.was_sent(error)
             if isinstance(error, httpx.HTTPError):
                 raise translate(error) from error
             raise
         finally:
             tally.waited += perf_counter() - began
-        if response.extensions.get("retried"):
+        if response.retried:
             tally.attempts += 1
-        if response.status_code != 200:
+        if response.status != 200:
             # A proxy before the model gave up waiting, and the model may have gone on.
-            tally.unknown += response.status_code == 504
+            tally.unknown += response.status == 504
             refused = await self._refusal(response)
             if isinstance(refused, UpstreamNotFound):
                 self._say_missing(path)
             raise refused
         tally.unknown += 1
-        if header(response, b"content-encoding") not in (b"", b"identity"):
-            await response.stream.aclose()  # type: ignore[union-attr]
+        if response.header(b"content-encoding") not in (b"", b"identity"):
+            await response.body.aclose()
             raise UpstreamInvalid(
                 "The upstream's answer is compressed, though it was not asked to."
             )
         return response
 
-    async def read(self, response: httpx.Response, call: UpstreamCall) -> bytes:
+    async def read(self, response: UpstreamResponse, call: UpstreamCall) -> bytes:
         """The whole body, bounded."""
         tally = call.tally
         began = perf_counter()
         parts: list[bytes] = []
         size = 0
-        body = response.stream
+        body = response.body
         try:
             if isinstance(body, ResponseBody) and body.complete:
                 return await body.read()  # it came with its head, bounded by our transport
-            async for chunk in body:  # type: ignore[union-attr]
+            async for chunk in body:
                 parts.append(chunk)
                 size += len(chunk)
                 if size > self._max_bytes:
@@ -171,22 +144,27 @@ class Client:
         except httpx.HTTPError as error:
             raise broken(error) from error
         finally:
-            await body.aclose()  # type: ignore[union-attr]
+            await body.aclose()
             tally.waited += perf_counter() - began
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def chunks(self, response: httpx.Response, call: UpstreamCall) -> Packets:
+    def chunks(self, response: UpstreamResponse, call: UpstreamCall) -> Packets:
         """The body as it comes, bounded."""
         return Packets(response, call.tally, self._max_bytes)
 
     async def aclose(self) -> None:
-        await self._transport.aclose()
+        await self._sender.aclose()
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = httpx.URL(path if "://" in path else self._base + path)
         return url
+
+    def _head(self, method: str, path: str, accept: bytes) -> Head:
+        headers = list(({b"accept": accept} | self._own).items())
+        head = self._heads[method, path, accept] = Head.of(method, self._url(path), headers)
+        return head
 
     def _say_missing(self, path: str) -> None:
         """Log, once a minute, that there is nothing at a path of the provider's.
@@ -202,34 +180,17 @@ class Client:
             "upstream_not_found", provider=self._name, url=str(url)
         )
 
-    async def _refusal(self, response: httpx.Response) -> GatewayError:
+    async def _refusal(self, response: UpstreamResponse) -> GatewayError:
         """The error in a refusal; a body that cannot be read does not change what it says."""
         body = b""
         try:
-            async for chunk in response.stream:  # type: ignore[union-attr]
+            async for chunk in response.body:
                 body += chunk
                 if len(body) > MAX_ERROR_BODY:
                     break
         except httpx.HTTPError:
             body = b""
         finally:
-            await response.stream.aclose()  # type: ignore[union-attr]
-        headers = {name.lower(): value for name, value in response.headers.raw}
-        return refusal(response.status_code, headers, body, self._secrets)
-
-
-def was_sent(request: httpx.Request, error: BaseException) -> bool:
-    """Whether the upstream may have worked on a request that ended with this error.
-
-    A transport that does not say so is judged by the error.
-    """
-    sent = request.extensions.get("sent")
-    return bool(sent) if sent is not None else not isinstance(error, NEVER_SENT)
-
-
-def header(response: httpx.Response, name: bytes) -> bytes:
-    """A response header by its lower-case name; empty where there is none."""
-    for _, lower, value in response.headers._list:  # noqa: SLF001 - see post()
-        if lower == name:
-            return value
-    return b""
+            await response.body.aclose()
+        headers = {lower: value for _, lower, value in response.headers}
+        return refusal(response.status, headers, body, self._secrets)

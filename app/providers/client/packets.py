@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import cast
 
 import httpx
 
 from app.core.errors import UpstreamInvalid
 from app.providers.base import Tally
+from app.providers.client.sending import UpstreamResponse
 from app.providers.client.transport_errors import broken
 
 
@@ -20,8 +20,8 @@ class Packets:
 
     __slots__ = ("_most", "_packets", "_size", "_stream", "_tally")
 
-    def __init__(self, response: httpx.Response, tally: Tally, most: int) -> None:
-        self._stream = cast("httpx.AsyncByteStream", response.stream)
+    def __init__(self, response: UpstreamResponse, tally: Tally, most: int) -> None:
+        self._stream = response.body
         self._packets = aiter(self._stream)
         self._tally = tally
         self._most = most

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -75,6 +75,35 @@ def _fields(request: httpx.Request) -> tuple[list[bytes], dict[bytes, bytes]]:
     if b" " in url.raw_path:
         raise httpx.LocalProtocolError("a space inside the request target")
     return [text], framing
+
+
+class RequestHead:
+    """The beginning that the heads of like requests have in common, made and checked once.
+
+    `origin` is what the transport's pools are named by.
+    """
+
+    __slots__ = ("_method", "_start", "origin")
+
+    def __init__(self, method: str, url: httpx.URL, headers: httpx.Headers) -> None:
+        """Raises `httpx.LocalProtocolError` for what would not be read as written."""
+        empty = httpx.ByteStream(b"")
+        [self._start], framing = _fields(httpx.Request(method, url, headers=headers, stream=empty))
+        if framing.keys() - {b"host"}:
+            raise httpx.LocalProtocolError("a length is written for each request")
+        self._method = method
+        self.origin = (url.raw_scheme, url.raw_host, url.port)
+
+    def with_body(self, fields: Sequence[tuple[bytes, bytes]], body: bytes) -> Outgoing:
+        """A request with these headers besides; raises `httpx.LocalProtocolError` as above."""
+        more = b""
+        if fields:
+            more = b"".join([part for name, value in fields for part in (_prefix(name), value)])
+            lines = len(fields)
+            if more.count(b"\n") != lines or more.count(b"\r") != lines or b"\0" in more:
+                raise httpx.LocalProtocolError("CR, LF or NUL inside the request head")
+        head = b"%b%b\r\ncontent-length: %d\r\n\r\n" % (self._start, more, len(body))
+        return Outgoing(self._method, head, body, None, None, True)
 
 
 async def framed(stream: AsyncIterable[bytes], length: int | None) -> AsyncGenerator[bytes, None]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -36,6 +36,7 @@ from app.providers.http1.response import ResponseReader
 __all__ = [
     "AddressRefused",
     "CertificateError",
+    "Exchanged",
     "FirstByteTimeout",
     "Http1Transport",
     "IdleTimeout",
@@ -51,6 +52,14 @@ _MANY_ORIGINS = 256
 # Seconds that `aclose` waits for sockets to be closed.
 _CLOSE_WAIT = 2.0
 _NO_TIMEOUTS: Mapping[str, float | None] = {}
+
+
+class Exchanged(NamedTuple):
+    """The head of an answer, and its body to be read; `retried` as in the response's extensions."""
+
+    reader: ResponseReader
+    body: ResponseBody
+    retried: bool
 
 
 class Http1Transport(httpx.AsyncBaseTransport):
@@ -108,36 +117,50 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request`; return when the response head is in."""
+        url, extensions = request.url, request.extensions
+        done = await self.exchange(
+            (url.raw_scheme, url.raw_host, url.port),
+            encode_request(request),
+            extensions.get("timeout") or _NO_TIMEOUTS,
+            extensions,
+            extensions.get("max_body_bytes"),
+        )
+        return _response(request, done)
+
+    async def exchange(
+        self,
+        origin: tuple[bytes, bytes, int | None],
+        outgoing: Outgoing,
+        timeouts: Mapping[str, float | None],
+        notes: MutableMapping[str, Any],
+        max_body_bytes: int | None = None,
+    ) -> Exchanged:
+        """The same without httpx's objects; `notes` gets `sent`. Return when the head is in."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._bind(loop)
         if self._draining:
             raise httpx.ConnectError("the transport is closed")
-        outgoing = encode_request(request)
-        timeouts = request.extensions.get("timeout") or _NO_TIMEOUTS
-        limits = self._limits(request.extensions, timeouts, loop.time())
-        pool = self._pool(request.url)
-        request.extensions["sent"] = False
+        limits = self._limits(timeouts, loop.time(), max_body_bytes)
+        pool = self._pools.get(origin) or self._add_pool(origin)
+        notes["sent"] = False
         connection = pool.take()
         if connection is None:
             connection = await self._connect(pool, timeouts, limits.total_at, fresh=False)
-        retried = False
-        request.extensions["sent"] = True
+        notes["sent"] = True
         try:
-            reader, body = await _exchange(connection, outgoing, limits)
+            return Exchanged(*await _exchange(connection, outgoing, limits), retried=False)
         except httpx.TransportError:
             replayable = outgoing.stream is None
             if not (connection.served and connection.died_unanswered and replayable):
                 raise
-            retried = True
-            request.extensions["sent"] = False
+            notes["sent"] = False
             connection = await self._connect(pool, timeouts, limits.total_at, fresh=True)
-            request.extensions["sent"] = True
-            reader, body = await _exchange(connection, outgoing, limits)
-        return _response(request, reader, body, retried)
+            notes["sent"] = True
+            return Exchanged(*await _exchange(connection, outgoing, limits), retried=True)
 
     def _limits(
-        self, extensions: Mapping[str, Any], timeouts: Mapping[str, float | None], now: float
+        self, timeouts: Mapping[str, float | None], now: float, max_body_bytes: int | None
     ) -> Limits:
         read = timeouts.get("read")
         first_byte = timeouts.get("first_byte", read)
@@ -148,7 +171,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
             timeouts.get("write", first_byte),
             math.inf if total is None else now + total,
             self._max_header_bytes,
-            extensions.get("max_body_bytes", self._max_body_bytes),
+            self._max_body_bytes if max_body_bytes is None else max_body_bytes,
         )
 
     async def _connect(
@@ -188,10 +211,6 @@ class Http1Transport(httpx.AsyncBaseTransport):
         if self._loop is not None:
             raise RuntimeError("the transport belongs to another event loop")
         self._loop = loop
-
-    def _pool(self, url: httpx.URL) -> OriginPool:
-        key = (url.raw_scheme, url.raw_host, url.port)
-        return self._pools.get(key) or self._add_pool(key)
 
     def _add_pool(self, key: tuple[bytes, bytes, int | None]) -> OriginPool:
         scheme, host, port = key[0].decode("ascii"), key[1].decode("ascii"), key[2]
@@ -272,20 +291,19 @@ async def _exchange(
     return reader, body
 
 
-def _response(
-    request: httpx.Request, reader: ResponseReader, body: ResponseBody, retried: bool
-) -> httpx.Response:
+def _response(request: httpx.Request, done: Exchanged) -> httpx.Response:
     # Filled in as httpx itself would, but without copying and lower-casing each header again.
+    reader = done.reader
     headers = httpx.Headers()
     headers._list = reader.headers
     return httpx.Response(
         reader.status,
         headers=headers,
-        stream=body,
+        stream=done.body,
         request=request,
         extensions={
             "http_version": reader.http_version,
-            "retried": retried,
+            "retried": done.retried,
             "close_delimited": reader.close_delimited,
         },
     )
