@@ -57,7 +57,7 @@ bench-semantic: $(STAMP) ## What the semantic cache would serve of labelled text
 bench-guardrails: $(STAMP) ## What the guardrails find in labelled texts, and cost; DATA="FILE …"
 	$(BIN)/python -m bench.guardrails $(DATA) $(ARGS)
 
-soak: $(STAMP) ## 1,000 streams at once, then floods beside a neighbour (two minutes); ARGS=--help
+soak: $(STAMP) ## 1,000 streams at once, floods beside a neighbour, flapping upstreams (four minutes); ARGS=--help
 	$(BIN)/python -m bench.soak $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes

@@ -4,8 +4,8 @@ The streams: three full rounds, then one in which half of the clients go away mi
 that every stream completes and is framed as the contract says, that the clients' going reaches the
 upstream, and that memory and descriptors come back. Each flood is a few seconds of one kind of
 harm from one address of loopback, while a neighbour at another asks on; its latency, in quiet and
-under the flood, the worker's memory and its descriptors have bounds. All of it takes about two
-minutes. Prints facts; exits 1 if one of them is wrong.
+under the flood, the worker's memory and its descriptors have bounds. At last two of three upstreams flap for two
+minutes. All of it takes about four minutes. Prints facts; exits 1 if one of them is wrong.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 
 from bench import gateway, redis_store
-from bench.floods import bad_keys, bodies, flood, full_store, pipelines, silent, unread
+from bench.floods import bad_keys, bodies, flapping, flood, full_store, pipelines, silent, unread
 from bench.floods.flood import Flood, Target
 from bench.processes import Cores, free_port, ready, running
 from bench.verdict import Verdict
@@ -23,6 +23,7 @@ FLOODS: dict[str, Flood] = {
         bodies.FLOOD,
         bad_keys.FLOOD,
         *full_store.FLOODS,
+        flapping.FLOOD,
     )
 }
 _QUICK_TO_END = {"server": {"shutdown_delay": "0s", "shutdown_grace": "1s"}}

@@ -11,14 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
-from bench.floods import bad_keys, bodies, pipelines, sockets, unread
+from bench.floods import bad_keys, bodies, flapping, pipelines, sockets, unread
 from bench.floods.asking import Caller
+from bench.floods.flapping_upstream import FlappingUpstream
 from bench.floods.flood import latency_bound
 from bench.floods.neighbour import Latencies, measure
 from bench.floods.play import FLOODS
 from bench.floods.upstream import answer
+from bench.processes import HOST, free_port
 from bench.verdict import Verdict
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -120,5 +123,57 @@ def test_every_line_of_a_guessed_key_counts(tmp_path: Path) -> None:
 
 
 def test_all_floods_together_are_short() -> None:
-    assert len(FLOODS) == 7
-    assert sum(flood.seconds for flood in FLOODS.values()) < 60
+    assert len(FLOODS) == 8
+    long = FLOODS["flapping"].seconds
+    assert sum(flood.seconds for flood in FLOODS.values()) - long < 60
+    assert long == 120
+
+
+FLAPPING: list[tuple[dict[str, int], str, str, str, int]] = [
+    ({"plain: whole": 9, "stream: whole": 9}, "0.5", "0", "0.5", 0),
+    ({"plain: whole": 9, "stream: broken: 'a' to 'b'": 1}, "0.5", "0", "0.5", 1),
+    ({}, "0.5", "0", "0.5", 1),
+    ({"plain: whole": 9, "plain: clean error 503 x": 1}, "0.5", "0", "0.5", 1),
+    ({"stream: whole": 9, "stream: clean error in the stream x": 1}, "0.5", "0", "0.5", 0),
+    ({"plain: whole": 9}, "0.6", "0", "0.5", 1),
+    ({"plain: whole": 9}, "0.5", "0.1", "0.5", 1),
+]
+
+
+@pytest.mark.parametrize(("seen", "spent", "held", "logged", "wrong"), FLAPPING)
+def test_flapping_upstreams_are_judged_by_answers_and_books(
+    seen: dict[str, int],
+    spent: str,
+    held: str,
+    logged: str,
+    wrong: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        f'{{"tenant":"flaps","status":200,"cost_usd":"{logged}","error":null}}\n'
+        '{"tenant":"bench","status":200,"cost_usd":"7"}\n'
+    )
+    monkeypatch.setattr(flapping, "_budget", lambda _: {"spent_usd": spent, "held_usd": held})
+    verdict = Verdict()
+    target: Any = SimpleNamespace(gateway=SimpleNamespace(log=log))
+    flapping.judge(target, Counter(seen), verdict)
+    assert verdict.failed == wrong
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_flapping_upstreams_say_when_they_are_well_is_whole(stream: bool) -> None:
+    async def run() -> str:
+        port = free_port()
+        upstream = FlappingUpstream(port, 0, steady=True)
+        task = asyncio.create_task(upstream.run())
+        transport = httpx.AsyncHTTPTransport(retries=5)  # until it listens
+        base = f"http://{HOST}:{port}"
+        try:
+            async with httpx.AsyncClient(transport=transport, base_url=base) as client:
+                return await flapping.ask(client, "a prompt", stream=stream)
+        finally:
+            task.cancel()
+
+    assert asyncio.run(run()) == f"{'stream' if stream else 'plain'}: whole"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from app.providers.http1.request import encode_request
+from app.providers.http1.request import RequestHead, encode_request
 
 URL = "http://host.example:8000/v1/completions?a=b"
 
@@ -90,3 +90,53 @@ def test_a_synchronous_stream_is_refused() -> None:
 def test_httpx_still_keeps_headers_as_we_read_them() -> None:
     headers = httpx.Headers([(b"X-Ab", b"1"), (b"x-ab", b"2")])
     assert headers._list == [(b"X-Ab", b"x-ab", b"1"), (b"x-ab", b"x-ab", b"2")]
+
+
+# The beginning that is made once.
+
+
+def made_head(headers: dict[str, str]) -> RequestHead:
+    return RequestHead("POST", httpx.URL(URL), httpx.Headers(headers))
+
+
+def test_a_kept_head_says_what_a_request_of_its_own_would() -> None:
+    outgoing = made_head({"X-A": "b"}).with_body([(b"x-c", b"d")], b"abc")
+    whole = encode_request(
+        httpx.Request(
+            "POST", URL, headers={"X-A": "b", "x-c": "d"}, stream=httpx.ByteStream(b"abc")
+        )
+    )
+    assert lines_of(outgoing.head) == lines_of(whole.head)
+    assert outgoing.body == whole.body == b"abc"
+    assert outgoing.keep_alive
+
+
+def test_every_request_of_a_kept_head_has_its_own_length() -> None:
+    head = made_head({})
+    heads = [head.with_body([], body).head for body in (b"", b"abc", b"x" * 1000)]
+    assert [lines_of(one)[-3] for one in heads] == [
+        b"content-length: 0",
+        b"content-length: 3",
+        b"content-length: 1000",
+    ]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [(b"x", b"a\r\nEvil: b"), (b"x", b"a\rb"), (b"x", b"a\nb"), (b"x", b"\0"), (b"x y", b"")],
+)
+def test_a_kept_head_takes_no_field_that_would_be_read_otherwise(
+    field: tuple[bytes, bytes],
+) -> None:
+    with pytest.raises(httpx.LocalProtocolError):
+        made_head({}).with_body([field], b"{}")
+
+
+@pytest.mark.parametrize("name", ["content-length", "transfer-encoding", "connection"])
+def test_a_kept_head_frames_nothing(name: str) -> None:
+    with pytest.raises(httpx.LocalProtocolError):
+        made_head({name: "1"})
+
+
+def lines_of(head: bytes) -> list[bytes]:
+    return head.lower().split(b"\r\n")
