@@ -1,5 +1,5 @@
 """The commands: ``headgate init | serve | check | test | doctor | schema | usage | routes | cache |
-guard | keys``."""
+guard | audit | keys``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from app import __version__
 from app.commands import first_steps
+from app.commands.audit import audit, record_act
 from app.commands.estimate.command import estimate
 from app.commands.files import (
     fail,
@@ -225,11 +226,12 @@ def purge_command(
     from app.commands.purge import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
 
     tenants = [*sorted(settings.tenants), EVERYBODY] if tenant is None else [tenant]
+    named = {"tenant": tenant, "model": model, "namespace": namespace}
+    record_act(settings, "cache.purge", None, **named)
     try:
         asyncio.run(purge(settings, tenants, model, namespace))
     except StoreUnavailable as error:
         fail(f"the store cannot be reached: {error}")
-    named = {"tenant": tenant, "model": model, "namespace": namespace}
     chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
     click.echo(f"purged {', '.join(chosen) or 'everything'}")
 
@@ -280,7 +282,7 @@ def _reachable(host: str) -> str:
     return f"[{usable}]" if ":" in usable else usable
 
 
-for command in (first_steps.init, first_steps.test, first_steps.doctor, guard):
+for command in (first_steps.init, first_steps.test, first_steps.doctor, guard, audit):
     main.add_command(command)
 
 

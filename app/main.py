@@ -93,6 +93,7 @@ class Gateway:
             port=port,
             wants_vectors=bool(loaded.settings.encoders),
             mark=mark,
+            audit=loaded.settings.audit,
         )
         self._services.serve(loaded.settings)
         self._current = Generation(loaded, self._services.shared)

@@ -65,6 +65,7 @@ from cache.quotas.admission import RequestTokens
 from cache.quotas.usage import UsageLog
 from cache.serving.verifier import Verifier
 from middleware.asgi.address_cap import AddressCap
+from middleware.asgi.audit_gate import AuditGate
 from middleware.asgi.auth import Auth
 from middleware.asgi.body import Body
 from middleware.asgi.canonical_path import CanonicalPath
@@ -105,13 +106,22 @@ def build(
     server = settings.server
     policies = Policies(settings)
     now = shared.ledger.clock.now
+    audit = shared.audit
+    gate = [_layer(AuditGate, is_full=audit.is_full)] if audit and audit.requests.refuses else []
 
     def recorder(usage: UsageLog | None) -> Recorder:
-        return Recorder(log=request_log(), now=now, log_prompts=settings.log.prompts, usage=usage)
+        return Recorder(
+            log=request_log(),
+            now=now,
+            log_prompts=settings.log.prompts,
+            usage=usage,
+            audit=audit.under(generation) if audit is not None else None,
+        )
 
     def metered(method: str, capability: str | None, usage: UsageLog | None = None) -> list[Layer]:
         return [
             _layer(Metering, recorder=recorder(usage), operation=capability),
+            *gate,
             _layer(Protocol, method=method),
             _layer(Auth, keys=keys, capability=capability, now=now, bad_keys=shared.bad_keys),
         ]

@@ -22,11 +22,13 @@ from granian.log import LogLevels
 from app.config.loading import ConfigError, Loaded, load, read
 from app.config.secret_files import known
 from app.config.settings import Management as ManagementSettings
-from app.config.settings import Server
+from app.config.settings import Server, Settings
 from app.config.values.quantities import Secret
 from app.connections.tcp import SUPPORTED
 from app.main import RELOAD_SIGNAL, Gateway
 from app.observability import logs
+from app.observability.audit.acts import NotRecorded
+from app.observability.audit.lifecycle import Lifecycle
 from app.supervision.control import Control, Serve
 from app.supervision.listening import Listening, listen
 from app.supervision.management import Management
@@ -97,7 +99,7 @@ class Main:
         self._file = file
         self._generation = loaded.generation
         server = loaded.settings.server
-        self._fixed = (load(text, source).settings.server, loaded.settings.store)
+        self._fixed = _fixed(load(text, source).settings)
         listening = _named(server, partial(Listening, server.host, server.port, server.workers))
         self._mark = RelayMark()
         management, descriptors = self._management(server)
@@ -128,6 +130,7 @@ class Main:
         self._port = server.port
         self._pid = os.getpid()
         self._reloading = threading.Lock()
+        self._lifecycle = Lifecycle(loaded)
 
     def run(self) -> bool:
         """Serve until told to stop; False where no worker could start."""
@@ -137,6 +140,7 @@ class Main:
             self._supervisor.serve(target_loader=target, wrap_loader=False)
         finally:
             self._snapshot.remove()
+            self._lifecycle.stop()
         return not self._supervisor.failed
 
     def _management(self, server: Server) -> tuple[Serve | None, list[int]]:
@@ -179,15 +183,28 @@ class Main:
             _say(f"reload refused, {self._generation} stays; {len(error.problems)} problem(s):")
             for problem in error.problems:
                 _say(f"  {problem}")
+            self._lifecycle.reload_refused(len(error.problems))
             return
         for warning in loaded.warnings:
             _say(f"warning: {warning}")
-        if (loaded.settings.server, loaded.settings.store) != self._fixed:
-            _say("warning: changes under `server` and `store` take effect only after a restart")
+        if _fixed(loaded.settings) != self._fixed:
+            _say(
+                "warning: changes under `server`, `store` and `audit` take effect only after a restart"
+            )
+        try:
+            self._lifecycle.reload(loaded)
+        except NotRecorded as error:
+            _say(f"reload refused, {self._generation} stays: {error}")
+            return
         self._snapshot.write(text, loaded.secret_files)
         self._generation = loaded.generation
         self._supervisor.signal_workers(RELOAD_SIGNAL)
         _say(f"reload: configuration {loaded.generation}")
+
+
+def _fixed(settings: Settings) -> tuple[Any, ...]:
+    """What changes only with a restart."""
+    return settings.server, settings.store, settings.audit
 
 
 def _named(address: Server | ManagementSettings, opened: Callable[[], T]) -> T:

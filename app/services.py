@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from app.cache_services import CacheServices
 from app.concurrency.loop_lag import LoopLag
+from app.config.audit import Audit
 from app.config.settings import CacheStore, Caching, Server, Settings
 from app.config.settings import Store as StoreSettings
 from app.connections.bad_keys import BadKeys
@@ -19,6 +20,7 @@ from app.connections.pending import PendingAnswers
 from app.connections.rules import Limits
 from app.connections.tcp import SUPPORTED, Sockets
 from app.core.keys import GATEWAY
+from app.core.usage import Counts
 from app.providers.routing.shared_health import SharedHealth
 from app.routes.health import Readiness
 from app.shared import Shared
@@ -29,8 +31,12 @@ from cache.quotas.housekeeping import Housekeeping
 from cache.quotas.ledger import Ledger
 from cache.quotas.limiter import Limiter
 from cache.quotas.usage import UsageLog
+from cache.store.base import Store
 from cache.store.clock import StoreClock
 from cache.store.opening import open_store
+
+if TYPE_CHECKING:
+    from app.audited import Audited
 
 RESTART_SECONDS = 1.0
 BAD_ADMIN_KEYS = 5  # a minute from one address, before answers to it are slowed
@@ -50,6 +56,7 @@ class Services:
         port: int | None = None,
         wants_vectors: bool = False,
         mark: RelayMark | None = None,
+        audit: Audit | None = None,
     ) -> None:
         store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
@@ -79,6 +86,7 @@ class Services:
             SharedHealth(store, clock.now, cache.parts.counters),
             mark,
             BadKeys(proxies, BAD_ADMIN_KEYS),
+            _audited(audit, proxies, store, cache.parts.counters),
         )
         readiness.watch_targets(self.shared.health)
         self._guard = self._guard_of(server, port) if port is not None else None
@@ -94,10 +102,14 @@ class Services:
             target.name for model in settings.models.values() for target in model.targets
         )
         self._watch.has_budgets = bool(settings.budgets)
+        if self.shared.audit is not None:
+            self.shared.audit.serve(settings)
 
     def start(self) -> None:
         """Begin; needs a running loop."""
         shared = self.shared
+        if shared.audit is not None:
+            shared.audit.start()
         shared.store.start()
         self._run(self._lag.keep_measuring)
         if self._guard is not None:
@@ -122,6 +134,8 @@ class Services:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.shared.ledger.settle_owed()
         self.shared.limiter.lay_ghosts()
+        if self.shared.audit is not None:
+            await self.shared.audit.aclose()
         await self.shared.usage.flush()
         await self._cache.aclose()
         if self.shared.store.shared:
@@ -158,6 +172,17 @@ class Services:
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_keep_running(work)))
+
+
+def _audited(
+    settings: Audit | None, proxies: TrustedProxies, store: Store, counts: Counts
+) -> Audited | None:
+    """This worker's audit log; nothing of it is loaded where there is none."""
+    if settings is None:
+        return None
+    from app.audited import Audited  # noqa: PLC0415 - where there is one
+
+    return Audited(settings, proxies, store, counts)
 
 
 def limits_of(server: Server) -> Limits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.connections.bad_keys import BadKeys
 from app.connections.client_address import TrustedProxies
@@ -17,13 +17,16 @@ from cache.quotas.usage import UsageLog
 from cache.serving.coalesced import CacheParts
 from cache.store.base import Store
 
+if TYPE_CHECKING:
+    from app.audited import Audited
+
 
 class Shared(NamedTuple):
     """One worker's, made by its services and used by every chain.
 
     ``running`` has the scope of each running request by its caller's address and port. ``relay`` is
     what marks the requests of the management listener; None where nothing comes from there.
-    ``bad_admin_keys`` slows those down who guess admin keys.
+    ``bad_admin_keys`` slows those down who guess admin keys. ``audit`` is None where there is no audit log.
     """
 
     store: Store
@@ -40,3 +43,4 @@ class Shared(NamedTuple):
     health: SharedHealth
     relay: RelayMark | None
     bad_admin_keys: BadKeys
+    audit: Audited | None = None

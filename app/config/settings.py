@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from app.config.admin import Admin
+from app.config.audit import Audit
 from app.config.guardrails import Rule
 from app.config.providers import AnyProvider, Positive, Rate
 from app.config.section import Section
@@ -249,6 +250,7 @@ class Settings(Section, frozen=True):
     cache_store: CacheStore | None = None
     cache: Caching = Caching()
     log: Log = Log()
+    audit: Audit | None = None
     providers: dict[str, AnyProvider] = field(default_factory=dict)
     encoders: dict[str, LocalEncoder | RemoteEncoder] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)

@@ -94,7 +94,8 @@ class Exchange:
 
     ``taken`` are the keys of the buckets that this request has taken one from before its body was
     known, None where it has not been asked of them; ``store_out`` says that this was decided without
-    the store. ``closing`` are headers of every answer while the gateway is being stopped. ``key`` is for the record, which is also made of requests that have none.
+    the store. ``closing`` are headers of every answer while the gateway is being stopped.
+    ``peer`` is the address of whoever connected, where there is an audit log. ``key`` is for the record, which is also made of requests that have none.
     """
 
     __slots__ = (
@@ -104,6 +105,7 @@ class Exchange:
         "headers",
         "key",
         "outcome",
+        "peer",
         "reply_headers",
         "request_id",
         "started",
@@ -116,6 +118,7 @@ class Exchange:
         self.headers = headers
         self.started = started
         self.key: Key | None = None
+        self.peer = ""
         self.body = b""
         self.body_read = False
         self.reply_headers: HeaderList = []

@@ -23,10 +23,22 @@ class UsageSink(Protocol):
     def add(self, record: dict[str, Any], now: float, *, charged: bool) -> None: ...
 
 
+class AuditSink(Protocol):
+    """Takes the facts of one finished request for the audit log, and copies what it keeps of them.
+
+    ``wants_texts`` says whether it also looks at what was sent and answered.
+    """
+
+    wants_texts: bool
+
+    def __call__(self, exchange: Exchange | Call, facts: dict[str, Any], /) -> None: ...
+
+
 class Recorder:
     """Writes one structured line a request; prompts and answers only where ``log_prompts``.
 
     With a ``usage`` log, what a known key did is also counted; ``now`` gives unix seconds for it.
+    With an ``audit`` log, every request is recorded there too.
     """
 
     def __init__(
@@ -35,12 +47,15 @@ class Recorder:
         log: RequestLog,
         log_prompts: bool = False,
         usage: UsageSink | None = None,
+        audit: AuditSink | None = None,
         now: Callable[[], float] = time,
     ) -> None:
         self._log = log
         self._now = now
         self._usage = usage
-        self.log_prompts = log_prompts
+        self.audit = audit
+        self._logs_prompts = log_prompts
+        self.keeps_texts = log_prompts or (audit is not None and audit.wants_texts)
 
     def __call__(self, exchange: Exchange | Call) -> None:
         """Record an exchange that is over."""
@@ -49,9 +64,11 @@ class Recorder:
         if self._usage is not None and exchange.key is not None:
             money = {"cost": outcome.billed, "saved": outcome.saved}
             self._usage.add(facts | money, self._now(), charged=outcome.charged is not None)
+        if self.audit is not None:
+            self.audit(exchange, facts)
         if exchange.outcome.unlogged:
             return
-        if self.log_prompts:
+        if self._logs_prompts:
             facts |= _texts(exchange)
         self._log(facts)
 

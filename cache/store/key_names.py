@@ -135,6 +135,7 @@ def verdicts(tenant: str) -> str:
 CACHE_SIZES = f"{VERSION}:cache-sizes"  # of all tenants, for those who watch over the whole
 FEEDBACK_SECRET = f"{VERSION}:feedback-secret"
 COUNTERS = f"{VERSION}:counters"
+AUDIT_STREAM = f"{VERSION}:audit"  # a copy of the latest lines of the audit log
 
 # All targets' keys share a tag, so that a state and the index are on one node.
 TARGETS = f"{VERSION}:{{~targets}}:unwell"  # the state of every target that is not closed

@@ -19,8 +19,10 @@ class Metering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         exchange.outcome.operation = self._operation
-        if self._recorder.log_prompts:
+        if self._recorder.keeps_texts:
             exchange.outcome.text = []
+        if self._recorder.audit is not None:
+            exchange.peer = scope["client"][0]
         try:
             await self._app(scope, receive, send)
         except Exception:

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.config.checks.admin import admin_faults
 from app.config.checks.advice import secret_faults
+from app.config.checks.audit import audit_faults
 from app.config.checks.guardrails import GuardrailChecks
 from app.config.checks.providers import ProviderCheck, certificates_problem
 from app.config.checks.targets import Found, target_faults, unpriced
@@ -52,6 +53,7 @@ def check_references(
     check.keys()
     check.guardrails()
     check.money()
+    check.audit()
     callers = [digest for key in settings.keys if key is not None for digest in key_digests(key)]
     faults = [*check.faults, *secret_faults(settings), *admin_faults(settings, callers)]
     return faults, check.warnings
@@ -337,6 +339,12 @@ class _Check:
             if isinstance(rule, TopicsRule):
                 self._reference((*path, "encoder"), "encoders", rule.encoder)
             self._patterns(path, rule.models)
+
+    def audit(self) -> None:
+        audit = self._settings.audit
+        if audit is not None:
+            for found in audit_faults(audit, self._settings.store.url.reveal()):
+                self._found(("audit",), found)
 
     def money(self) -> None:
         """Budgets need amounts that stay exact, and a price for whatever they pay for."""

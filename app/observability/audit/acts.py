@@ -22,7 +22,7 @@ from app.observability.audit.records import act_record
 ACTS, ALWAYS = "acts", "all"  # the worker and the boot in the name of the chain
 
 
-class NotRecorded(Exception):
+class NotRecorded(OSError):
     """An act could not be written down, so it must not be done."""
 
 

@@ -15,6 +15,7 @@ VERSION = 1
 KIND = "chain"  # of the records that say where a chain or a file of it begins and ends
 BEGIN, CONTINUE, END = "begin", "continue", "end"
 SUFFIX = ".jsonl"
+SIGNED = ".checkpoints"  # what the file of a chain's checkpoints ends with
 
 _FILE = pattern(
     r"(?P<replica>[A-Za-z0-9_-]+)\.(?P<worker>[A-Za-z0-9_-]+)\.(?P<boot>[A-Za-z0-9_-]+)"

@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.observability.audit.canonical import Record, canonical
-from app.observability.audit.chain import Position, Writer, now_text
+from app.observability.audit.chain import SIGNED, Position, Writer, now_text
 from app.observability.audit.files import ChainFile, make_folder
 
-SUFFIX = ".checkpoints"
 KIND = "checkpoint"
 
 
@@ -32,7 +31,7 @@ class Checkpoints:
         self._writer = writer
         self._key = Ed25519PrivateKey.from_private_bytes(key)
         make_folder(folder)
-        self._file = ChainFile(folder / f"{writer.name}{SUFFIX}", fresh=fresh)
+        self._file = ChainFile(folder / f"{writer.name}{SIGNED}", fresh=fresh)
 
     def write(self, position: Position) -> bytes:
         """Sign it; the line that was appended and is on the disk now. Raises OSError."""
@@ -78,7 +77,7 @@ def public_key(private: bytes) -> bytes:
 
 def checkpoints_in(folder: Path) -> Iterator[tuple[str, Record]]:
     """Every checkpoint in a folder, with the place where it stands; one that is no JSON is empty."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in sorted(folder.glob(f"*{SIGNED}")):
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
                 found = orjson.loads(line)

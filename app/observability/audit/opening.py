@@ -60,13 +60,19 @@ def note_broken_chains(settings: Audit, acts: Acts) -> None:
 
     From then on their ends are held by the chain of acts. Raises NotRecorded.
     """
-    folders = [Path(settings.directory), *([Path(settings.spool)] if settings.spool else ())]
+    folders = folders_of(settings)
     try:
         for writer, files in chains_in(*folders).items():
             if writer.replica == acts.writer.replica and writer.worker != ACTS:
                 _note(acts, writer, max(files.items())[1], folders[0])
     except OSError as error:
         raise NotRecorded(f"{folders[0]} cannot be read: {error.strerror or error}") from None
+
+
+def folders_of(settings: Audit) -> tuple[Path, ...]:
+    """Where the files of chains are."""
+    spool = (Path(settings.spool),) if settings.spool is not None else ()
+    return (Path(settings.directory), *spool)
 
 
 def _note(acts: Acts, writer: Writer, last: Path, folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from app.observability.audit.canonical import Record, plain
 from app.observability.audit.chain import now_text, time_text
 
-REQUEST, ACT, GAP = "request", "act", "gap"
+REQUEST, ACT, GAP, BAD_KEYS = "request", "act", "gap", "bad_keys"
 _MILLISECONDS, _MICROSECONDS = "_ms", "_us"
 _PURPOSE = b"headgate audit texts of "
 MAX_TENANTS = 10_000
@@ -105,6 +105,11 @@ def gap_record(lost: int, refused: int, since: float) -> Record:
         "lost": lost,
         "refused": refused,
     }
+
+
+def bad_keys_record(count: int, since: float) -> Record:
+    """Stands for requests without a valid key that came too fast for a record each."""
+    return {"kind": BAD_KEYS, "time": now_text(), "since": time_text(since), "count": count}
 
 
 def fingerprint(secret: str) -> str:

@@ -12,11 +12,18 @@ import structlog
 
 from app.observability.audit.canonical import Record
 from app.observability.audit.chain import Position
-from app.observability.audit.records import Finished, TextHashes, gap_record, request_record
+from app.observability.audit.records import (
+    Finished,
+    TextHashes,
+    bad_keys_record,
+    gap_record,
+    request_record,
+)
 from app.observability.audit.trail import Trail
 
 TURN_SECONDS = 0.25
 SYNC_SECONDS = 1.0
+FLOOD_SECONDS = 60.0
 SLICE = 64  # records between two chances for the event loop to run
 MAX_TEXT_BYTES = 64 << 20  # of requests that wait to be written
 
@@ -78,12 +85,13 @@ class RequestAudit:
         self._queue: deque[Finished] = deque()
         self._taken: list[Finished] = []  # from the queue, not written yet: the thread's
         # Written on the loop only, read by the thread: totals, so that no count is lost between them.
-        self._lost = self._refused = self._text_in = 0
-        self._lost_said = self._refused_said = self._text_out = 0  # the thread's
+        self._lost = self._refused = self._unlogged = self._text_in = 0
+        # The thread's: what of them it has dealt with.
+        self._lost_said = self._refused_said = self._unlogged_said = self._text_out = 0
         self._wake = threading.Event()
         self._stopping = False
         self._failed = ""
-        self._wrote = time()
+        self._wrote = self._flood_since = time()
         self._synced = self._signed_at = monotonic()
         self._signed: Position | None = None
         self._dirty = False
@@ -113,6 +121,10 @@ class RequestAudit:
     def refused(self) -> None:
         """Count a request that was refused because the log is full; it gets no record."""
         self._refused += 1
+
+    def unlogged(self) -> None:
+        """Count a request without a valid key, of a flood of them; they get one record together."""
+        self._unlogged += 1
 
     def start(self) -> None:
         """Write the chain's first record, and begin. Raises OSError where it cannot be written."""
@@ -159,10 +171,10 @@ class RequestAudit:
         while True:
             while self._queue and len(self._taken) < SLICE:
                 self._taken.append(self._queue.popleft())
-            gap = self._gap()
-            if not self._taken and gap is None:
+            gap, flood = self._gap(), self._flood()
+            if not self._taken and gap is None and flood is None:
                 break
-            self._write(gap)
+            self._write(gap, flood)
             sleep(0)  # hand the interpreter over
         now = monotonic()
         if self._dirty and now - self._synced >= SYNC_SECONDS:
@@ -171,10 +183,10 @@ class RequestAudit:
         if now - self._signed_at >= self._checkpoint_seconds:
             self._sign()
 
-    def _write(self, gap: Record | None) -> None:
+    def _write(self, gap: Record | None, flood: Record | None) -> None:
         taken = self._taken
-        records = [self._record(one) for one in taken]
-        lines = self._trail.write([*([gap] if gap else ()), *records])
+        records = [request_record(one, self._hashes) for one in taken]
+        lines = self._trail.write([*filter(None, (gap, flood)), *records])
         self._dirty = True
         self._wrote = time()
         self._taken = []
@@ -184,17 +196,22 @@ class RequestAudit:
             lost = gap["lost"]
             self._lost_said += lost
             self._refused_said += gap["refused"]
+        if flood is not None:
+            self._unlogged_said += flood["count"]
+            self._flood_since = time()
         self._tell(Written(len(records), lost, 1 if gap else 0, lines, None))
         if self._contents is not None:
             self._contents.write(taken)
-
-    def _record(self, one: Finished) -> Record:
-        return request_record(one, self._hashes)
 
     def _gap(self) -> Record | None:
         lost = self._lost - self._lost_said
         refused = self._refused - self._refused_said
         return gap_record(lost, refused, self._wrote) if lost or refused else None
+
+    def _flood(self) -> Record | None:
+        count = self._unlogged - self._unlogged_said
+        due = self._stopping or time() - self._flood_since >= FLOOD_SECONDS
+        return bad_keys_record(count, self._flood_since) if count and due else None
 
     def _sign(self) -> None:
         self._signed_at = monotonic()

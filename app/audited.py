@@ -1,0 +1,184 @@
+"""The audit log's part of a worker: what it takes from requests, and whom it tells what it wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from time import time
+from typing import Any
+
+import structlog
+
+from app.config.audit import Audit
+from app.config.checks.references import key_digests
+from app.config.settings import Settings
+from app.connections.client_address import TrustedProxies
+from app.core.call import Call
+from app.core.exchange import Exchange
+from app.core.usage import Counts
+from app.observability.audit.acts import Acts, NotRecorded
+from app.observability.audit.opening import note_broken_chains, open_acts, open_requests
+from app.observability.audit.records import Finished
+from app.observability.audit.requests import RequestAudit, Written
+from cache.store.base import Store, script
+from cache.store.key_names import AUDIT_STREAM
+from middleware.asgi.audit_gate import CODE as REFUSED
+from middleware.asgi.auth import MAX_SECRET_BYTES, presented_secret
+
+RECORDS = "headgate_audit_records_total"
+LOST = "headgate_audit_lost_total"
+GAPS = "headgate_audit_gaps_total"
+LATE_SECONDS = 3600.0  # between two records of one key that is used after its end
+MAX_LATE = 1_000
+MAX_FORMER = 10_000
+
+
+class Audited:
+    """The audit log of one worker; lives as long as the worker."""
+
+    def __init__(
+        self, settings: Audit, proxies: TrustedProxies, store: Store, counts: Counts
+    ) -> None:
+        """Raises OSError where the log's folders cannot be made."""
+        self._settings = settings
+        self._proxies = proxies
+        self._store = store
+        self._counts = counts
+        self._stream = script("audit")
+        self.acts: Acts = open_acts(settings)
+        self.requests: RequestAudit = open_requests(settings)
+        self._keys: dict[bytes, str] = {}
+        self._former: OrderedDict[bytes, str] = OrderedDict()
+        self._late: OrderedDict[str, float] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def serve(self, settings: Settings) -> None:
+        """Remember the keys that a configuration, the first or a new one, no longer has."""
+        now = {digest: key.id for key in settings.keys for digest in key_digests(key)}
+        for digest, key_id in self._keys.items():
+            if digest not in now:
+                self._former[digest] = key_id
+        for digest in now:
+            self._former.pop(digest, None)
+        while len(self._former) > MAX_FORMER:
+            self._former.popitem(last=False)
+        self._keys = now
+
+    def start(self) -> None:
+        """Begin; needs a running loop. Raises OSError where the log cannot be written."""
+        note_broken_chains(self._settings, self.acts)
+        self._loop = asyncio.get_running_loop()
+        self.requests.told = self._hand_over
+        self.requests.start()
+
+    async def aclose(self) -> None:
+        """Write what waits, and that the chain ends here."""
+        await asyncio.to_thread(self.requests.stop)
+
+    def is_full(self) -> bool:
+        """Whether requests are to be refused, because they could not be recorded."""
+        return self.requests.full
+
+    def under(self, generation: str) -> Sink:
+        """What takes the requests that run on this configuration."""
+        return Sink(self, generation)
+
+    def take(
+        self, exchange: Exchange | Call, facts: dict[str, Any], generation: str, address: str
+    ) -> None:
+        """Hand a request that is over to the writer; runs on the loop."""
+        error, requests = facts["error"], self.requests
+        if error == REFUSED:
+            requests.refused()
+            return
+        if exchange.outcome.unlogged:
+            requests.unlogged()
+            return
+        if error in {"expired_api_key", "invalid_api_key"}:
+            self._look_at_key(exchange, facts, address)
+        sent = shown = None
+        answer: tuple[str, ...] = ()
+        if requests.wants_texts:
+            outcome = exchange.outcome
+            sent = exchange.body
+            shown = sent if outcome.shown is None else outcome.shown
+            answer = tuple(outcome.text or ())
+        requests.add(Finished(time(), facts.copy(), generation, address, sent, shown, answer))
+
+    def address_of(self, exchange: Exchange) -> str:
+        """Where a request came from, by what our proxies say."""
+        forwarded = exchange.headers.get(b"x-forwarded-for")
+        return self._proxies.client(exchange.peer, forwarded) if forwarded else exchange.peer
+
+    def _look_at_key(self, exchange: Exchange | Call, facts: dict[str, Any], address: str) -> None:
+        """Write down, once an hour, that a key is used after its end."""
+        key_id, act = facts["key"], "key.used_after_expiry"
+        if key_id is None:
+            secret = presented_secret(exchange.headers)
+            if not self._former or len(secret) > MAX_SECRET_BYTES:
+                return
+            key_id = self._former.get(hashlib.sha256(secret).digest())
+            act = "key.used_after_removal"
+        now = time()
+        if key_id is None or now - self._late.get(key_id, 0.0) < LATE_SECONDS:
+            return
+        self._late[key_id] = now
+        self._late.move_to_end(key_id)
+        if len(self._late) > MAX_LATE:
+            self._late.popitem(last=False)
+        work = partial(
+            self.acts.record, act, {"address": address}, key_id, request_id=facts["request_id"]
+        )
+        asyncio.get_running_loop().run_in_executor(None, _without_failing, work)
+
+    def _hand_over(self, written: Written) -> None:
+        """Called in the writer's thread."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._told, written)
+        except RuntimeError:
+            return  # the loop is closed: the last lines of a chain are in its file
+
+    def _told(self, written: Written) -> None:
+        if written.requests:
+            self._counts.add(RECORDS, {"kind": "request"}, written.requests)
+        if written.gaps:
+            self._counts.add(GAPS, {}, written.gaps)
+        if written.lost:
+            self._counts.add(LOST, {}, written.lost)
+        if not self._settings.stream:
+            return
+        length = self._settings.stream_length
+        for start in range(0, len(written.lines), 100):
+            lines = written.lines[start : start + 100]
+            self._store.tell(self._stream, [AUDIT_STREAM], [length, "record", *lines])
+        if written.checkpoint is not None:
+            line = written.checkpoint
+            self._store.tell(self._stream, [AUDIT_STREAM], [length, "checkpoint", line])
+
+
+class Sink:
+    """Takes the requests of one configuration."""
+
+    __slots__ = ("_audited", "_generation", "wants_texts")
+
+    def __init__(self, audited: Audited, generation: str) -> None:
+        self._audited = audited
+        self._generation = generation
+        self.wants_texts = audited.requests.wants_texts
+
+    def __call__(self, exchange: Exchange | Call, facts: dict[str, Any]) -> None:
+        audited = self._audited
+        # A call that the gateway makes for itself, beside a request, comes from nowhere.
+        address = audited.address_of(exchange) if isinstance(exchange, Exchange) else ""
+        audited.take(exchange, facts, self._generation, address)
+
+
+def _without_failing(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except NotRecorded as error:
+        structlog.get_logger("headgate").warning("audit_act_lost", reason=str(error))
