@@ -20,7 +20,7 @@ UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility
 	--ignore tests/cache/answers/test_fingerprint.py --ignore tests/cache/semantic/test_error_bounds.py \
 	-m "not server" --hypothesis-profile quick
 
-.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails soak lock clean always
+.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails bench-audit soak lock clean always
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ bench-semantic: $(STAMP) ## What the semantic cache would serve of labelled text
 
 bench-guardrails: $(STAMP) ## What the guardrails find in labelled texts, and cost; DATA="FILE …"
 	$(BIN)/python -m bench.guardrails $(DATA) $(ARGS)
+
+bench-audit: $(STAMP) ## What a record of the audit log costs, on the event loop and in its thread
+	$(BIN)/python -m bench.audit
 
 soak: $(STAMP) ## 1,000 streams at once, floods beside a neighbour, flapping upstreams (four minutes); ARGS=--help
 	$(BIN)/python -m bench.soak $(ARGS)

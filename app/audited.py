@@ -18,6 +18,7 @@ from app.config.settings import Settings
 from app.connections.client_address import TrustedProxies
 from app.core.call import Call
 from app.core.exchange import Exchange
+from app.core.keys import presented_secret
 from app.core.usage import Counts
 from app.observability.audit.acts import Acts, NotRecorded
 from app.observability.audit.opening import note_broken_chains, open_acts, open_requests
@@ -26,7 +27,7 @@ from app.observability.audit.requests import RequestAudit, Written
 from cache.store.base import Store, script
 from cache.store.key_names import AUDIT_STREAM
 from middleware.asgi.audit_gate import CODE as REFUSED
-from middleware.asgi.auth import MAX_SECRET_BYTES, presented_secret
+from middleware.asgi.auth import MAX_SECRET_BYTES
 
 RECORDS = "headgate_audit_records_total"
 LOST = "headgate_audit_lost_total"

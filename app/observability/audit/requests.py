@@ -144,8 +144,8 @@ class RequestAudit:
         while not self._stopping:
             self._wake.wait(TURN_SECONDS)
             self._wake.clear()
-            self._try(self._turn)
-        self._try(self._turn)
+            self._try(self.turn)
+        self._try(self.turn)
         self._try(self._finish)
 
     def _try(self, work: Callable[[], None]) -> None:
@@ -167,7 +167,8 @@ class RequestAudit:
                 log.warning("audit_back", spooling=self._trail.spooling)
                 self._failed = ""
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Write what waits; the thread's work. Raises OSError where nothing takes it."""
         while True:
             while self._queue and len(self._taken) < SLICE:
                 self._taken.append(self._queue.popleft())
