@@ -33,7 +33,9 @@ from app.core.family import Family
 from app.core.keys import Key, KeyRing, allowed_models
 from app.core.usage import Counts
 from app.guarded import guarded_bodies, input_guardrails, output_guardrails
-from app.observability.logs import request_log
+from app.observability.metrics.labels import Labels
+from app.observability.metrics.snapshot import Snapshot
+from app.observability.recorders import Recorders
 from app.observability.request_record import Recorder
 from app.policy.caching import CachePlans, places
 from app.policy.encoders import make_encoders
@@ -53,6 +55,7 @@ from app.routes.feedback import feedback_app
 from app.routes.health import live_app, ready_app
 from app.routes.metrics import MetricsPage, metrics_app
 from app.routes.models import PREFIX, models_app
+from app.routes.process_metrics import process_metrics_app
 from app.routes.tokenizer import (
     INFO_PATH,
     TOKENIZE_PATH,
@@ -62,7 +65,6 @@ from app.routes.tokenizer import (
 from app.routes.usage import usage_app
 from app.shared import Shared
 from cache.quotas.admission import RequestTokens
-from cache.quotas.usage import UsageLog
 from cache.serving.verifier import Verifier
 from middleware.asgi.address_cap import AddressCap
 from middleware.asgi.audit_gate import AuditGate
@@ -109,18 +111,18 @@ def build(
     audit = shared.audit
     gate = [_layer(AuditGate, is_full=audit.is_full)] if audit and audit.requests.refuses else []
 
-    def recorder(usage: UsageLog | None) -> Recorder:
-        return Recorder(
-            log=request_log(),
-            now=now,
-            log_prompts=settings.log.prompts,
-            usage=usage,
-            audit=audit.under(generation) if audit is not None else None,
-        )
+    recorders = Recorders(
+        metrics=shared.measured.requests,
+        labels=Labels(settings),
+        now=now,
+        client_of=shared.proxies.client,
+        log_prompts=settings.log.prompts,
+        audit=audit.under(generation) if audit is not None else None,
+    )
 
-    def metered(method: str, capability: str | None, usage: UsageLog | None = None) -> list[Layer]:
+    def metered(method: str, capability: str | None, recorder: Recorder) -> list[Layer]:
         return [
-            _layer(Metering, recorder=recorder(usage), operation=capability),
+            _layer(Metering, recorder=recorder, operation=capability),
             *gate,
             _layer(Protocol, method=method),
             _layer(Auth, keys=keys, capability=capability, now=now, bad_keys=shared.bad_keys),
@@ -143,7 +145,7 @@ def build(
         background=parts.background,
         ledger=shared.ledger,
         bound_of=cost_bound,
-        recorder=recorder(shared.usage),
+        recorder=recorders.of_background(shared.usage),
     )
     budget = Budget(
         upstream,
@@ -157,7 +159,7 @@ def build(
         services=parts,
         plan_of=plans.of_call,
         verifier=verifier,
-        recorder=recorder(shared.usage),
+        recorder=recorders.of_background(shared.usage),
     )
     guarded = input_guardrails(cache, guardrails, parts, targets.tokenizers(settings))
     limits = RateLimit(guarded, limiter=shared.limiter, plan_of=policies.limits)
@@ -187,10 +189,16 @@ def build(
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         )
-        return _behind(metered("POST", family.name, shared.usage), body)
+        recorder = recorders.of_models(PATHS[family.name], shared.usage)
+        return _behind(metered("POST", family.name, recorder), body)
 
-    beside = [_layer(Protocol, method="GET")]
-    health = [_layer(Protocol, method="GET", also=("HEAD",))]  # balancers ask either way
+    def beside(path: str, *also: str) -> list[Layer]:
+        recorder = recorders.of_probes(path)
+        return [_layer(Metering, recorder=recorder), _layer(Protocol, method="GET", also=also)]
+
+    def health(path: str, app: App) -> Router:
+        return _route(path, app, beside(path, "HEAD"))  # balancers ask either way
+
     live = live_app(generation)
     litestar = Litestar(
         route_handlers=[
@@ -203,21 +211,28 @@ def build(
                     tokens.take,
                     _shares_with_all(settings),
                 ),
-                metered("POST", None, shared.usage),
+                metered("POST", None, recorders.of_route("/v1/cache/feedback", shared.usage)),
             ),
-            *([] if server.management else [_metrics_route(settings, shared, beside)]),
-            *_tokenizer_routes(loaded, targets, tokens, metered, guardrails, parts.counters),
-            _route(PREFIX, models_app(settings.models, int(time())), metered("GET", None), True),
-            _route(
-                "/v1/usage", usage_app(shared.store, shared.ledger, policies), metered("GET", None)
+            *([] if server.management else _metrics_routes(loaded, shared, beside)),
+            *_tokenizer_routes(
+                loaded, targets, tokens, metered, recorders, guardrails, parts.counters
             ),
-            _route(OPENAPI_PATH, openapi_app(), beside),
-            _route("/health", live, health),
-            _route("/health/live", live, health),
+            _route(OPENAPI_PATH, openapi_app(), beside(OPENAPI_PATH)),
             _route(
-                "/health/ready",
-                ready_app(generation, shared.readiness, settings.store.optional),
-                health,
+                PREFIX,
+                models_app(settings.models, int(time())),
+                metered("GET", None, recorders.of_route(PREFIX)),
+                True,
+            ),
+            _route(
+                "/v1/usage",
+                usage_app(shared.store, shared.ledger, policies),
+                metered("GET", None, recorders.of_route("/v1/usage")),
+            ),
+            health("/health", live),
+            health("/health/live", live),
+            health(
+                "/health/ready", ready_app(generation, shared.readiness, settings.store.optional)
             ),
         ],
         exception_handlers={
@@ -235,15 +250,20 @@ def build(
     fixed = [(b"x-headgate-config", generation.encode())]
     direct = {path: endpoint(family) for path, family in FAMILIES.items()}
     operators = [
-        _layer(Metering, recorder=recorder(None), operation="admin"),
+        _layer(Metering, recorder=recorders.of_route("admin"), operation="admin"),
         _layer(Protocol, method="GET", also=("POST", "PUT", "PATCH", "DELETE")),
     ]
-    otherwise = management_door(settings, shared, lambda app: _behind(operators, app))
+    nowhere = recorders.of_route("unknown")
+    otherwise = management_door(settings, shared, lambda app: _behind(operators, app), nowhere)
     inner: ASGIApp = _canonical(litestar, direct, otherwise)
     most = server.max_connections_per_address
     if most is not None and shared.proxies:
         inner = AddressCap(
-            inner, proxies=shared.proxies, most=most, counts=shared.running_by_address
+            inner,
+            proxies=shared.proxies,
+            most=most,
+            counts=shared.running_by_address,
+            recorded=nowhere,
         )
     closing = shared.readiness.closing
     return Transfer(
@@ -255,21 +275,31 @@ def build(
 
 
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
-    """What /metrics shows, here or on the management listener."""
+    """What /metrics/shared shows, here or on the management listener."""
     return MetricsPage(
         shared.cache.counters, shared.cache.semantic_index, places(settings), shared.health
     )
 
 
-def _metrics_route(settings: Settings, shared: Shared, layers: list[Layer]) -> Router:
-    return _route("/metrics", metrics_app(metrics_page(settings, shared)), layers)
+def _metrics_routes(
+    loaded: Loaded, shared: Shared, beside: Callable[[str], list[Layer]]
+) -> list[Router]:
+    def snapshot() -> Snapshot:
+        return shared.measured.snapshot(loaded.generation, len(shared.running))
+
+    together = metrics_app(metrics_page(loaded.settings, shared))
+    return [
+        _route("/metrics", process_metrics_app(snapshot), beside("/metrics")),
+        _route("/metrics/shared", together, beside("/metrics/shared")),
+    ]
 
 
 def _tokenizer_routes(
     loaded: Loaded,
     targets: TargetRouter,
     tokens: RequestTokens,
-    metered: Callable[[str, str | None], list[Layer]],
+    metered: Callable[[str, str | None, Recorder], list[Layer]],
+    recorders: Recorders,
     guardrails: Guardrails | None,
     counters: Counts,
 ) -> list[Router]:
@@ -283,8 +313,12 @@ def _tokenizer_routes(
     )
     info, tokenize = tokenizer_apps(routes)
     return [
-        _route(INFO_PATH, info, metered("GET", COMPLETIONS.name)),
-        _route(TOKENIZE_PATH, tokenize, metered("POST", COMPLETIONS.name)),
+        _route(INFO_PATH, info, metered("GET", COMPLETIONS.name, recorders.of_route(INFO_PATH))),
+        _route(
+            TOKENIZE_PATH,
+            tokenize,
+            metered("POST", COMPLETIONS.name, recorders.of_route(TOKENIZE_PATH)),
+        ),
     ]
 
 

@@ -21,8 +21,12 @@ from app.connections.rules import Limits
 from app.connections.tcp import SUPPORTED, Sockets
 from app.core.keys import GATEWAY
 from app.core.usage import Counts
+from app.observability.metrics.families import LAG
+from app.observability.metrics.histogram import Histogram
+from app.observability.metrics.requests import RequestMetrics
 from app.providers.routing.shared_health import SharedHealth
 from app.routes.health import Readiness
+from app.routes.process_metrics import ProcessMetrics
 from app.shared import Shared
 from app.store_watch import StoreWatch
 from app.supervision.relay_mark import RelayMark
@@ -61,13 +65,14 @@ class Services:
         store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
         limiter = Limiter(store, settings.on_outage.limits, lease)
-        self._lag = LoopLag()
+        late = Histogram(LAG)
+        self._lag = LoopLag(late.observe)
         self._cache = cache = CacheServices(
             settings, store, caching, cache_store, self._lag, wants_vectors=wants_vectors
         )
         readiness = Readiness()
-        of_cache = cache.store.breaker if cache_store is not None else None
-        readiness.watch(store.breaker, self._lag, of_cache)
+        of_cache = cache.store if cache_store is not None else None
+        readiness.watch(store.breaker, self._lag, of_cache.breaker if of_cache else None)
         clock = StoreClock()
         ledger, usage = Ledger(store, lease, clock), UsageLog(store, clock)
         proxies = TrustedProxies(server.trusted_proxies)
@@ -83,12 +88,13 @@ class Services:
             BadKeys(proxies, server.bad_keys_per_minute),
             proxies,
             {},
-            SharedHealth(store, clock.now, cache.parts.counters),
+            health := SharedHealth(store, clock.now, cache.parts.counters),
             mark,
             BadKeys(proxies, BAD_ADMIN_KEYS),
+            ProcessMetrics(RequestMetrics(), health, _stores(store, of_cache), late),
             _audited(audit, proxies, store, cache.parts.counters),
         )
-        readiness.watch_targets(self.shared.health)
+        readiness.watch_targets(health)
         self._guard = self._guard_of(server, port) if port is not None else None
         self._watch = StoreWatch(self.shared, self._lag)
         self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
@@ -183,6 +189,11 @@ def _audited(
     from app.audited import Audited  # noqa: PLC0415 - where there is one
 
     return Audited(settings, proxies, store, counts)
+
+
+def _stores(main: Store, of_cache: Store | None) -> dict[str, Store]:
+    """The stores by the name that metrics have for them."""
+    return {"main": main} if of_cache is None else {"main": main, "cache": of_cache}
 
 
 def limits_of(server: Server) -> Limits:

@@ -10,6 +10,7 @@ from app.connections.pending import PendingAnswers
 from app.core.asgi import Scope
 from app.providers.routing.shared_health import SharedHealth
 from app.routes.health import Readiness
+from app.routes.process_metrics import ProcessMetrics
 from app.supervision.relay_mark import RelayMark
 from cache.quotas.ledger import Ledger
 from cache.quotas.limiter import Limiter
@@ -43,4 +44,5 @@ class Shared(NamedTuple):
     health: SharedHealth
     relay: RelayMark | None
     bad_admin_keys: BadKeys
+    measured: ProcessMetrics
     audit: Audited | None = None

@@ -89,7 +89,7 @@ class HttpReply:
         await self._send(content)
 
     async def begin(self, origin: Origin) -> None:
-        self._begun = True
+        self._begun = self._call.outcome.streamed = True
         self._name(origin)
         await self._send_in_time(start_message(200, list(STREAM_HEADERS)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
 import structlog
@@ -15,9 +16,13 @@ QUIET_SECONDS = 10.0  # at least, between two warnings
 
 
 class LoopLag:
-    """The lag now and the worst of the last ten seconds, in seconds. Logs ``loop_late``."""
+    """The lag now and the worst of the last ten seconds, in seconds. Logs ``loop_late``.
 
-    def __init__(self) -> None:
+    ``observe`` is told of every measurement.
+    """
+
+    def __init__(self, observe: Callable[[float], None] = lambda _: None) -> None:
+        self._observe = observe
         self.now = 0.0
         self._found: deque[tuple[float, float]] = deque()  # when (monotonic seconds), and the lag
         self._warned = float("-inf")
@@ -38,6 +43,7 @@ class LoopLag:
     def found(self, lag: float, now: float) -> None:
         """One measurement; ``now`` is monotonic seconds."""
         self.now = lag
+        self._observe(lag)
         self._found.append((now, lag))
         self._forget(now)
         if lag >= WARN_SECONDS and now - self._warned >= QUIET_SECONDS:

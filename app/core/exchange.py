@@ -32,7 +32,8 @@ class Outcome:
     those that answered; ``saved`` is what a hit would have cost; ``charged`` is the cost that a budget
     was charged, and None where there was none to charge. ``trail`` has every attempt where there was
     more than one, or where the only one failed.
-    ``guardrails`` counts what rules did, as ``pii.email=redact``;
+    ``cache_layer`` is how a kept answer was found, ``exact`` or ``semantic``; ``streamed`` is whether
+    the answer began as a stream. ``guardrails`` counts what rules did, as ``pii.email=redact``;
     ``shown`` is the body that a log may have, where that is not the one that was sent.
     """
 
@@ -40,6 +41,7 @@ class Outcome:
         "alias",
         "attempts",
         "cache",
+        "cache_layer",
         "charged",
         "cost",
         "error_code",
@@ -51,6 +53,7 @@ class Outcome:
         "saved",
         "shown",
         "status",
+        "streamed",
         "text",
         "trail",
         "unlogged",
@@ -71,6 +74,8 @@ class Outcome:
         self.charged: NanoDollars | None = None
         self.saved = FREE
         self.cache: str | None = None
+        self.cache_layer: str | None = None
+        self.streamed = False
         self.first_byte: float | None = None
         self.unlogged = False
         self.upstream_time = 0.0
@@ -95,7 +100,7 @@ class Exchange:
     ``taken`` are the keys of the buckets that this request has taken one from before its body was
     known, None where it has not been asked of them; ``store_out`` says that this was decided without
     the store. ``closing`` are headers of every answer while the gateway is being stopped.
-    ``peer`` is the address of whoever connected, where there is an audit log. ``key`` is for the record, which is also made of requests that have none.
+    ``peer`` is the address of whoever connected, ``path`` as it came over the wire. ``key`` is for the record, which is also made of requests that have none.
     """
 
     __slots__ = (
@@ -104,7 +109,9 @@ class Exchange:
         "closing",
         "headers",
         "key",
+        "method",
         "outcome",
+        "path",
         "peer",
         "reply_headers",
         "request_id",
@@ -117,6 +124,8 @@ class Exchange:
         self.request_id = request_id
         self.headers = headers
         self.started = started
+        self.method = ""
+        self.path = b""
         self.key: Key | None = None
         self.peer = ""
         self.body = b""

@@ -30,12 +30,14 @@ class LineWriter:
         self._lines: list[bytes] = []
         self._size = 0
         self._dropped = 0
+        self.dropped = 0  # since the start; the other is what the log has not been told
         self._writing = False
 
     def msg(self, line: bytes | str) -> None:
         data = line if isinstance(line, bytes) else line.encode(errors="replace")
         if self._size + len(data) > MAX_BUFFERED_BYTES:
             self._dropped += 1
+            self.dropped += 1
             return
         self._lines.append(data)
         self._size += len(data) + 1
@@ -83,6 +85,13 @@ class LineWriter:
             return  # nobody reads our output any more; there is nowhere to say so
 
 
+def dropped_lines() -> int:
+    """Lines that this process could not write fast enough, since it was started."""
+    factory = structlog.get_config().get("logger_factory")
+    writer = factory() if factory is not None else None
+    return writer.dropped if isinstance(writer, LineWriter) else 0
+
+
 def configure(form: Literal["auto", "json", "console"], level: str) -> LineWriter:
     """Set structlog up for this process; returns the writer, to be flushed at the end."""
     writer = LineWriter(sys.stdout.fileno())
@@ -105,20 +114,31 @@ def configure(form: Literal["auto", "json", "console"], level: str) -> LineWrite
     return writer
 
 
-def request_log() -> Callable[[dict[str, Any]], None]:
+def request_log(level: Literal["debug", "info"] = "info") -> Callable[[dict[str, Any]], None]:
     """What takes the line of each request: structlog, or where it would only hand the line on, the
     writer itself (4 us less, on every request)."""
     config = structlog.get_config()
     logger = structlog.get_logger("headgate")
     if config["processors"] != [json_line]:
-        return lambda facts: logger.info("request", **facts)
-    if not logger.is_enabled_for(LEVELS["info"]):
+        return lambda facts: logger.log(LEVELS[level], "request", **facts)
+    if not logger.is_enabled_for(LEVELS[level]):
         return _no_line
     writer = config["logger_factory"]()
 
     def line(facts: dict[str, Any]) -> None:
         facts["event"] = "request"
-        writer.msg(json_line(None, "info", facts))
+        writer.msg(json_line(None, level, facts))
+
+    return line
+
+
+def probe_log() -> Callable[[dict[str, Any]], None]:
+    """What takes the line of a health check or a scrape: balancers ask all day long, so one that was
+    answered well is of interest to those who debug only."""
+    well, badly = request_log("debug"), request_log()
+
+    def line(facts: dict[str, Any]) -> None:
+        (badly if facts["status"] >= 400 else well)(facts)
 
     return line
 

@@ -10,6 +10,8 @@ from app.core.call import Call
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Attempt, Exchange
 from app.core.pricing import dollars_text
 
+MOST_PATH = 256  # bytes of a path that are logged
+
 
 class RequestLog(Protocol):
     """Takes the facts of one finished request, which are its own from then on."""
@@ -34,11 +36,18 @@ class AuditSink(Protocol):
     def __call__(self, exchange: Exchange | Call, facts: dict[str, Any], /) -> None: ...
 
 
+class RequestMetrics(Protocol):
+    """Counts a finished request; ``alias`` is None where its key may not use it."""
+
+    def __call__(self, exchange: Exchange | Call, alias: str | None, total: float, /) -> None: ...
+
+
 class Recorder:
     """Writes one structured line a request; prompts and answers only where ``log_prompts``.
 
     With a ``usage`` log, what a known key did is also counted; ``now`` gives unix seconds for it.
     With an ``audit`` log, every request is recorded there too.
+    ``client_of`` says whose request it is, of a peer's address and what it forwards.
     """
 
     def __init__(
@@ -49,8 +58,12 @@ class Recorder:
         usage: UsageSink | None = None,
         audit: AuditSink | None = None,
         now: Callable[[], float] = time,
+        metrics: RequestMetrics | None = None,
+        client_of: Callable[[str, bytes | None], str] = lambda peer, _: peer,
     ) -> None:
         self._log = log
+        self._metrics = metrics
+        self._client_of = client_of
         self._now = now
         self._usage = usage
         self.audit = audit
@@ -59,8 +72,11 @@ class Recorder:
 
     def __call__(self, exchange: Exchange | Call) -> None:
         """Record an exchange that is over."""
-        facts = record(exchange, perf_counter() - exchange.started)
+        total = perf_counter() - exchange.started
+        facts = record(exchange, total)
         outcome = exchange.outcome
+        if self._metrics is not None:
+            self._metrics(exchange, facts["alias"], total)
         if self._usage is not None and exchange.key is not None:
             money = {"cost": outcome.billed, "saved": outcome.saved}
             self._usage.add(facts | money, self._now(), charged=outcome.charged is not None)
@@ -68,9 +84,21 @@ class Recorder:
             self.audit(exchange, facts)
         if exchange.outcome.unlogged:
             return
+        if isinstance(exchange, Exchange):
+            facts |= self._asked(exchange)
         if self._logs_prompts:
             facts |= _texts(exchange)
         self._log(facts)
+
+    def _asked(self, exchange: Exchange) -> dict[str, Any]:
+        """What was asked for, and by whom. Never the query, in which some send secrets."""
+        path = exchange.path[:MOST_PATH]
+        forwarded = exchange.headers.get(b"x-forwarded-for")
+        return {
+            "method": exchange.method,
+            "path": path.decode("latin-1"),
+            "client": self._client_of(exchange.peer, forwarded),
+        }
 
 
 def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class LegReply:
         outcome.upstream_time = before.upstream_time + own.upstream_time
         outcome.alias, outcome.saved = own.alias, own.saved
         outcome.cache = "bypass" if self._refresh and own.cache is not None else own.cache
+        outcome.cache_layer = own.cache_layer
         if own.trail is not None:
             outcome.trail = [*(before.trail or ()), *own.trail]
         if own.provider is not None:

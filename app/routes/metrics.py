@@ -1,4 +1,4 @@
-"""GET /metrics: what the replicas counted together, as Prometheus text.
+"""GET /metrics/shared: what the replicas counted together, as Prometheus text.
 
 The counts are in the store, so that any replica gives those of all: scrape one of them.
 """
@@ -17,7 +17,7 @@ from cache.semantic.index import SemanticIndex
 from cache.semantic.plan import TIERS
 from cache.store.base import StoreUnavailable
 
-_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+TEXT_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _ERROR = "headgate_semantic_shadow_error"
 _OPEN = "headgate_target_open"
 _LEFT = "headgate_target_capacity_left"
@@ -89,7 +89,7 @@ def metrics_app(page: MetricsPage) -> Callable[[Scope, Receive, Send], Awaitable
         except StoreUnavailable:
             await refuse(exchange_of(scope), send, store_unavailable("metrics"))
             return
-        await send(start_message(200, [_TYPE, (b"content-length", b"%d" % len(body))]))
+        await send(start_message(200, [TEXT_TYPE, (b"content-length", b"%d" % len(body))]))
         await send(body_message(body))
 
     return metrics

@@ -64,6 +64,7 @@ async def deliver_stored(
     oldest = first.stored if len(entries) == 1 else min(entry.stored for entry in entries)
     age = (lookup.now - oldest) // 1000
     lookup.set_status(status)
+    call.outcome.cache_layer = "semantic" if found else "exact"
     call.reply_headers += found or _EXACT
     call.reply_headers.append((b"age", b"%d" % max(0, age)))
     body = bodies_merged(lookup, entries)

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
 from app.concurrency.breaker import Breaker
+from app.observability.metrics.histogram import Histogram
 
 
 class StoreUnavailable(Exception):
@@ -68,6 +69,7 @@ class Store(Protocol):
     breaker: Breaker
     shared: bool
     full: int  # commands refused because the server's memory is full
+    trips: Histogram  # seconds of a trip; one is timed at any moment, and none in this process
 
     def start(self) -> None:
         """Begin to watch over the breaker; needs a running loop."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.concurrency.breaker import Breaker
+from app.observability.metrics.families import TRIP
+from app.observability.metrics.histogram import Histogram
 from cache.store.base import Script
 from cache.store.refusals import meaning_of
 
@@ -32,6 +34,7 @@ class EmbeddedStore:
         self.breaker = Breaker()
         self._redis = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer(), version=(8,))
         self.full = 0
+        self.trips = Histogram(TRIP)
         self._known: dict[str, str] = {}  # a script's hash -> the one fakeredis knows it by
 
     def start(self) -> None:

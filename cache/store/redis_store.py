@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from time import perf_counter
 from typing import Any, Protocol
 
 from app.concurrency.breaker import Breaker
+from app.observability.metrics.families import TRIP
+from app.observability.metrics.histogram import Histogram
 from cache.store.base import CommandRefused, Script, StoreFull, StoreUnavailable, script
 from cache.store.command import Pending, Waiting
 from cache.store.key_names import PROBE
@@ -48,6 +51,8 @@ class RedisStore:
     def __init__(self, dial: Dial, timeout: float, where: str = "the store") -> None:
         self.breaker = Breaker()
         self.full = 0
+        self.trips = Histogram(TRIP)
+        self._timed: tuple[int, float] | None = None  # a command's number, and when it was sent
         self._dial = dial
         self._where = where
         self._line: Line | None = None
@@ -143,6 +148,8 @@ class RedisStore:
         self._scheduled = False
         if self._line is not None and self._queue:
             queue, self._queue = self._queue, []
+            if self._timed is None:
+                self._timed = queue[0].number, perf_counter()
             self._line.send(queue)
 
     def _is_late(self) -> None:
@@ -158,6 +165,10 @@ class RedisStore:
 
     def answered(self, pending: Pending, answer: Any) -> None:
         """One answer has come; an exception stands for an error."""
+        timed = self._timed
+        if timed is not None and timed[0] == pending.number:
+            self._timed = None
+            self.trips.observe(perf_counter() - timed[1])
         if isinstance(answer, Exception):
             self._refused(pending, answer)
         elif self._waiting.done(pending):
@@ -206,6 +217,7 @@ class RedisStore:
 
     def _fail_all(self, reason: str) -> None:
         self._queue.clear()
+        self._timed = None
         for pending in self._waiting.give_up():
             self._fail(pending, StoreUnavailable(reason))
 

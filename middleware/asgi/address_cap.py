@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from app.connections.client_address import TrustedProxies
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import Refused
-from app.core.exchange import exchange_of
+from app.core.exchange import Exchange, exchange_of
 from app.core.limits import retry_headers
 from app.core.refusal import SOON, refuse
 
@@ -14,13 +16,21 @@ class AddressCap:
     """At most ``most`` requests at once for each address behind one of our ``proxies``.
 
     The connections are the proxy's own, so the requests are what can be counted. ``counts`` has the
-    running ones by address, and outlives a change of configuration.
+    running ones by address, and outlives a change of configuration. ``recorded`` is told of each
+    request that is refused.
     """
 
     def __init__(
-        self, app: ASGIApp, *, proxies: TrustedProxies, most: int, counts: dict[str, int]
+        self,
+        app: ASGIApp,
+        *,
+        proxies: TrustedProxies,
+        most: int,
+        counts: dict[str, int],
+        recorded: Callable[[Exchange], None] = lambda _: None,
     ) -> None:
         self._app = app
+        self._recorded = recorded
         self._proxies = proxies
         self._most = most
         self._counts = counts
@@ -35,7 +45,10 @@ class AddressCap:
         counts, address = self._counts, self._proxies.client(peer, forwarded)
         running = counts.get(address, 0)
         if running >= self._most:
-            await refuse(exchange, send, _too_many(self._most))
+            try:
+                await refuse(exchange, send, _too_many(self._most))
+            finally:
+                self._recorded(exchange)
             return
         counts[address] = running + 1
         try:

@@ -21,8 +21,6 @@ class Metering:
         exchange.outcome.operation = self._operation
         if self._recorder.keeps_texts:
             exchange.outcome.text = []
-        if self._recorder.audit is not None:
-            exchange.peer = scope["client"][0]
         try:
             await self._app(scope, receive, send)
         except Exception:

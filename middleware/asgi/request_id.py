@@ -41,6 +41,8 @@ class RequestId:
         exchange = Exchange(request_id, headers, started)
         exchange.reply_headers += ((b"x-request-id", request_id.encode()), *self._fixed)
         exchange.closing = self._closing
+        exchange.method, exchange.path = scope["method"], scope["raw_path"]
+        exchange.peer = scope["client"][0]
         scope["state"]["exchange"] = exchange
         try:
             await self._app(scope, receive, send)

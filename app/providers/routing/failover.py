@@ -237,7 +237,9 @@ class Failover:
     ) -> None:
         if run.route.breaker:
             self._health.failed(one, failure, lease)
-        self._counts.add(FAILURES, {"target": one.name, "failure": failure.kind.value})
+        kind = failure.kind.value
+        self._counts.add(FAILURES, {"target": one.name, "failure": kind})
+        one.failures[kind] = one.failures.get(kind, 0) + 1
         run.note(failure.label, seconds)
 
     def _ended(
@@ -247,6 +249,7 @@ class Failover:
         if broken is not None:
             self._fail(run, one, failure_of(broken), lease, seconds)
             return
+        one.answered += 1
         if lease:
             self._health.succeeded(one, lease)
         else:

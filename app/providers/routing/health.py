@@ -14,13 +14,16 @@ NOTHING = Events()
 class TargetHealth:
     """One target: its breaker, and how busy it is here. ``clear``: nothing is wrong with it.
 
-    ``level`` is what its capacity had left when it was asked last.
+    ``level`` is what its capacity had left when it was asked last. ``answered`` counts calls that this
+    worker made and that were answered, ``failures`` the others by kind.
     """
 
     __slots__ = (
         "_latency",
         "_measured",
+        "answered",
         "clear",
+        "failures",
         "in_flight",
         "level",
         "name",
@@ -36,6 +39,8 @@ class TargetHealth:
         self.clear = True
         self.state = CLEAR
         self.in_flight = 0
+        self.answered = 0
+        self.failures: dict[str, int] = {}
         self.level: dict[str, int] = {}
         self.unapplied = 0  # successes that the own copy does not count yet
         self.untold_successes = 0

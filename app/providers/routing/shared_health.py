@@ -77,6 +77,17 @@ class SharedHealth:
         phases = ((name, one.state.phase(now)) for name, one in sorted(self._known.items()))
         return {name: phase.value for name, phase in phases if phase is not Phase.CLOSED}
 
+    def phases(self) -> dict[str, str]:
+        """The phase of every target, by name."""
+        now = self.now_ms()
+        return {name: one.state.phase(now).value for name, one in sorted(self._known.items())}
+
+    def calls(self) -> dict[str, dict[str, int]]:
+        """How many calls this worker made, by target and result: ``ok``, or the kind of failure."""
+        return {
+            name: {"ok": one.answered, **one.failures} for name, one in sorted(self._known.items())
+        }
+
     def names(self) -> list[str]:
         """Every target that was asked, or is not well."""
         return sorted(self._known)

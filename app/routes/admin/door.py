@@ -35,22 +35,36 @@ Who = Callable[[Exchange], AdminKey | GatewayError]
 class ManagementDoor:
     """Answers what came over the management listener, by the beginning of its path, and nothing else.
 
-    ``apps`` are found by path, or by what a path begins with up to a slash.
+    ``apps`` are found by path, or by what a path begins with up to a slash. ``recorded`` is told of
+    requests that lead nowhere.
     """
 
-    def __init__(self, mark: RelayMark | None, apps: Mapping[str, ASGIApp]) -> None:
+    def __init__(
+        self,
+        mark: RelayMark | None,
+        apps: Mapping[str, ASGIApp],
+        recorded: Callable[[Exchange], None] = lambda _: None,
+    ) -> None:
         self._mark = mark
+        self._recorded = recorded
         self._apps = {path.encode(): app for path, app in apps.items()}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange = exchange_of(scope)
         address = self._address(exchange)
         app = self._app(scope["raw_path"]) if address is not None else None
-        if app is None:
-            error = NotFound("There is nothing at this path.", retryable=False)
-            return refuse(exchange, send, error)
+        if app is None or address is None:
+            return self._refuse(exchange, send)
         scope["state"]["address"] = address
+        exchange.peer = address
         return app(scope, receive, send)
+
+    async def _refuse(self, exchange: Exchange, send: Send) -> None:
+        try:
+            error = NotFound("There is nothing at this path.", retryable=False)
+            await refuse(exchange, send, error)
+        finally:
+            self._recorded(exchange)
 
     def _address(self, exchange: Exchange) -> str | None:
         if self._mark is None:

@@ -1,0 +1,1 @@
+"""What one process measures: histograms and counters by bounded labels, as Prometheus text."""

@@ -1,0 +1,80 @@
+"""What may stand in a label: names of the configuration and of this code, never a caller's text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from app.config.providers import HttpProvider, base_url_of, kind_of
+from app.config.settings import Settings
+
+OTHER = "other"
+MOST_KEYS = 200  # from so many on, metrics do not tell keys apart
+
+# What the gateway itself answers with (docs/api.md), and what upstreams' codes are passed on most
+# often. Any other code of an upstream is `other`.
+CODES = frozenset({
+    "budget_exceeded", "capability_required", "client_closed_request", "content_filter",
+    "context_length_exceeded", "expired_api_key", "guardrail_blocked", "guardrail_unavailable",
+    "insufficient_quota", "internal_error", "invalid_api_key", "invalid_config", "invalid_json",
+    "invalid_request", "method_not_allowed", "missing_api_key", "model_not_found", "no_target",
+    "not_cached", "not_found", "not_implemented", "overloaded", "rate_limit_exceeded",
+    "request_timeout", "request_too_large", "service_unavailable", "store_unavailable",
+    "too_many_bad_keys", "too_many_calls", "too_many_connections", "unsupported_media_type",
+    "unsupported_parameter", "upstream_auth_failed", "upstream_invalid_response",
+    "upstream_not_found", "upstream_overloaded", "upstream_timeout", "upstream_unreachable",
+})  # fmt: skip
+
+# The attribute `gen_ai.provider.name` has well-known values; a kind without one is its own name.
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+}
+_PORTS = {"https": "443", "http": "80"}
+
+
+class ProviderLabels(NamedTuple):
+    """``name`` is the value of `gen_ai.provider.name`, ``address`` and ``port`` where it is asked."""
+
+    name: str
+    address: str = ""
+    port: str = ""
+
+
+class Labels:
+    """The labels that a configuration allows."""
+
+    def __init__(self, settings: Settings) -> None:
+        targets = [target for model in settings.models.values() for target in model.targets]
+        self._models = frozenset(target.model for target in targets)
+        self._providers = {
+            name: _of_provider(kind_of(part), part) for name, part in settings.providers.items()
+        }
+        self.tells_keys = len(settings.keys) < MOST_KEYS
+
+    def model(self, name: str | None) -> str:
+        """The model that answered; `other` where no target of the configuration has this name."""
+        return name if name in self._models else OTHER if name else ""
+
+    def provider(self, name: str | None) -> ProviderLabels:
+        """Who answered, by the provider's name in the file."""
+        if not name:
+            return ProviderLabels("")
+        return self._providers.get(name) or ProviderLabels(OTHER)
+
+    def code(self, code: str | None) -> str:
+        """An error's code; `other` for one that an upstream made up."""
+        return code if code in CODES else OTHER if code else ""
+
+
+def _of_provider(kind: str, settings: object) -> ProviderLabels:
+    name = _PROVIDERS.get(kind, kind)
+    if not isinstance(settings, HttpProvider):
+        return ProviderLabels(name)
+    parts = urlsplit(base_url_of(settings))
+    return ProviderLabels(
+        name, parts.hostname or "", str(parts.port or _PORTS.get(parts.scheme, ""))
+    )
