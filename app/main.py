@@ -14,6 +14,7 @@ from app.config.loading import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.guarded import guardrails_of
 from app.observability.logs import LineWriter
+from app.observability.metrics.snapshot import Snapshot
 from app.pipeline import build, metrics_page
 from app.providers.routing.routes import Router
 from app.services import Services
@@ -31,7 +32,7 @@ class Generation:
     def __init__(self, loaded: Loaded, shared: Shared) -> None:
         self.name = loaded.generation
         self.store_optional = loaded.settings.store.optional
-        self.metrics = metrics_page(loaded.settings, shared)
+        self.shared_metrics = metrics_page(loaded.settings, shared)
         self._targets = Router(loaded.settings)
         self._guardrails = guardrails_of(loaded.settings, self._targets)
         self.app: ASGIApp = build(loaded, self._targets, shared, self._guardrails)
@@ -149,10 +150,15 @@ class Gateway:
             lag=lag,
         )
 
-    async def metrics(self) -> str | None:
-        """The page for the management listener; None while the store is out."""
+    def metrics(self) -> Snapshot:
+        """What this worker measured, for the management listener."""
+        shared = self._services.shared
+        return shared.measured.snapshot(self._current.name, len(shared.running))
+
+    async def shared_metrics(self) -> str | None:
+        """What all replicas counted, for the management listener; None while the store is out."""
         try:
-            return await self._current.metrics.text()
+            return await self._current.shared_metrics.text()
         except StoreUnavailable:
             return None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from app.observability.metrics.snapshot import Snapshot
 from app.supervision.frames import Frames, frame
 from app.supervision.worker import Beat
 
@@ -28,7 +29,7 @@ class Hearing(asyncio.Protocol):
         self.gone = False
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
-        self._metrics: asyncio.Future[str | None] | None = None
+        self._asked: dict[str, asyncio.Future[Any]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -48,27 +49,38 @@ class Hearing(asyncio.Protocol):
             self.beat = msgspec.convert(message["beat"], Beat)
             self.silent = 0.0
             self.beats += 1
-        elif "metrics" in message and self._metrics is not None and not self._metrics.done():
-            self._metrics.set_result(message["metrics"])
+        for what in message.keys() & self._asked.keys():
+            self._asked.pop(what).set_result(message[what])
 
     def connection_lost(self, _: Exception | None) -> None:
         self.gone = True
-        if self._metrics is not None and not self._metrics.done():
-            self._metrics.set_result(None)
+        for asked in self._asked.values():
+            asked.set_result(None)
+        self._asked.clear()
 
     def ask(self, what: str) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame({"ask": what}))
 
-    async def metrics(self, timeout: float) -> str | None:
-        """The worker's page of metrics, or None where it does not give one in time."""
+    async def metrics(self, timeout: float) -> Snapshot | None:
+        """What the worker measured, or None where it does not answer in time."""
+        snapshot: Snapshot | None = await self._answer("metrics", timeout)
+        return snapshot
+
+    async def shared_metrics(self, timeout: float) -> str | None:
+        """The page of what all replicas counted, or None where the worker gives none in time."""
+        page: str | None = await self._answer("shared_metrics", timeout)
+        return page
+
+    async def _answer(self, what: str, timeout: float) -> Any:
         if self.gone:
             return None
-        if self._metrics is None or self._metrics.done():
-            self._metrics = asyncio.get_running_loop().create_future()
-            self.ask("metrics")
+        asked = self._asked.get(what)
+        if asked is None:
+            asked = self._asked[what] = asyncio.get_running_loop().create_future()
+            self.ask(what)
         with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(self._metrics), timeout)
+            return await asyncio.wait_for(asyncio.shield(asked), timeout)
         return None
 
     def close(self) -> None:

@@ -17,10 +17,13 @@ from typing import NamedTuple
 import orjson
 
 from app.core.errors import GatewayError
+from app.observability.metrics.families import WORKER_RESTARTS, WORKERS_READY
+from app.observability.metrics.snapshot import add, text
 from app.supervision.control import Control
 from app.supervision.hearing import Hearing
 from app.supervision.relay import Relay
 from app.supervision.relay_mark import is_relayed
+from app.supervision.replica_metrics import ReplicaMetrics
 
 MAX_CONNECTIONS = 32
 MAX_HEAD_BYTES = 8 << 10
@@ -28,6 +31,7 @@ HEAD_SECONDS = 2.0
 METRICS_SECONDS = 2.0
 SEND_SECONDS = 2.0
 
+_SILENT = "no worker gave its metrics in time"
 _JSON = "application/json"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 # Which of several workers' reasons says most about the replica.
@@ -52,6 +56,7 @@ class Management:
         self._listener = listener
         self._generation = generation
         self._relay = relay
+        self._measured = ReplicaMetrics()
         self._open: dict[asyncio.StreamWriter, None] = {}
 
     async def serve(self, control: Control) -> asyncio.Server:
@@ -107,6 +112,8 @@ class Management:
             return self._ready()
         if path == b"/metrics":
             return await self._metrics()
+        if path == b"/metrics/shared":
+            return await self._shared_metrics()
         return _document("404 Not Found", {"error": "there is nothing at this path"})
 
     def _ready(self) -> Answer:
@@ -136,27 +143,31 @@ class Management:
         return _document("503 Service Unavailable" if reason else "200 OK", facts)
 
     async def _metrics(self) -> Answer:
+        """What this replica measured: all its workers together."""
+        hearings = [h for h in self._control.heard if h and not h.gone]
+        told = await asyncio.gather(*(h.metrics(METRICS_SECONDS) for h in hearings))
+        if not any(snapshot is not None for snapshot in told):
+            return _document("503 Service Unavailable", {"error": _SILENT})
+        pids = (hearing.pid for hearing in hearings)
+        whole = self._measured.together(dict(zip(pids, told, strict=True)))
+        add(whole, WORKERS_READY, "", [self._ready_workers()])
+        add(whole, WORKER_RESTARTS, "", [sum(self._control.restarts)])
+        return Answer("200 OK", text(whole).encode(), _TEXT)
+
+    async def _shared_metrics(self) -> Answer:
         """The page of the first worker that gives one: the counts in it are those of all."""
         end = asyncio.get_running_loop().time() + METRICS_SECONDS
         asked = sorted((h for h in self._control.heard if h and not h.gone), key=lambda h: h.silent)
         for at, heard in enumerate(asked):
             left = end - asyncio.get_running_loop().time()
-            page = await heard.metrics(max(0.0, left) / (len(asked) - at))
+            page = await heard.shared_metrics(max(0.0, left) / (len(asked) - at))
             if page is not None:
-                return Answer("200 OK", (page + self._own_metrics()).encode(), _TEXT)
-        return _document("503 Service Unavailable", {"error": "no worker gave its metrics in time"})
+                return Answer("200 OK", page.encode(), _TEXT)
+        return _document("503 Service Unavailable", {"error": _SILENT})
 
-    def _own_metrics(self) -> str:
+    def _ready_workers(self) -> int:
         control = self._control
-        ready = sum(1 for h in control.heard if h and h.problem(control.interval) is None)
-        return (
-            "# HELP headgate_replica_workers_ready Workers of this replica that take requests.\n"
-            "# TYPE headgate_replica_workers_ready gauge\n"
-            f"headgate_replica_workers_ready {ready}\n"
-            "# HELP headgate_replica_worker_restarts_total Workers of this replica started anew.\n"
-            "# TYPE headgate_replica_worker_restarts_total counter\n"
-            f"headgate_replica_worker_restarts_total {sum(control.restarts)}\n"
-        )
+        return sum(1 for h in control.heard if h and h.problem(control.interval) is None)
 
 
 def _facts(

@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from app.observability.metrics.snapshot import Snapshot
 from app.supervision.frames import Frames, frame
 from app.supervision.listening import BACKLOG
 
@@ -46,7 +47,9 @@ class Worker(Protocol):
 
     def drain(self) -> None: ...
 
-    async def metrics(self) -> str | None: ...
+    def metrics(self) -> Snapshot: ...
+
+    async def shared_metrics(self) -> str | None: ...
 
 
 class Link(asyncio.Protocol):
@@ -112,13 +115,15 @@ class Link(asyncio.Protocol):
         for message in self._frames.feed(data):
             if message.get("ask") == "drain":
                 self._worker.drain()
-            elif message.get("ask") == "metrics" and (
+            elif message.get("ask") == "metrics":
+                self._send({"metrics": self._worker.metrics()})
+            elif message.get("ask") == "shared_metrics" and (
                 self._answering is None or self._answering.done()
             ):
-                self._answering = asyncio.get_running_loop().create_task(self._tell_metrics())
+                self._answering = asyncio.get_running_loop().create_task(self._tell_shared())
 
-    async def _tell_metrics(self) -> None:
-        self._send({"metrics": await self._worker.metrics()})
+    async def _tell_shared(self) -> None:
+        self._send({"shared_metrics": await self._worker.shared_metrics()})
 
     async def _keep_beating(self) -> None:
         due = time.monotonic()

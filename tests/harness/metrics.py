@@ -12,7 +12,7 @@ _SERIES = re.compile(
 )
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\\n]|\\[\\n"])*)"')
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
-_COMMENT = re.compile(r"# (HELP [a-zA-Z_:]\w* [^\n]+|TYPE [a-zA-Z_:]\w* (counter|gauge))")
+_COMMENT = re.compile(r"# (HELP [a-zA-Z_:]\w* [^\n]+|TYPE [a-zA-Z_:]\w* (counter|gauge|histogram))")
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -22,16 +22,19 @@ def parsed(text: str) -> Series:
     assert text == "" or text.endswith("\n")
     found: Series = {}
     types: list[str] = []
+    kinds: dict[str, str] = {}
     for line in text.splitlines():
         if line.startswith("#"):
             assert _COMMENT.fullmatch(line), line
             if line.startswith("# TYPE"):
                 types.append(line.split(" ")[2])
+                kinds[types[-1]] = line.split(" ")[3]
             continue
         match = _SERIES.fullmatch(line)
         assert match, line
         assert types, "a sample before its type"
-        assert match["name"] == types[-1], "a family in two places"
+        parts = ("_bucket", "_sum", "_count") if kinds[types[-1]] == "histogram" else ("",)
+        assert match["name"] in {types[-1] + part for part in parts}, "a family in two places"
         labels = frozenset(
             (name, re.sub(r"\\.", lambda escape: _ESCAPES[escape[0]], value))
             for name, value in _LABEL.findall(match["labels"] or "")
@@ -44,7 +47,7 @@ def parsed(text: str) -> Series:
 
 def metric(gateway: Gateway, name: str, **labels: str) -> float:
     """The sum of a counter's series that have these labels."""
-    series = parsed(gateway.get("/metrics", None).body.decode())
+    series = parsed(gateway.get("/metrics/shared", None).body.decode())
     wanted = set(labels.items())
     full = f"headgate_semantic_{name}"
     return sum(value for (n, has), value in series.items() if n == full and wanted <= has)

@@ -30,6 +30,7 @@ class Run:
             "method": "POST",
             "http_version": "1.1",
             "path": "/",
+            "raw_path": b"/",
             "client": ("127.0.0.1", "40000"),
             "headers": headers,
             "state": {"exchange": self.exchange, "key": KEY},

@@ -67,7 +67,7 @@ def plain(server: Endpoint, gateway: Endpoint) -> Finding:
 
 def read(server: Endpoint) -> Counts:
     """Both counts now."""
-    text = httpx.get(f"{server.root}/metrics", timeout=60, trust_env=False).text
+    text = httpx.get(f"{server.root}/metrics/shared", timeout=60, trust_env=False).text
 
     def total(start: str) -> int:
         lines = [line for line in text.splitlines() if line.startswith(start)]

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from app.config.providers import HttpProvider, base_url_of, kind_of
 from app.config.settings import Settings
+from app.core.keys import Key
 
 OTHER = "other"
 MOST_KEYS = 200  # from so many on, metrics do not tell keys apart
@@ -45,15 +46,21 @@ class ProviderLabels(NamedTuple):
 
 
 class Labels:
-    """The labels that a configuration allows."""
+    """The labels that a configuration allows.
+
+    Tenants, keys and the addresses of upstreams are nobody's business on the port that callers use,
+    so they are told only where metrics have a listener of their own.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self._private = settings.server.management is not None
         targets = [target for model in settings.models.values() for target in model.targets]
         self._models = frozenset(target.model for target in targets)
         self._providers = {
-            name: _of_provider(kind_of(part), part) for name, part in settings.providers.items()
+            name: _of_provider(kind_of(part), part if self._private else None)
+            for name, part in settings.providers.items()
         }
-        self.tells_keys = len(settings.keys) < MOST_KEYS
+        self._tells_keys = self._private and len(settings.keys) < MOST_KEYS
 
     def model(self, name: str | None) -> str:
         """The model that answered; `other` where no target of the configuration has this name."""
@@ -64,6 +71,10 @@ class Labels:
         if not name:
             return ProviderLabels("")
         return self._providers.get(name) or ProviderLabels(OTHER)
+
+    def owner(self, key: Key) -> tuple[str, str]:
+        """Tenant and key; empty what is not told."""
+        return key.tenant if self._private else "", key.id if self._tells_keys else ""
 
     def code(self, code: str | None) -> str:
         """An error's code; `other` for one that an upstream made up."""

@@ -19,7 +19,7 @@ from app.observability.metrics.labels import MOST_KEYS, OTHER, Labels, ProviderL
 from app.observability.metrics.snapshot import Snapshot, add, labels_text
 
 MOST_SEEN = 4_096  # different requests whose labels are remembered
-MOST_PLACES = 2_000  # different labels of requests, and as many of keys with models
+MOST_PLACES = 1_000  # different labels of requests, and as many of keys with models
 BACKGROUND = "background"  # the route of calls that the gateway makes for itself
 OPERATIONS = {"completions": "text_completion", "chat": "chat", "embeddings": "embeddings"}
 _REFUSALS = frozenset({
@@ -174,8 +174,7 @@ class RouteMetrics:
             return
         account = self._accounts.get((key.id, alias))
         if account is None:
-            told = key.id if self._labels.tells_keys else ""
-            account = self._metrics.account(key.tenant, told, alias)
+            account = self._metrics.account(*self._labels.owner(key), alias)
             if len(self._accounts) >= MOST_SEEN:
                 self._accounts.clear()
             self._accounts[key.id, alias] = account

@@ -44,7 +44,8 @@ def test_metrics_move_to_the_management_listener(management: Any) -> None:
     page = client.get("/metrics")
     assert page.status_code == 200
     assert "headgate_replica_workers_ready 1\n" in page.text
-    assert gateway.get("/metrics").status_code == 404
+    assert client.get("/metrics/shared").status_code == 200
+    assert gateway.get("/metrics").status_code == gateway.get("/metrics/shared").status_code == 404
 
 
 def test_a_hung_worker_leaves_the_management_listener_quick(management: Any, until: Any) -> None:
@@ -64,6 +65,7 @@ def test_metrics_of_a_hung_worker_are_a_503(management: Any) -> None:
     gateway, client = management
     os.kill(gateway.workers()[0], signal.SIGSTOP)
     assert client.get("/metrics", timeout=10).status_code == 503
+    assert client.get("/metrics/shared", timeout=10).status_code == 503
 
 
 def test_silent_connections_do_not_keep_others_out(management: Any) -> None:

@@ -1,4 +1,4 @@
-"""GET /metrics: what the replicas counted together, as Prometheus text."""
+"""GET /metrics/shared: what the replicas counted together, as Prometheus text."""
 
 from __future__ import annotations
 

@@ -92,4 +92,5 @@ def test_nothing_of_a_prompt_is_logged_or_in_the_metrics(
     warm(gateway, prompt)
     reply = ask(gateway, [prompt, unseen()], temperature=0)
     gateway.line(reply.headers["x-request-id"])
-    assert prompt.encode() not in gateway.get("/metrics").body
+    for page in ("/metrics", "/metrics/shared"):
+        assert prompt.encode() not in gateway.get(page).body

@@ -158,4 +158,4 @@ def test_a_bad_answer_is_charged_by_rule_and_counted_by_operation(
     upstream.on("up", script)
     assert chat(gateway, key=PAYING, max_tokens=5).status == 502
     counted = 'headgate_unknown_usage_total{operation="chat",reason="invalid_answer"}'
-    eventually(lambda: counted in gateway.get("/metrics", key=None).body.decode())
+    eventually(lambda: counted in gateway.get("/metrics/shared", key=None).body.decode())

@@ -44,7 +44,7 @@ def gateway(server: RedisServer, the_upstream: Upstream) -> Iterator[Gateway]:
 
 
 def counted(gateway: Gateway, reason: str) -> int:
-    text = gateway.get("/metrics", key=None).body.decode()
+    text = gateway.get("/metrics/shared", key=None).body.decode()
     found = re.search(
         rf'^headgate_unknown_usage_total{{operation="completions",reason="{reason}"}} (\d+)$',
         text,

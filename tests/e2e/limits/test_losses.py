@@ -46,7 +46,7 @@ def test_a_store_that_was_emptied_is_logged_and_counted_once() -> None:
         assert "spent" in line["lost"]
 
         def counted() -> bool:
-            text = gateways[0].get("/metrics", None).body.decode()
+            text = gateways[0].get("/metrics/shared", None).body.decode()
             return "headgate_store_empty_total 1\n" in text
 
         eventually(counted, True)

@@ -133,8 +133,8 @@ def test_without_a_store_requests_pass(
                     assert reply.headers["x-headgate-cache"] == "bypass"
                     line = gateway.line(reply.headers["x-request-id"])
                     assert line["total_ms"] < 1500
-            eventually(lambda: gateway.get("/metrics", None).status == 503)
-            reply = gateway.get("/metrics", None)
+            eventually(lambda: gateway.get("/metrics/shared", None).status == 503)
+            reply = gateway.get("/metrics/shared", None)
             assert reply.error["code"] == "store_unavailable"
             body = json.dumps({"id": found, "verdict": "bad"}).encode()
             reply = gateway.ask("POST", "/v1/cache/feedback", content=body)
@@ -142,7 +142,7 @@ def test_without_a_store_requests_pass(
         finally:
             heal()
         eventually(lambda: gateway.get("/health/ready", None).status == 200)
-        eventually(lambda: gateway.get("/metrics", None).status == 200)
+        eventually(lambda: gateway.get("/metrics/shared", None).status == 200)
         anew = {"x-headgate-cache-namespace": f"after-{hurt.__name__}"}
         teach(gateway, anew)
         assert served(ask(gateway, PARAPHRASE, anew)) == "tier 1"
@@ -155,7 +155,7 @@ def test_metrics_are_prometheus_text(gateway: Gateway, space: dict[str, str]) ->
     teach(gateway, space, model=ODD)
     ask(gateway, PARAPHRASE, space, model=ODD)
     eventually(lambda: metric(gateway, "hits_total", model=ODD, tier="1") >= 1)
-    reply = gateway.get("/metrics", None)
+    reply = gateway.get("/metrics/shared", None)
     assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     series = parsed(reply.body.decode())
     assert all(name.startswith("headgate_") for name, _ in series)
@@ -164,7 +164,7 @@ def test_metrics_are_prometheus_text(gateway: Gateway, space: dict[str, str]) ->
 
 @ANY_STORE
 def test_metrics_need_no_key_and_are_only_read(gateway: Gateway) -> None:
-    assert gateway.get("/metrics", None).status == 200
+    assert gateway.get("/metrics/shared", None).status == 200
     reply = gateway.ask("POST", "/metrics", None)
     assert (reply.status, "GET" in reply.headers["allow"]) == (405, True)
 

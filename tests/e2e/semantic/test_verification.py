@@ -105,7 +105,7 @@ def shadows(gateway: Gateway, alias: str) -> list[dict[str, Any]]:
 
 def verdicts(gateway: Gateway, alias: str, tier: str) -> float:
     """Whether /metrics has a bound of this tier's error."""
-    series = parsed(gateway.get("/metrics", None).body.decode())
+    series = parsed(gateway.get("/metrics/shared", None).body.decode())
     wanted = {("bound", "low"), ("model", alias), ("tier", tier), ("tenant", "acme")}
     name = "headgate_semantic_shadow_error"
     return max((v for (n, has), v in series.items() if n == name and wanted <= has), default=-1)

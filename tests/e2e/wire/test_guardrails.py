@@ -131,4 +131,4 @@ def test_what_was_cut_out_does_not_stand_in_the_log(gateway: Gateway, upstream: 
 def test_the_checks_are_counted(gateway: Gateway, upstream: Upstream) -> None:
     asked(gateway, "completions", f"key {SECRET}")
     series = 'headgate_guardrail_checks_total{action="block",phase="input",rule="no-secrets"}'
-    eventually(lambda: series in gateway.get("/metrics", None).body.decode())
+    eventually(lambda: series in gateway.get("/metrics/shared", None).body.decode())
