@@ -39,7 +39,7 @@ from app.observability.recorders import Recorders
 from app.observability.request_record import Recorder
 from app.policy.caching import CachePlans, places
 from app.policy.encoders import make_encoders
-from app.policy.limits_and_budgets import Policies, Rules
+from app.policy.limits_and_budgets import Policies, Rules, every_budget
 from app.portkey.config import parse_config
 from app.providers.routing.failover import Failover
 from app.providers.routing.routes import Router as TargetRouter
@@ -275,9 +275,17 @@ def build(
 
 
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
-    """What /metrics/shared shows, here or on the management listener."""
+    """What /metrics/shared shows, here or on the management listener.
+
+    Money is told on the listener only: on the port that callers use, anybody may read the page.
+    """
     return MetricsPage(
-        shared.cache.counters, shared.cache.semantic_index, places(settings), shared.health
+        shared.cache.counters,
+        shared.cache.semantic_index,
+        places(settings),
+        shared.health,
+        every_budget(settings) if settings.server.management else (),
+        shared.ledger,
     )
 
 

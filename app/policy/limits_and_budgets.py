@@ -132,6 +132,24 @@ class Policies:
         return min(caps, default=None)
 
 
+def every_budget(settings: Settings) -> list[BudgetPlan]:
+    """All budgets of a configuration by tenant: those of keys, of models in a tenant, and its own."""
+    rules = Rules(settings)
+    named: dict[str, list[tuple[str, str | None]]] = {name: [] for name in settings.tenants}
+    for name, section in settings.tenants.items():
+        named[name].append(("tenant", section.budget))
+        named[name] += ((f"model:{alias}", part.budget) for alias, part in section.models.items())
+    for key in settings.keys:
+        named.setdefault(key.tenant, []).append((f"key:{key.id}", key.budget))
+    plans = []
+    for tenant, scopes in sorted(named.items()):
+        found = ((scope, rules.budget(budget)) for scope, budget in scopes)
+        budgets = tuple(Budget(scope, r.limit, r.per) for scope, r in found if r is not None)
+        if budgets:
+            plans.append(BudgetPlan(tenant, budgets))
+    return plans
+
+
 class Rules:
     """The named policies of a configuration, as values."""
 

@@ -5,13 +5,16 @@ The counts are in the store, so that any replica gives those of all: scrape one 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from app.core.asgi import Receive, Scope, Send, body_message, start_message
 from app.core.exchange import exchange_of
+from app.core.pricing import NANO
 from app.core.refusal import refuse, store_unavailable
 from app.providers.routing.shared_health import SharedHealth
 from cache.quotas.counters import Counters
+from cache.quotas.ledger import BudgetPlan, Ledger
 from cache.semantic.error_bounds import Tally, excess
 from cache.semantic.index import SemanticIndex
 from cache.semantic.plan import TIERS
@@ -21,7 +24,17 @@ TEXT_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _ERROR = "headgate_semantic_shadow_error"
 _OPEN = "headgate_target_open"
 _LEFT = "headgate_target_capacity_left"
+MOST_BUDGETS = 200  # on the page; each costs a look into the store
+_NOT_SHOWN = "headgate_budgets_not_shown"
+_BUDGETS = {
+    "headgate_budget_spent_usd": "What a budget was charged in its present window.",
+    "headgate_budget_held_usd": "What running requests hold of a budget.",
+    "headgate_budget_limit_usd": "What a budget may be charged in a window.",
+}
+# Counted so rarely that an alert on them must find a series before that.
+_ALWAYS = ("headgate_audit_gaps_total", "headgate_store_empty_total")
 _HELP = {
+    "headgate_audit_gaps_total": "Times that the audit log could not be written, or did not follow on.",
     "headgate_cache_not_kept_total": "Answers not kept: the server is nearly full (memory), or too large.",
     "headgate_unknown_usage_total": "Upstream calls that were sent and whose use nobody knows.",
     "headgate_store_empty_total": "Times the store came back empty, or another one took its place.",
@@ -56,10 +69,15 @@ class MetricsPage:
         semantic_index: SemanticIndex,
         places: Sequence[tuple[str, str, bytes]],
         targets: SharedHealth,
+        budgets: Sequence[BudgetPlan] = (),
+        ledger: Ledger | None = None,
     ) -> None:
         """``places`` are tenant, alias and place of every model with answers by meaning;
-        ``targets`` are this worker's copy of what all replicas know of them."""
+        ``targets`` are this worker's copy of what all replicas know of them; ``budgets`` are read
+        from the ``ledger``."""
         self._targets = targets
+        self._budgets = budgets
+        self._ledger = ledger
         self._counters = counters
         self._semantic_index = semantic_index
         self._places = places
@@ -79,6 +97,8 @@ class MetricsPage:
                 *errors,
             ]
         lines += _targets(self._targets)
+        if self._ledger is not None and self._budgets:
+            lines += await _spending(self._budgets, self._ledger)
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -96,6 +116,7 @@ def metrics_app(page: MetricsPage) -> Callable[[Scope, Receive, Send], Awaitable
 
 
 def _counted(series: dict[str, int]) -> Iterable[str]:
+    series = dict.fromkeys(_ALWAYS, 0) | series
     known = ""
     for name in sorted(series):
         family = name.partition("{")[0]
@@ -132,6 +153,36 @@ def _targets(health: SharedHealth) -> Iterable[str]:
         for name, units in levels.items():
             for unit, left in units.items():
                 yield f'{_LEFT}{{target="{_quoted(name)}",unit="{unit}"}} {left}'
+
+
+async def _spending(plans: Sequence[BudgetPlan], ledger: Ledger) -> list[str]:
+    """Every budget as it stands, up to a number of them. Raises StoreUnavailable."""
+    shown: list[BudgetPlan] = []
+    left = MOST_BUDGETS
+    for plan in plans:
+        shown.append(BudgetPlan(plan.tenant, plan.budgets[:left]))
+        left -= len(shown[-1].budgets)
+    found = await asyncio.gather(*(ledger.accounts(plan) for plan in shown))
+    rows = [
+        (p.tenant, account)
+        for p, accounts in zip(shown, found, strict=True)
+        for account in accounts
+    ]
+    lines: list[str] = []
+    for name, help_text in _BUDGETS.items():
+        lines += (f"# HELP {name} {help_text}", f"# TYPE {name} gauge")
+        for tenant, account in rows:
+            budget = account.budget
+            amount = {"spent": account.spent, "held": account.held, "limit": budget.limit}
+            said = f'per="{budget.per}",scope="{_quoted(budget.scope)}",tenant="{_quoted(tenant)}"'
+            lines.append(f"{name}{{{said}}} {amount[name.split('_')[2]] / NANO!r}")
+    more = sum(len(plan.budgets) for plan in plans) - len(rows)
+    lines += (
+        f"# HELP {_NOT_SHOWN} Budgets that are not on this page, because there are too many.",
+        f"# TYPE {_NOT_SHOWN} gauge",
+        f"{_NOT_SHOWN} {more}",
+    )
+    return lines
 
 
 def _quoted(value: str) -> str:
