@@ -55,6 +55,7 @@ from app.routes.feedback import feedback_app
 from app.routes.health import live_app, ready_app
 from app.routes.metrics import MetricsPage, metrics_app
 from app.routes.models import PREFIX, models_app
+from app.routes.openapi.refusals import REFUSALS
 from app.routes.process_metrics import process_metrics_app
 from app.routes.tokenizer import (
     INFO_PATH,
@@ -113,7 +114,7 @@ def build(
 
     recorders = Recorders(
         metrics=shared.measured.requests,
-        labels=Labels(settings),
+        labels=Labels(settings, (code for row in REFUSALS for code in row.codes)),
         now=now,
         client_of=shared.proxies.client,
         log_prompts=settings.log.prompts,

@@ -12,19 +12,8 @@ from app.core.keys import Key
 OTHER = "other"
 MOST_KEYS = 200  # from so many on, metrics do not tell keys apart
 
-# What the gateway itself answers with (docs/api.md), and what upstreams' codes are passed on most
-# often. Any other code of an upstream is `other`.
-CODES = frozenset({
-    "budget_exceeded", "capability_required", "client_closed_request", "content_filter",
-    "context_length_exceeded", "expired_api_key", "guardrail_blocked", "guardrail_unavailable",
-    "insufficient_quota", "internal_error", "invalid_api_key", "invalid_config", "invalid_json",
-    "invalid_request", "method_not_allowed", "missing_api_key", "model_not_found", "no_target",
-    "not_cached", "not_found", "not_implemented", "overloaded", "rate_limit_exceeded",
-    "request_timeout", "request_too_large", "service_unavailable", "store_unavailable",
-    "too_many_bad_keys", "too_many_calls", "too_many_connections", "unsupported_media_type",
-    "unsupported_parameter", "upstream_auth_failed", "upstream_invalid_response",
-    "upstream_not_found", "upstream_overloaded", "upstream_timeout", "upstream_unreachable",
-})  # fmt: skip
+# Codes that are told besides the gateway's own. Any other code of an upstream is `other`.
+_CODES = frozenset({"client_closed_request", "insufficient_quota", "content_filter"})
 
 # The attribute `gen_ai.provider.name` has well-known values; a kind without one is its own name.
 _PROVIDERS = {
@@ -49,10 +38,12 @@ class Labels:
     """The labels that a configuration allows.
 
     Tenants, keys and the addresses of upstreams are nobody's business on the port that callers use,
-    so they are told only where metrics have a listener of their own.
+    so they are told only where metrics have a listener of their own. ``codes`` are those of the
+    errors that the gateway itself answers with.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, codes: Iterable[str]) -> None:
+        self._codes = _CODES | frozenset(codes)
         self._private = settings.server.management is not None
         targets = [target for model in settings.models.values() for target in model.targets]
         self._models = frozenset(target.model for target in targets)
@@ -78,7 +69,7 @@ class Labels:
 
     def code(self, code: str | None) -> str:
         """An error's code; `other` for one that an upstream made up."""
-        return code if code in CODES else OTHER if code else ""
+        return code if code in self._codes else OTHER if code else ""
 
 
 def _of_provider(kind: str, settings: object) -> ProviderLabels:
