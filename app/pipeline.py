@@ -254,7 +254,7 @@ def build(
         _layer(Metering, recorder=recorders.of_route("admin"), operation="admin"),
         _layer(Protocol, method="GET", also=("POST", "PUT", "PATCH", "DELETE")),
     ]
-    nowhere = recorders.of_route("unknown")
+    nowhere = recorders.of_nowhere()
     otherwise = management_door(settings, shared, lambda app: _behind(operators, app), nowhere)
     inner: ASGIApp = _canonical(litestar, direct, otherwise)
     most = server.max_connections_per_address

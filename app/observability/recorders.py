@@ -46,9 +46,7 @@ class Recorders:
     def of_nowhere(self) -> Recorder:
         """For paths that lead nowhere, and for what is refused before its path is looked at."""
         metrics = self._metrics.route(self._labels, "unknown")
-        return Recorder(
-            log=self._log, now=self._now, metrics=metrics, client_of=self._client_of
-        )
+        return Recorder(log=self._log, now=self._now, metrics=metrics, client_of=self._client_of)
 
     def of_probes(self, path: str) -> Recorder:
         """For health checks and scrapes: answered well, they are logged at debug only."""

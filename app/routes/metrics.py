@@ -34,7 +34,6 @@ _BUDGETS = {
 # Counted so rarely that an alert on them must find a series before that.
 _ALWAYS = ("headgate_audit_gaps_total", "headgate_store_empty_total")
 _HELP = {
-    "headgate_audit_gaps_total": "Times that the audit log could not be written, or did not follow on.",
     "headgate_cache_not_kept_total": "Answers not kept: the server is nearly full (memory), or too large.",
     "headgate_unknown_usage_total": "Upstream calls that were sent and whose use nobody knows.",
     "headgate_store_empty_total": "Times the store came back empty, or another one took its place.",
