@@ -46,4 +46,4 @@ def command(folder: Path, port: int, upstream_port: int, overlay: Overlay) -> li
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(merged(configuration(port, upstream_port), overlay)))
-    return [sys.executable, "-m", "app.cli", "serve", "--config", str(file), "--port", str(port)]
+    return [sys.executable, "-m", "headgate", "serve", "--config", str(file), "--port", str(port)]

@@ -22,6 +22,9 @@ def code_folder() -> Path:
 def main() -> None:
     """Run the command line; the process is ours alone, so our code comes first on its path."""
     sys.path.insert(0, str(code_folder()))
-    from app.cli import main as command  # noqa: PLC0415 - the path had to be set first
+    from app.lean_imports import import_lean  # noqa: PLC0415 - the path had to be set first
+
+    import_lean()
+    from app.cli import main as command  # noqa: PLC0415
 
     command(prog_name="headgate")

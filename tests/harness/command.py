@@ -12,7 +12,7 @@ from tests.harness.waiting import PATIENCE
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``headgate`` with these arguments."""
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
+        [sys.executable, "-m", "headgate", *arguments],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],

@@ -70,7 +70,7 @@ class Gateway:
         proxies = {"HTTP_PROXY": nowhere, "http_proxy": nowhere, "ALL_PROXY": nowhere}
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "app.cli", "serve"),
+                *(sys.executable, "-m", "headgate", "serve"),
                 *("--config", str(self.file), "--port", str(self.port)),
             ],
             stdout=subprocess.PIPE,

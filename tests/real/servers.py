@@ -120,7 +120,7 @@ def gateway(
     config.write_text(_configuration(port, vllm, llama), encoding="utf-8")
     root = f"http://{places.HOST}:{port}"
     with running(
-        [places.PYTHON, "-m", "app.cli", "serve", "--config", str(config), "--port", str(port)],
+        [places.PYTHON, "-m", "headgate", "serve", "--config", str(config), "--port", str(port)],
         ready=f"{root}/health/ready",
         log=places.LOGS / f"{name}.log",
         environment=places.quiet_environment(),

@@ -19,7 +19,7 @@ import pytest
 
 PATIENCE = 20.0  # seconds that anything may take on a busy machine
 KEY = "0123456789abcdef-cli"
-MODULE = [sys.executable, "-m", "app.cli"]
+MODULE = [sys.executable, "-m", "headgate"]
 
 # A speed at which a stream of 40 tokens takes two seconds.
 CONFIG = """\

@@ -14,7 +14,7 @@ from app.cli import main
 from app.config.loading import load
 from app.core.keys import digest_of
 
-MODULE = [sys.executable, "-m", "app.cli"]
+MODULE = [sys.executable, "-m", "headgate"]
 GOOD = """\
 providers: {trial: {kind: simulator}}
 models: {demo: {targets: [{provider: trial, model: simulator-1}]}}
