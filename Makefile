@@ -11,7 +11,8 @@ SET_UP = test -n "$(PYTHON)" || \
 	$(PYTHON) tools/environment.py
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	--no-annotate --python-version 3.11 pyproject.toml
-EXTRAS := --extra semantic --extra encryption --extra patterns --extra guardrails
+# What the image holds. `semantic` has no wheel for arm64 Linux, so it has an image of its own.
+PARTS := --extra encryption --extra patterns --extra guardrails
 
 # What starts no process and opens no socket, but for the long simulations. The rest is `make test`'s.
 UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility.py tests/test_second_family.py \
@@ -20,7 +21,7 @@ UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility
 	--ignore tests/cache/answers/test_fingerprint.py --ignore tests/cache/semantic/test_error_bounds.py \
 	-m "not server" --hypothesis-profile quick
 
-.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails bench-audit soak lock clean always
+.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails bench-audit soak lock image clean always
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -64,9 +65,13 @@ soak: $(STAMP) ## 1,000 streams at once, floods beside a neighbour, flapping ups
 	$(BIN)/python -m bench.soak $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
-	$(LOCK) --group build $(EXTRAS) --extra dev -o requirements.lock
+	$(LOCK) --group build $(PARTS) --extra semantic --extra dev -o requirements.lock
 	$(LOCK) --group build -c requirements.lock -o runtime.lock
-	$(LOCK) --group build -c requirements.lock $(EXTRAS) -o image.lock
+	$(LOCK) --group build -c requirements.lock $(PARTS) -o image.lock
+	$(LOCK) --group build -c requirements.lock $(PARTS) --extra semantic -o image-semantic.lock
+
+image: ## Build the container image headgate; ARGS="--build-arg LOCK=image-semantic.lock"
+	docker build --file deploy/Dockerfile --tag headgate --build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .real .redis .clients build *.egg-info

@@ -1,9 +1,10 @@
-"""Three locks, one choice of versions: what runs, what the image holds, what developers use."""
+"""Four locks, one choice of versions: what runs, what the images hold, what developers use."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 
 import pytest
 from packaging.requirements import Requirement
@@ -14,11 +15,17 @@ from tests.packaging.test_tools import needed
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-IN_THE_IMAGE = tuple(sorted(set(EXTRAS) - {"dev"}))
+OPTIONAL = tuple(sorted(set(EXTRAS) - {"dev"}))
 PIN = re.compile(r"^(\S+)==(\S+)")
 
 Pins = dict[str, tuple[str, frozenset[str]]]
-LOCKS = {"runtime.lock": (), "image.lock": IN_THE_IMAGE, "requirements.lock": tuple(EXTRAS)}
+# Each with its extras, from the smallest.
+LOCKS = {
+    "runtime.lock": (),
+    "image.lock": tuple(sorted(set(OPTIONAL) - {"semantic"})),
+    "image-semantic.lock": OPTIONAL,
+    "requirements.lock": tuple(EXTRAS),
+}
 
 
 def pins_of(lock: str) -> Pins:
@@ -33,9 +40,7 @@ def pins_of(lock: str) -> Pins:
     return pins
 
 
-@pytest.mark.parametrize(
-    ("small", "large"), [("runtime.lock", "image.lock"), ("image.lock", "requirements.lock")]
-)
+@pytest.mark.parametrize(("small", "large"), list(pairwise(LOCKS)))
 def test_every_pin_of_a_smaller_lock_is_the_larger_ones(small: str, large: str) -> None:
     assert pins_of(small).items() < pins_of(large).items()
 
@@ -55,7 +60,7 @@ def test_what_runs_needs_nothing_that_its_lock_lacks() -> None:
     assert needed("headgate") <= pins_of("runtime.lock").keys()
 
 
-@pytest.mark.parametrize("lock", ["runtime.lock", "image.lock"])
+@pytest.mark.parametrize("lock", sorted(set(LOCKS) - {"requirements.lock"}))
 def test_what_runs_has_no_development_tools(lock: str) -> None:
     tools = {"hypothesis", "import-linter", "mypy", "openai", "pipx", "pytest", "ruff", "uv"}
     assert tools < pins_of("requirements.lock").keys()
