@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -51,7 +52,11 @@ def _apt_install() -> None:
 class HAProxy:
     """The process on a file of configuration; use as a context manager."""
 
-    def __init__(self, file: Path, environment: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self, file: Path, environment: Mapping[str, str] = {}, *, reloads: bool = False
+    ) -> None:
+        """With ``reloads`` as its image and its packages run it: a master that keeps workers."""
+        self._options = ["-W"] if reloads else []
         self.port = free_port()
         self._file = file
         self._environment = {"HEADGATE_BIND": f"127.0.0.1:{self.port}"} | dict(environment)
@@ -59,7 +64,7 @@ class HAProxy:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [program(), "-db", "-f", self._file],
+            [program(), *self._options, "-db", "-f", self._file],
             stdout=self._said,
             stderr=self._said,
             env=os.environ | self._environment,
@@ -72,9 +77,13 @@ class HAProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        self._process.terminate()  # which a master hands on to its workers
         self._process.wait(SECONDS)
         self._said.close()
+
+    def reload(self) -> None:
+        """New workers read the file; the old ones finish what runs."""
+        self._process.send_signal(signal.SIGUSR2)
 
     def said(self) -> str:
         self._said.seek(0)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,17 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.harness.callers import Callers, Streams, post
 from tests.harness.credentials import KEY
 from tests.harness.gateway import Gateway, free_port
 from tests.harness.haproxy import SHIPPED, HAProxy
-from tests.harness.prompts import PROMPT
 from tests.harness.raw_connection import raw_request
 from tests.harness.upstream import Upstream
 from tests.harness.waiting import PATIENCE
 
 REQUESTS = 1200  # through each of two balancers
-PER_SECOND = 60.0
-THREADS = 4
 ROLLING_PATIENCE = 60.0  # a restart takes the delay of 5 s, the streams' rest, and a start
 TOKENS_PER_SECOND = 20
 LONG = 130  # tokens of a stream that outlives the shutdown delay
@@ -78,84 +74,6 @@ def replica(port: int, provider: str = "http://127.0.0.1:1/v1") -> Gateway:
     return gateway
 
 
-def post(client: httpx.Client, url: str, **members: Any) -> httpx.Response:
-    body = {"model": "fast", "prompt": PROMPT, "max_tokens": 2} | members
-    headers = {"authorization": f"Bearer {KEY}"}
-    return client.post(f"{url}/v1/completions", json=body, headers=headers)
-
-
-class Callers:
-    """Steady requests from a few kept-alive connections, counted by how they ended."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.ends: Counter[str] = Counter()
-        self._enough = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(THREADS)]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def finish(self) -> Counter[str]:
-        """Once there were as many requests as wanted."""
-        self._enough.set()
-        for thread in self._threads:
-            thread.join(ROLLING_PATIENCE)
-        return self.ends
-
-    def _ask(self) -> None:
-        with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
-            sent, due = 0, time.monotonic()
-            while sent < REQUESTS / THREADS or not self._enough.is_set():
-                sent, due = sent + 1, due + THREADS / PER_SECOND
-                try:
-                    end = str(post(client, self._url).status_code)
-                except httpx.HTTPError as error:
-                    end = type(error).__name__
-                self.ends[end] += 1
-                time.sleep(max(0.0, due - time.monotonic()))  # the pace
-
-
-class Streams:
-    """Streams that begin now and end after the replica that serves them stopped listening."""
-
-    def __init__(self, urls: list[str]) -> None:
-        self.ends: list[str] = []
-        self._begun = threading.Semaphore(0)
-        self._threads = [threading.Thread(target=self._read, args=(url,)) for url in urls]
-        for thread in self._threads:
-            thread.start()
-        for _ in urls:
-            assert self._begun.acquire(timeout=PATIENCE)
-
-    def finish(self) -> list[str]:
-        for thread in self._threads:
-            thread.join(ROLLING_PATIENCE)
-        return self.ends
-
-    def _read(self, url: str) -> None:
-        body = {"model": "slow", "prompt": PROMPT, "max_tokens": LONG, "stream": True}
-        headers = {"authorization": f"Bearer {KEY}"}
-        last = "nothing"
-        try:
-            with httpx.stream(
-                "POST",
-                f"{url}/v1/completions",
-                json=body,
-                headers=headers,
-                trust_env=False,
-                timeout=PATIENCE,
-            ) as response:
-                for line in response.iter_lines():
-                    if last == "nothing":
-                        self._begun.release()
-                    last = line or last
-        except httpx.HTTPError as error:
-            last = type(error).__name__
-        self.ends.append(last)
-
-
 def wait_until_served(gateway: Gateway, balancers: int) -> None:
     """Until the balancers send requests here again."""
     end = time.monotonic() + ROLLING_PATIENCE
@@ -192,12 +110,12 @@ def test_a_rolling_restart_fails_nobody(addresses: dict[str, str], plain: Path) 
     with ExitStack() as stack:
         running = stack.enter_context(replicas(addresses))
         balancers = [stack.enter_context(HAProxy(file, addresses)) for file in (SHIPPED, plain)]
-        everybody = [Callers(balancer.url) for balancer in balancers]
+        everybody = [Callers(balancer.url, REQUESTS) for balancer in balancers]
         for callers in everybody:
             callers.start()
         streams = []
         for at, gateway in enumerate(running):
-            streams.append(Streams([balancer.url for balancer in balancers for _ in range(4)]))
+            streams.append(Streams([b.url for b in balancers for _ in range(4)], LONG))
             gateway.signal(SIGTERM)
             assert gateway.wait_for_exit(ROLLING_PATIENCE) == 0
             gateway.__exit__()
