@@ -60,7 +60,10 @@ def test_the_example_file_is_right() -> None:
 
 def test_the_example_of_routing_is_right() -> None:
     file = ROOT / "deploy" / "routing.example.yaml"
-    assert load(file.read_text(), str(file), {}).warnings == ()
+    given = {"HEADGATE_KEY": "hg-trial-0123456789abcdef"}
+    assert load(file.read_text(), str(file), given).warnings == ()
+    with pytest.raises(ConfigError, match="HEADGATE_KEY"):
+        load(file.read_text(), str(file), {})
 
 
 def test_the_example_file_lets_nobody_in_as_it_stands() -> None:
