@@ -42,12 +42,19 @@ class RequestMetrics(Protocol):
     def __call__(self, exchange: Exchange | Call, alias: str | None, total: float, /) -> None: ...
 
 
+class ActivitySink(Protocol):
+    """Takes what any request did, for operators who look at it; nobody changes the record."""
+
+    def add(self, record: dict[str, Any], now: float) -> None: ...
+
+
 class Recorder:
     """Writes one structured line a request; prompts and answers only where ``log_prompts``.
 
     With a ``usage`` log, what a known key did is also counted; ``now`` gives unix seconds for it.
     With an ``audit`` log, every request is recorded there too.
     ``client_of`` says whose request it is, of a peer's address and what it forwards.
+    An ``activity`` is told of every request, with or without a key.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Recorder:
         log_prompts: bool = False,
         usage: UsageSink | None = None,
         audit: AuditSink | None = None,
+        activity: ActivitySink | None = None,
         now: Callable[[], float] = time,
         metrics: RequestMetrics | None = None,
         client_of: Callable[[str, bytes | None], str] = lambda peer, _: peer,
@@ -64,6 +72,7 @@ class Recorder:
         self._log = log
         self._metrics = metrics
         self._client_of = client_of
+        self._activity = activity
         self._now = now
         self._usage = usage
         self.audit = audit
@@ -82,6 +91,8 @@ class Recorder:
             self._usage.add(facts | money, self._now(), charged=outcome.charged is not None)
         if self.audit is not None:
             self.audit(exchange, facts)
+        if self._activity is not None:
+            self._activity.add(facts.copy(), self._now())  # the log adds to its own, texts too
         if exchange.outcome.unlogged:
             return
         if isinstance(exchange, Exchange):

@@ -4,7 +4,8 @@
 -- ARGV: what the names of its counters begin with, seconds to keep an hour's and a day's counters, the
 --       most settlements to take.
 -- A settlement is HOUR|requests|prompt tokens|completion tokens|cost|KEY|MODEL; the hour's first ten
--- letters are its day. Returns how many are left. The counters have the same hash tag as the keys.
+-- letters are its day. The sums of a period over all keys stand beside it, under PERIOD:models, so that
+-- a total takes the same time however many keys there are. Returns how many are left. The counters have the same hash tag as the keys.
 local taken = redis.call('LRANGE', KEYS[1], 0, tonumber(ARGV[4]) - 1)
 if #taken == 0 then return 0 end
 local time = redis.call('TIME')
@@ -23,14 +24,22 @@ for _, settlement in ipairs(taken) do
     end
   end
 end
-for period, fields in pairs(sums) do
-  local counters = ARGV[1] .. period
+local function add(counters, fields, seconds)
   for field, amount in pairs(fields) do
     if amount > 0 then redis.call('HINCRBY', counters, field, string.format('%.0f', amount)) end
   end
-  local kept = tonumber(#period > 10 and ARGV[2] or ARGV[3]) * 1000000
-  redis.call('ZADD', KEYS[2], string.format('%.0f', now + kept), counters)
+  redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(seconds) * 1000000), counters)
   redis.call('PERSIST', counters)
+end
+for period, fields in pairs(sums) do
+  local seconds = #period > 10 and ARGV[2] or ARGV[3]
+  local models = {}
+  for field, amount in pairs(fields) do
+    local model = string.match(field, '|.*$')
+    models[model] = (models[model] or 0) + amount
+  end
+  add(ARGV[1] .. period, fields, seconds)
+  add(ARGV[1] .. period .. ':models', models, seconds)
 end
 redis.call('LTRIM', KEYS[1], #taken, -1)
 return redis.call('LLEN', KEYS[1])

@@ -34,7 +34,12 @@ HOURS_KEPT = 8 * 86400
 DAYS_KEPT = 400 * 86400
 FOLDED_AT_ONCE = 1_000  # settlements: about a millisecond of the store's time
 
-COUNTED = ("requests", "errors", "prompt_tokens", "completion_tokens", "cost", "saved")
+# `estimated_tokens` and `estimated_cost` are the parts of the others that rest on an estimate.
+COUNTED = (
+    "requests", "errors", "prompt_tokens", "completion_tokens", "cost", "saved",
+    "estimated_tokens", "estimated_cost",
+)  # fmt: skip
+OF_ALL_KEYS = ":models"  # what the name of a period's sums over all keys ends with
 
 
 class UsageRow(NamedTuple):
@@ -189,6 +194,9 @@ def _counted(items: Sequence[Item]) -> dict[str, dict[str, int]]:
             amounts = sums[place] = [0] * len(COUNTED)
         amounts[1] += record["status"] >= 400
         amounts[5] += record.get("saved") or 0
+        if record.get("estimated"):
+            amounts[6] += (record["prompt_tokens"] or 0) + (record["completion_tokens"] or 0)
+            amounts[7] += record["cost"] or 0
         if not charged:
             amounts[0] += 1
             amounts[2] += record["prompt_tokens"] or 0
@@ -197,11 +205,13 @@ def _counted(items: Sequence[Item]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     for (hour, key, alias), amounts in sums.items():
         for period in _periods_of(hour):
-            fields = counts.setdefault(period, {})
+            of_key = counts.setdefault(period, {})
+            of_all = counts.setdefault(period + OF_ALL_KEYS, {})
             for name, amount in zip(COUNTED, amounts, strict=True):
                 if amount:
-                    field = f"{key}|{alias or ''}|{name}"
-                    fields[field] = fields.get(field, 0) + amount
+                    for fields, whose in ((of_key, key), (of_all, "")):
+                        field = f"{whose}|{alias or ''}|{name}"
+                        fields[field] = fields.get(field, 0) + amount
     return counts
 
 

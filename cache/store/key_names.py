@@ -144,3 +144,22 @@ TARGETS = f"{VERSION}:{{~targets}}:unwell"  # the state of every target that is 
 def target(name: str) -> str:
     """What is known of one upstream target by all replicas."""
     return f"{VERSION}:{{~targets}}:target:{name}"
+
+# What requests did lately; one tag, so that one script writes all of it.
+ACTIVITY = f"{VERSION}:{{~activity}}:recent"
+ACTIVITY_WORKERS = f"{VERSION}:{{~activity}}:workers"
+
+
+def activity_counts(hour: str) -> str:
+    """Failures and cache results of an hour, ``2026-11-20T14``."""
+    return f"{VERSION}:{{~activity}}:counts:{hour}"
+
+
+def operator_session(digest: str) -> str:
+    """A dashboard session, by the digest of what its cookie holds."""
+    return f"{VERSION}:{{~operators}}:session:{digest}"
+
+
+def sign_in_link(digest: str) -> str:
+    """Stands where a one-time sign-in link was used."""
+    return f"{VERSION}:{{~operators}}:link:{digest}"
