@@ -1,35 +1,62 @@
-"""The operators' part of a chain: the admin API, reached over the management listener only."""
+"""The operators' part of a chain: the admin API and the dashboard, over the management listener only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.config.settings import Settings
-from app.core.asgi import ASGIApp
+from app.config.loading import Loaded
+from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.exchange import Exchange
 from app.policy.admins import admin_keys
+from app.reporting import report_routes
 from app.routes.admin import whoami
 from app.routes.admin.door import AdminApi, ManagementDoor
 from app.routes.admin.sign_in import SignIn
+from app.routes.dashboard.door import BELOW, PATH, Dashboard
+from app.routes.dashboard.guard import SessionGuard, SignedIn
+from app.routes.dashboard.pages import Pages
+from app.routes.dashboard.sessions import Sessions
+from app.routes.dashboard.sign_in import SignInApp
 from app.shared import Shared
 
 API = "/admin/"
 
 
 def management_door(
-    settings: Settings,
+    loaded: Loaded,
     shared: Shared,
     metered: Callable[[ASGIApp], ASGIApp],
     recorded: Callable[[Exchange], None],
+    callers: ASGIApp,
 ) -> ManagementDoor:
     """What a worker answers to the management listener.
 
     ``metered`` puts the layers around an application that every request passes; ``recorded`` is told of
-    requests that lead nowhere.
+    requests that lead nowhere. ``callers`` is the callers' part of the chain, for the dashboard's
+    playground.
     """
     apps: dict[str, ASGIApp] = {}
-    keys = admin_keys(settings)
+    keys = admin_keys(loaded.settings)
     if keys:
-        api = AdminApi([*whoami.ROUTES], SignIn(keys).who, shared.bad_admin_keys)
-        apps[API] = metered(api)
+        slow = shared.bad_admin_keys
+        api = AdminApi([*whoami.ROUTES, *report_routes(loaded, shared)], SignIn(keys).who, slow)
+        sessions = Sessions(shared.store, keys)
+        guard = SessionGuard(sessions)
+        sign_in = SignInApp(keys, sessions, guard, slow, shared.relay)
+        apps[API] = _counted(metered(SignedIn(api, guard)), shared)
+        dashboard = Dashboard(Pages(), sign_in, guard, metered, callers)
+        apps[PATH] = apps[BELOW] = dashboard
     return ManagementDoor(shared.relay, apps, recorded)
+
+
+def _counted(app: ASGIApp, shared: Shared) -> ASGIApp:
+    """The application, with its running requests told from callers'."""
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        shared.activity.operators += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            shared.activity.operators -= 1
+
+    return counted

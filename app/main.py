@@ -7,6 +7,8 @@ import gc
 import os
 import signal
 from collections.abc import Callable
+from socket import gethostname
+from time import time
 
 import structlog
 
@@ -97,6 +99,8 @@ class Gateway:
             audit=loaded.settings.audit,
         )
         self._services.serve(loaded.settings)
+        self._services.shared.activity.facts = self._facts
+        self._began = time()
         self._current = Generation(loaded, self._services.shared)
         self._retired: list[Generation] = []
         self._log = structlog.get_logger("headgate")
@@ -149,6 +153,24 @@ class Gateway:
             running=sum(g.running for g in (self._current, *self._retired)),
             lag=lag,
         )
+
+    def _facts(self) -> dict[str, object]:
+        """How this worker is, for operators who look at all of them."""
+        readiness = self._services.shared.readiness
+        running = sum(g.running for g in (self._current, *self._retired))
+        return {
+            "host": gethostname(),
+            "pid": os.getpid(),
+            "started": round(self._began, 3),
+            "generation": self._current.name,
+            "reason": readiness.problem(self._current.store_optional),
+            "store": readiness.store(),
+            "cache_store": readiness.cache_store(),
+            # What operators ask for is no traffic.
+            "running": max(0, running - self._services.shared.activity.operators),
+            "loop_lag_ms": readiness.loop_lag_ms(),
+            "warnings": list(readiness.warnings),
+        }
 
     def metrics(self) -> Snapshot:
         """What this worker measured, for the management listener."""

@@ -119,6 +119,7 @@ def build(
         client_of=shared.proxies.client,
         log_prompts=settings.log.prompts,
         audit=audit.under(generation) if audit is not None else None,
+        activity=shared.activity.activity if settings.admin else None,
     )
 
     def metered(method: str, capability: str | None, recorder: Recorder) -> list[Layer]:
@@ -255,8 +256,14 @@ def build(
         _layer(Protocol, method="GET", also=("POST", "PUT", "PATCH", "DELETE")),
     ]
     nowhere = recorders.of_nowhere()
-    otherwise = management_door(settings, shared, lambda app: _behind(operators, app), nowhere)
-    inner: ASGIApp = _canonical(litestar, direct, otherwise)
+
+    def callers(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return known(scope, receive, send)
+
+    otherwise = management_door(
+        loaded, shared, lambda app: _behind(operators, app), nowhere, callers
+    )
+    known = inner = _canonical(litestar, direct, otherwise)
     most = server.max_connections_per_address
     if most is not None and shared.proxies:
         inner = AddressCap(

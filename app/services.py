@@ -30,6 +30,7 @@ from app.routes.process_metrics import ProcessMetrics
 from app.shared import Shared
 from app.store_watch import StoreWatch
 from app.supervision.relay_mark import RelayMark
+from cache.quotas.activity import ActivityLog
 from cache.quotas.heartbeat import Heartbeat
 from cache.quotas.housekeeping import Housekeeping
 from cache.quotas.ledger import Ledger
@@ -92,6 +93,7 @@ class Services:
             mark,
             BadKeys(proxies, BAD_ADMIN_KEYS),
             ProcessMetrics(RequestMetrics(), health, _stores(store, of_cache), late),
+            ActivityLog(store, clock),
             _audited(audit, proxies, store, cache.parts.counters),
         )
         readiness.watch_targets(health)
@@ -110,6 +112,7 @@ class Services:
         self._watch.has_budgets = bool(settings.budgets)
         if self.shared.audit is not None:
             self.shared.audit.serve(settings)
+        self.shared.activity.wanted = settings.admin is not None and bool(settings.admin.keys)
 
     def start(self) -> None:
         """Begin; needs a running loop."""
@@ -123,6 +126,7 @@ class Services:
         self._run(shared.limiter.keep_leases)
         self._run(shared.ledger.keep_leases)
         self._run(shared.usage.keep_writing)
+        self._run(shared.activity.keep_sharing)
         self._run(shared.health.keep_in_step)
         self._run(self._housekeeping.keep_sweeping)
         self._cache.start(self._run)
@@ -143,6 +147,7 @@ class Services:
         if self.shared.audit is not None:
             await self.shared.audit.aclose()
         await self.shared.usage.flush()
+        await self.shared.activity.leave()
         await self._cache.aclose()
         if self.shared.store.shared:
             await self._heartbeat.leave()

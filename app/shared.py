@@ -12,6 +12,7 @@ from app.providers.routing.shared_health import SharedHealth
 from app.routes.health import Readiness
 from app.routes.process_metrics import ProcessMetrics
 from app.supervision.relay_mark import RelayMark
+from cache.quotas.activity import ActivityLog
 from cache.quotas.ledger import Ledger
 from cache.quotas.limiter import Limiter
 from cache.quotas.usage import UsageLog
@@ -45,4 +46,5 @@ class Shared(NamedTuple):
     relay: RelayMark | None
     bad_admin_keys: BadKeys
     measured: ProcessMetrics
+    activity: ActivityLog
     audit: Audited | None = None

@@ -17,7 +17,7 @@ import msgspec
 
 from app.config.checks.advice import advice
 from app.config.checks.references import check_references
-from app.config.decoding import Decoder, Fault, path_text
+from app.config.decoding import Decoder, Fault, Path, path_text
 from app.config.json_schema import schema_of
 from app.config.secret_files import ReadSecret, read_secret_file, with_secret_files
 from app.config.settings import Settings
@@ -31,13 +31,16 @@ MAX_FILE_BYTES = 8 << 20
 class Loaded(NamedTuple):
     """A valid configuration: what it says, what is odd about it, and its short hash.
 
-    ``secret_files`` are the files that it names, with the secrets in them.
+    ``secret_files`` are the files that it names, with the secrets in them. ``lines`` are the lines of
+    what stands in it, ``variables`` the environment variables that its values are made of.
     """
 
     settings: Settings
     warnings: tuple[str, ...]
     generation: str
     secret_files: Mapping[str, Secret] = MappingProxyType({})
+    lines: Mapping[Path, int] = MappingProxyType({})
+    variables: Mapping[Path, tuple[str, ...]] = MappingProxyType({})
 
 
 class ConfigError(Exception):
@@ -95,7 +98,14 @@ def load(
     if faults:
         raise ConfigError(_lines(source, tree, faults))
     assert settings is not None
-    return Loaded(settings, tuple(_lines(source, tree, warnings)), _generation(text, files), files)
+    return Loaded(
+        settings,
+        tuple(_lines(source, tree, warnings)),
+        _generation(text, files),
+        files,
+        tree.lines,
+        tree.variables,
+    )
 
 
 def _generation(text: str, files: Mapping[str, Secret]) -> str:

@@ -18,10 +18,14 @@ _BAD_VARIABLE = "expected ${NAME} or ${NAME:-default}"
 
 
 class YamlTree:
-    """``value`` is the tree; ``lines`` maps a path to its 1-based line; ``faults`` what was wrong."""
+    """``value`` is the tree; ``lines`` maps a path to its 1-based line; ``faults`` what was wrong.
+
+    ``variables`` names the environment variables that a value was made of.
+    """
 
     def __init__(self, text: str, environment: Mapping[str, str]) -> None:
         self.lines: dict[Path, int] = {}
+        self.variables: dict[Path, tuple[str, ...]] = {}
         self.faults: list[Fault] = []
         self._environment = environment
         self._nodes = 0  # bounds what aliases of aliases can unfold to
@@ -111,6 +115,7 @@ class YamlTree:
             self.faults.append(Fault(path, _BAD_VARIABLE))
             return ""
         value = self._environment.get(name)
+        self.variables[path] = (*self.variables.get(path, ()), name)
         if value or (value is not None and default is None):
             return value
         if default is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from app.observability.logs import probe_log, request_log
 from app.observability.metrics.labels import Labels
 from app.observability.metrics.requests import BACKGROUND, RequestMetrics
-from app.observability.request_record import AuditSink, Recorder, UsageSink
+from app.observability.request_record import ActivitySink, AuditSink, Recorder, UsageSink
 
 
 class Recorders:
@@ -22,8 +22,10 @@ class Recorders:
         client_of: Callable[[str, bytes | None], str],
         log_prompts: bool,
         audit: AuditSink | None = None,
+        activity: ActivitySink | None = None,
     ) -> None:
         self._audit = audit
+        self._activity = activity
         self._metrics = metrics
         self._labels = labels
         self._now = now
@@ -59,6 +61,8 @@ class Recorders:
             log_prompts=self._log_prompts,
             usage=usage,
             audit=self._audit,
+            # A caller's request is counted as used, whatever became of it.
+            activity=self._activity if usage is not None else None,
             now=self._now,
             metrics=self._metrics.route(self._labels, route, models=models),
             client_of=self._client_of,

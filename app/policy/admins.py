@@ -37,6 +37,15 @@ class AdminKeys:
     def __init__(self, keys: Iterable[AdminKey]) -> None:
         self._by_digest = {digest: (digest, key) for key in keys for digest in key.digests}
 
+    @property
+    def first(self) -> AdminKey | None:
+        """The one that stands first in the configuration."""
+        return next((key for _, key in self._by_digest.values()), None)
+
+    def named(self, name: str) -> AdminKey | None:
+        """The key of this id."""
+        return next((key for _, key in self._by_digest.values() if key.id == name), None)
+
     def __bool__(self) -> bool:
         return bool(self._by_digest)
 

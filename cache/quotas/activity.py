@@ -42,19 +42,20 @@ class Counted(NamedTuple):
 
 
 class ActivityLog:
-    """One worker's end. ``facts`` tells what is to be known of the worker itself.
+    """One worker's end. ``facts`` is asked what is to be known of the worker itself.
 
     Shares only while it is ``wanted``: where no admin key is configured, nobody can look.
     """
 
-    def __init__(self, store: Store, clock: StoreClock, facts: Callable[[], Facts]) -> None:
+    def __init__(self, store: Store, clock: StoreClock, facts: Callable[[], Facts] = dict) -> None:
         self._store = store
         self._clock = clock
-        self._facts = facts
+        self.facts = facts
         self._share = script("share_activity")
         self.activity = Activity()
         self.worker = f"{getrandbits(64):016x}"
         self.wanted = False
+        self.operators = 0  # requests of operators that run
 
     async def keep_sharing(self) -> None:
         """Write what has happened, again and again, while this task runs."""
@@ -68,7 +69,7 @@ class ActivityLog:
         """Write once. Raises StoreUnavailable; counts are kept for the next time, records are not."""
         now = self._clock.now()
         seen = self.activity.take(now)
-        word = {"at": round(now, 3), **self._facts(), **self.activity.pulse(now)}
+        word = {"at": round(now, 3), **self.facts(), **self.activity.pulse(now)}
         keys = [names.ACTIVITY, names.ACTIVITY_WORKERS, names.activity_counts(_hour(now))]
         entry = orjson.dumps(seen.listed) if seen.listed else b""
         args: list[Any] = [self.worker, orjson.dumps(word), entry]
@@ -80,6 +81,8 @@ class ActivityLog:
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody waits for this worker's word."""
+        if not self.wanted:
+            return
         with suppress(StoreUnavailable):
             await self._store.command("HDEL", names.ACTIVITY_WORKERS, self.worker)
 
@@ -102,9 +105,7 @@ async def read_recent(store: Store, before: str, count: int) -> list[tuple[str, 
 
 async def read_after(store: Store, after: str, count: int) -> list[tuple[str, list[Facts]]]:
     """Entries of the stream newer than ``after``, oldest first."""
-    return _entries(
-        await store.command("XRANGE", names.ACTIVITY, f"({after}", "+", "COUNT", count)
-    )
+    return _entries(await store.command("XRANGE", names.ACTIVITY, f"({after}", "+", "COUNT", count))
 
 
 async def read_activity_counts(store: Store, since: float, until: float) -> list[Counted]:
@@ -119,7 +120,7 @@ async def read_activity_counts(store: Store, since: float, until: float) -> list
         for field, amount in found.items():
             sums[field.decode()] = sums.get(field.decode(), 0) + amount
         moment = moment.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    return [Counted(*field.split("|", 5), amount) for field, amount in sums.items()]
+    return [_counted(field, amount) for field, amount in sums.items()]
 
 
 def _entries(found: Any) -> list[tuple[str, list[Facts]]]:
@@ -128,6 +129,11 @@ def _entries(found: Any) -> list[tuple[str, list[Facts]]]:
         value = fields[b"r"] if isinstance(fields, dict) else fields[1]
         entries.append((name.decode(), orjson.loads(value)))
     return entries
+
+
+def _counted(field: str, amount: int) -> Counted:
+    kind, first, code, tenant, key, alias = field.split("|", 5)
+    return Counted(kind, first, code, tenant, key, alias, amount)
 
 
 def _hour(now: float) -> str:

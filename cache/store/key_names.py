@@ -145,6 +145,7 @@ def target(name: str) -> str:
     """What is known of one upstream target by all replicas."""
     return f"{VERSION}:{{~targets}}:target:{name}"
 
+
 # What requests did lately; one tag, so that one script writes all of it.
 ACTIVITY = f"{VERSION}:{{~activity}}:recent"
 ACTIVITY_WORKERS = f"{VERSION}:{{~activity}}:workers"

@@ -91,7 +91,8 @@ class AdminApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, address = exchange_of(scope), scope["state"]["address"]
-        who = self._who(exchange)
+        # Whoever is signed in at the dashboard was found before.
+        who = scope["state"].get("operator") or self._who(exchange)
         if not isinstance(who, AdminKey):
             await refuse(exchange, send, await self._bad_keys.slow(exchange, address) or who)
             return

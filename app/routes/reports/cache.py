@@ -54,7 +54,11 @@ class CacheReport:
         tenants = frozenset(visible(call, self._tenants()))
         counted = await self._activity.counts(since, until)
         results = [one for one in counted if one.kind == "cache" and one.tenant in tenants]
-        document = {"object": "cache", "results": _sums(results), "models": _by_model(results)}
+        document: dict[str, Any] = {
+            "object": "cache",
+            "results": _sums(results),
+            "models": _by_model(results),
+        }
         try:
             document["semantic_hits"] = await self._by_meaning(call)
             document["errors"] = await self._fresh.get(tenants, lambda: self._errors(tenants))

@@ -23,17 +23,18 @@ MOST_PAGES = 8  # of entries that one request looks through
 TAIL_SECONDS = 0.5
 QUIET_SECONDS = 15.0  # after which a tail says that it lives
 MOST_TAILS = 32
-TAIL_LIFE_SECONDS = 3600.0
+TAIL_LIFE_SECONDS = 600.0  # a browser asks again by itself
 
 FILTERS = ("tenant", "key", "model", "code", "status", "request_id")
 
 
 class RequestsReport:
-    """``now`` gives unix seconds, the store's."""
+    """``now`` gives unix seconds, the store's; tails end when the worker is ``ending``."""
 
-    def __init__(self, store: Store, now: Callable[[], float]) -> None:
+    def __init__(self, store: Store, now: Callable[[], float], ending: Callable[[], bool]) -> None:
         self._store = store
         self._now = now
+        self._ending = ending
         self._fresh = Fresh(TAIL_SECONDS / 2)
         self._tails = 0
 
@@ -94,7 +95,7 @@ class RequestsReport:
             loop = asyncio.get_running_loop()
             end, quiet = loop.time() + TAIL_LIFE_SECONDS, 0.0
             yield b": following\n\n"
-            while loop.time() < end:
+            while loop.time() < end and not self._ending():
                 await asyncio.sleep(TAIL_SECONDS)
                 try:
                     entries = await self._after(place)

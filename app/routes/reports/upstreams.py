@@ -17,7 +17,7 @@ from cache.store.base import StoreUnavailable
 
 FAILURES = "headgate_target_failures_total"
 OPENINGS = "headgate_target_openings_total"
-_SERIES = re.compile(r'(\w+)\{(.*)\}')
+_SERIES = re.compile(r"(\w+)\{(.*)\}")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -84,7 +84,9 @@ def labels_of(series: str) -> tuple[str, dict[str, str]]:
     found = _SERIES.fullmatch(series)
     if found is None:
         return series, {}
-    return found[1], {label: _ESCAPED.sub(_meant, value) for label, value in _LABEL.findall(found[2])}
+    return found[1], {
+        label: _ESCAPED.sub(_meant, value) for label, value in _LABEL.findall(found[2])
+    }
 
 
 def _meant(escape: re.Match[str]) -> str:

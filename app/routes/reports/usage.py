@@ -47,9 +47,8 @@ class UsageReport:
         limit = number_in(call.query, "limit", DEFAULT_ROWS, MOST_ROWS)
         tenants = visible(call, self._tenants())
         asked = call.query.get("key"), call.query.get("model")
-        what = (*asked, since, until, limit, tuple(tenants)) if "since" in call.query else None
-        # Spans that end now are another one each second, and the same document for all.
-        what = what or (*asked, int(now.timestamp()), limit, tuple(tenants))
+        # A span that ends now is another one each second, and the same document for all.
+        what = (*sorted(call.query.items()), *tenants, int(now.timestamp()))
         periods = periods_of(since, until, now)
 
         async def make() -> dict[str, Any]:
