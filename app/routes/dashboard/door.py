@@ -70,8 +70,7 @@ class Dashboard:
             if scope["method"] != CALLS[path]:
                 message = f"This path answers {CALLS[path]} only."
                 raise Refused(message, status=405, code="method_not_allowed")
-            # A list of models changes nothing, and yet is for our own page only.
-            await self._guard.session(exchange, "POST")
+            await self._guard.session(exchange, scope["method"])
         except GatewayError as error:
             await refuse(exchange, send, error)
             return
