@@ -11,7 +11,7 @@ import msgspec
 
 from app.config.decoding import Path, path_text
 from app.config.loading import Loaded
-from app.config.values.quantities import Secret
+from app.config.values.quantities import Duration, Secret, Size
 
 MASKED = "********"
 MOST_VALUES = 20_000
@@ -63,6 +63,10 @@ def _shown(value: Any, path: Path) -> Any:
         if _SECRET_NAME.search(name) and not name.endswith("_file"):
             return MASKED
         return _USER_INFO.sub(MASKED + "@", value)
+    if isinstance(value, Duration):
+        return f"{value:g}s"
+    if isinstance(value, Size):
+        return int(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     return {} if isinstance(value, Mapping) else []

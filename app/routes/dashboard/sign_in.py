@@ -26,6 +26,9 @@ MAX_SECRET = 512
 _COOKIE = f"{COOKIE}={{}}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={{}}"
 
 
+_UNKEPT = (b"cache-control", b"no-store")
+
+
 class Given(msgspec.Struct, forbid_unknown_fields=True):
     """What somebody signs in with: an admin key, or what a sign-in link ends with."""
 
@@ -62,10 +65,19 @@ class SignInApp:
             headers = [_set_cookie("", 0)]
             await self._end(exchange)
         else:
-            session, headers = await self._guard.session(exchange, method), []
-            send = quietly(exchange, send)
-        headers.append((b"cache-control", b"no-store"))
+            await self._tell(exchange, quietly(exchange, send))
+            return
+        headers.append(_UNKEPT)
         for message in json_messages(200, orjson.dumps(_document(session)), headers):
+            await send(message)
+
+    async def _tell(self, exchange: Exchange, send: Send) -> None:
+        """Who is signed in, or nobody: to ask is no failure."""
+        try:
+            document = _document(await self._guard.session(exchange, "GET"))
+        except Unauthenticated:
+            document = {"object": "session", "id": None}
+        for message in json_messages(200, orjson.dumps(document), [_UNKEPT]):
             await send(message)
 
     async def _sign_in(

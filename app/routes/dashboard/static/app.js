@@ -138,7 +138,8 @@ async function begin() {
     }
   }
   try {
-    return { who: await session(), told: '' };
+    const who = await session();
+    return { who: who.id === null ? null : who, told: '' };
   } catch (error) {
     return { who: null, told: error.status === 401 ? '' : error.message };
   }

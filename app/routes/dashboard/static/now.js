@@ -73,7 +73,7 @@ export function Now({ whole }) {
   const values = now && [
     now.seconds.map((one) => one[0]),
     now.seconds.map((one) => one[1]),
-    now.seconds.map((one) => one[2]),
+    now.seconds.map((one) => one[2] || null),
   ];
   const tools = html`<label class="check"><input type="checkbox" checked=${failing} onChange=${(event) => setFailing(event.target.checked)} /> failures only</label>`;
   return html`<${Block} id="now" title="Now" polled=${whole ? polled : null} tools=${tools}>

@@ -140,6 +140,12 @@ export function Bar({ label, spent, held, limit }) {
   </svg>`;
 }
 
+// Moments on an axis, in UTC: as fine as the steps between them.
+function timesOf(_, moments, __, ___, step) {
+  const [from, to] = step >= 86400 ? [5, 10] : step >= 60 ? [11, 16] : [14, 19];
+  return moments.map((one) => new Date(one * 1000).toISOString().slice(from, to));
+}
+
 // `values` is uPlot's [times, series …]; `series` are {name, tone, bars}.
 export function Chart({ label, values, series, height = 150, format = compact }) {
   const place = useRef(null);
@@ -157,7 +163,7 @@ export function Chart({ label, values, series, height = 150, format = compact })
         legend: { show: false },
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
         scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.15 : 1] } },
-        axes: [axis, { ...axis, size: 52, values: (_, ticks) => ticks.map((one) => format(one)) }],
+        axes: [{ ...axis, values: timesOf }, { ...axis, size: 52, values: (_, ticks) => ticks.map((one) => format(one)) }],
         series: [
           {},
           ...series.map((one) => ({
@@ -174,7 +180,7 @@ export function Chart({ label, values, series, height = 150, format = compact })
       place.current,
     );
     chart.current = made;
-    const fit = new ResizeObserver(() => made.setSize({ width: place.current.clientWidth, height }));
+    const fit = new ResizeObserver(() => place.current && made.setSize({ width: place.current.clientWidth, height }));
     fit.observe(place.current);
     return () => {
       fit.disconnect();

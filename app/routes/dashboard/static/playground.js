@@ -70,11 +70,14 @@ function Copy({ title, text }) {
   </details>`;
 }
 
+const NOTHING = { status: 0, took: 0, texts: {}, tokens: [], headers: [], usage: null, error: null, running: false };
+
 function Answer({ answer }) {
   const texts = Object.entries(answer.texts);
   const error = answer.error;
   return html`<div aria-live="polite" aria-busy=${answer.running}>
     <h3>Answer ${answer.status ? `(${answer.status}, ${milliseconds(answer.took)})` : ''}</h3>
+    ${answer === NOTHING && html`<div class="empty">Paste a caller's key, choose a model and send. The key stays in this page's memory; a reload forgets it.</div>`}
     ${error && html`<p class="trouble" role="alert">${error.code ? html`<code>${error.code}</code> ` : ''}${error.message}</p>`}
     ${texts.map(([index, text]) => html`<pre class="output" tabindex="0" aria-label=${`Choice ${index}`} data-choice=${index}>${text}</pre>`)}
     ${answer.tokens.length > 0 &&
@@ -87,8 +90,6 @@ function Answer({ answer }) {
       </dl>`}
   </div>`;
 }
-
-const NOTHING = { status: 0, took: 0, texts: {}, tokens: [], headers: [], usage: null, error: null, running: false };
 
 function useAnswer() {
   const [answer, setAnswer] = useState(NOTHING);
