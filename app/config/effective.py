@@ -19,7 +19,6 @@ MOST_VALUES = 20_000
 _SECRET_NAME = re.compile(
     r"secret|password|token$|api_?key|authorization|credential", re.IGNORECASE
 )
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class Value(NamedTuple):
@@ -62,7 +61,7 @@ def _shown(value: Any, path: Path) -> Any:
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
         if _SECRET_NAME.search(name) and not name.endswith("_file"):
             return MASKED
-        return _USER_INFO.sub(MASKED + "@", value)
+        return value
     if isinstance(value, Duration):
         return f"{value:g}s"
     if isinstance(value, Size):

@@ -12,7 +12,7 @@ from math import ceil, log2
 from typing import Any, NamedTuple
 
 MAX_WAITING = 20_000  # records between two looks; more are counted and not looked at
-MAX_LISTED = 25  # records of one second that are shown; those that failed first
+MAX_LISTED = 50  # records of one second that are shown; those that failed first
 MAX_COUNTED = 2_000  # different counts that wait while the store is out
 WINDOW_SECONDS = 60
 SLOT_SECONDS = 10  # times are forgotten by so much at once

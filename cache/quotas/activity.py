@@ -21,7 +21,7 @@ from cache.store.base import Store, StoreUnavailable, read_counts, script
 from cache.store.clock import StoreClock
 
 SHARE_SECONDS = 1.0
-MAX_ENTRIES = 1_000  # each has up to 25 records: about 10 MB
+MAX_ENTRIES = 500  # each has up to 50 records: about 10 MB
 KEPT_SECONDS = 8 * 86400
 MAX_COUNTS = 1_000  # different ones in an hour
 SILENT_SECONDS = 5.0  # after which a worker is not one that lives

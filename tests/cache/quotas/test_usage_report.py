@@ -1,0 +1,98 @@
+"""Usage over a span: as few periods as cover it, and a total that does not grow with the keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from cache.quotas import usage_report
+from cache.quotas.usage import UsageLog, read_usage
+from cache.quotas.usage_report import Reading, periods_of, read_tenant
+from cache.store.base import Store
+from tests.cache.quotas.test_usage import record
+from tests.cache.stores import on
+
+NOW = datetime(2026, 3, 14, 5, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("back", "hours", "days"),
+    [
+        (timedelta(minutes=5), 1, 0),
+        (timedelta(hours=24), 25, 0),
+        (timedelta(days=5), 19 + 6, 4),  # hours at both ends, and whole days between
+        (timedelta(days=30), 0, 31),
+    ],
+)
+def test_periods_cover_a_span_once(back: timedelta, hours: int, days: int) -> None:
+    periods = periods_of(NOW - back, NOW, NOW)
+    by_hour = [one for one in periods if "T" in one.name]
+    assert (len(by_hour), len(periods) - len(by_hour)) == (hours, days)
+    length = {True: timedelta(hours=1), False: timedelta(days=1)}
+    for one, following in pairwise(periods):
+        assert one.start + length["T" in one.name] == following.start
+    assert periods[-1].start < NOW <= periods[-1].start + length["T" in periods[-1].name]
+
+
+def test_a_day_that_begins_at_the_end_is_not_in_it() -> None:
+    midnight = NOW.replace(hour=0, minute=0)
+    names = [one.name for one in periods_of(midnight - timedelta(days=5), midnight, NOW)]
+    assert names == [f"2026-03-{day:02}" for day in range(9, 14)]
+
+
+async def filled(store: Store, keys: int) -> None:
+    log = UsageLog(store)
+    for number in range(keys):
+        for back in (0, 20, 100):
+            at = NOW - timedelta(hours=back)
+            one = record(key=f"key-{number}", alias=f"m{number % 2}", cost=10**6 + number)
+            log.add(one | {"estimated": number == 0}, at.timestamp())
+    await log.flush()
+
+
+def summed(reading: Reading) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for row in reading.rows:
+        for name, amount in row.counts.items():
+            total[name] = total.get(name, 0) + amount
+    return total
+
+
+def test_rows_and_sums_are_what_the_command_reads(url: str) -> None:
+    async def body(store: Store) -> Any:
+        await filled(store, 4)
+        since = NOW - timedelta(days=6)
+        ours = await read_tenant(store, "acme", periods_of(since, NOW, NOW))
+        return ours, await read_usage(store, "acme", since, NOW)
+
+    ours, theirs = on(url, body)
+    assert ours.rows == theirs
+    assert sum(sums.get("cost", 0) for sums in ours.series.values()) == summed(ours)["cost"]
+    assert (summed(ours)["estimated_tokens"], summed(ours)["estimated_cost"]) == (15, 3 * 10**6)
+
+
+def test_with_too_many_keys_the_total_is_the_same_and_rows_are_by_model(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(store: Store) -> list[Reading]:
+        await filled(store, 30)
+        periods = periods_of(NOW - timedelta(days=6), NOW, NOW)
+        whole = await read_tenant(store, "acme", periods)
+        one = await read_tenant(store, "acme", periods, key="key-7")
+        monkeypatch.setattr(usage_report, "MOST_FIELDS", 50)
+        return [
+            whole,
+            one,
+            await read_tenant(store, "acme", periods),
+            await read_tenant(store, "acme", periods, key="key-7"),
+        ]
+
+    whole, one, folded, one_of_many = on(url, body)
+    assert [(row.key, row.model) for row in folded.rows] == [("", "m0"), ("", "m1")]
+    assert (whole.folded, folded.folded) == (False, True)
+    assert summed(folded) == summed(whole)
+    assert one_of_many.rows == one.rows
+    assert [row.key for row in one.rows] == ["key-7"]

@@ -1,0 +1,1 @@
+"""The dashboard of a real gateway, and what it reads."""
