@@ -10,5 +10,6 @@ setup(
     package_data={
         "headgate._code.cache": ["lua/*.lua"],
         "headgate._code.app.guardrails": ["data/*"],
+        "headgate._code.app.routes.dashboard": ["static/*", "static/vendor/*"],
     },
 )

@@ -22,13 +22,13 @@ REFUSALS = (
     Refusal(
         401,
         "authentication_error",
-        ("missing_api_key", "invalid_api_key", "expired_api_key"),
+        ("missing_api_key", "invalid_api_key", "expired_api_key", "not_signed_in"),
         "No key, or none that is valid here.",
     ),
     Refusal(
         403,
         "permission_error",
-        ("capability_required", "scope_required"),
+        ("capability_required", "scope_required", "token_required", "other_origin"),
         "The key may not do this.",
     ),
     Refusal(
