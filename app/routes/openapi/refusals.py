@@ -75,7 +75,7 @@ REFUSALS = (
         "service_unavailable",
         (
             *("store_unavailable", "upstream_overloaded", "overloaded"),
-            *("guardrail_unavailable", "service_unavailable"),
+            *("guardrail_unavailable", "audit_unavailable", "service_unavailable"),
         ),
         "Something that the gateway needs is out; `Retry-After` says when to try again.",
     ),

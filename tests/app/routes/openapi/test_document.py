@@ -117,6 +117,7 @@ def written_out(name: str) -> Iterator[str]:
 OTHERS = {
     *("x-headgate-signature", "x-headgate-timestamp"),  # what webhooks of guardrails are sent
     "x-headgate-relay",  # between the processes of one gateway
+    "x-headgate-token",  # between the dashboard and the gateway that serves it
 }
 
 
