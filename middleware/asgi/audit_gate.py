@@ -10,7 +10,7 @@ from app.core.exchange import exchange_of
 from app.core.limits import retry_headers
 from app.core.refusal import SOON, refuse
 
-CODE = "audit_unavailable"
+CODE = "audit_unavailable"  # as below; the contract's test reads what is written at the raise
 
 
 class AuditGate:
@@ -29,6 +29,6 @@ class AuditGate:
 def _cannot_be_recorded() -> Unavailable:
     return Unavailable(
         "The audit log cannot take a record of this request now; try again shortly.",
-        code=CODE,
+        code="audit_unavailable",
         headers=retry_headers(SOON),
     )
