@@ -96,20 +96,16 @@ class Recorder:
         if exchange.outcome.unlogged:
             return
         if isinstance(exchange, Exchange):
-            facts |= self._asked(exchange)
+            forwarded = exchange.headers.get(b"x-forwarded-for")
+            facts["method"] = exchange.method
+            # Never the query, in which some send secrets.
+            facts["path"] = exchange.path[:MOST_PATH].decode("latin-1")
+            facts["client"] = (
+                exchange.peer if forwarded is None else self._client_of(exchange.peer, forwarded)
+            )
         if self._logs_prompts:
             facts |= _texts(exchange)
         self._log(facts)
-
-    def _asked(self, exchange: Exchange) -> dict[str, Any]:
-        """What was asked for, and by whom. Never the query, in which some send secrets."""
-        path = exchange.path[:MOST_PATH]
-        forwarded = exchange.headers.get(b"x-forwarded-for")
-        return {
-            "method": exchange.method,
-            "path": path.decode("latin-1"),
-            "client": self._client_of(exchange.peer, forwarded),
-        }
 
 
 def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
