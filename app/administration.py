@@ -17,6 +17,8 @@ from app.routes.dashboard.guard import SessionGuard, SignedIn
 from app.routes.dashboard.pages import Pages
 from app.routes.dashboard.sessions import Sessions
 from app.routes.dashboard.sign_in import SignInApp
+from app.routes.near_paths import NearPaths
+from app.routes.openapi.operations import OPERATIONS
 from app.shared import Shared
 
 API = "/admin/"
@@ -46,7 +48,8 @@ def management_door(
         apps[API] = _counted(metered(SignedIn(api, guard)), shared)
         dashboard = Dashboard(Pages(), sign_in, guard, metered, callers)
         apps[PATH] = apps[BELOW] = dashboard
-    return ManagementDoor(shared.relay, apps, recorded)
+    near = NearPaths((operation.method, operation.path) for operation in OPERATIONS)
+    return ManagementDoor(shared.relay, apps, recorded, near)
 
 
 def _counted(app: ASGIApp, shared: Shared) -> ASGIApp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Literal
 
 from app.core.call import Call, Handler
@@ -62,7 +63,7 @@ class Budget:
                 raise store_unavailable("budgets")
             held = self._ledger.unreserved(plan)
         if isinstance(held, Refusal):
-            raise _refusal(held.account)
+            raise _refusal(held.account, bound)
         try:
             await self._inner(call, reply)
         finally:
@@ -76,10 +77,12 @@ class Budget:
             return None
 
 
-def _refusal(account: Account) -> GatewayError:
+def _refusal(account: Account, bound: NanoDollars) -> GatewayError:
     budget = account.budget
+    until = datetime.fromtimestamp(account.ends, UTC).isoformat(timespec="seconds")
     return BudgetExceeded(
-        f"{owner_of(budget.scope)} budget cannot cover this request: of ${dollars_text(budget.limit)} "
-        f"per {budget.per}, ${dollars_text(account.spent)} is spent and "
-        f"${dollars_text(account.held)} is held by running requests."
+        f"{owner_of(budget.scope)} budget cannot cover this request, which may cost "
+        f"${dollars_text(bound)}: of ${dollars_text(budget.limit)} per {budget.per}, "
+        f"${dollars_text(account.spent)} is spent and ${dollars_text(account.held)} is held by "
+        f"running requests. Ask for less, or wait until {until}."
     )

@@ -9,7 +9,7 @@ from app.core.keys import Key
 from app.core.limits import limit_headers
 from app.core.refusal import store_unavailable
 from app.core.reply import ReplyWriter
-from cache.quotas.admission import refusal_of
+from cache.quotas.admission import Asked, refusal_of
 from cache.quotas.limiter import Limiter, LimitPlan
 from cache.store.base import StoreUnavailable
 
@@ -45,7 +45,8 @@ class RateLimit:
         call.store_out = decision.local
         call.reply_headers += limit_headers(plan.buckets, decision)
         if not decision.allowed:
-            raise refusal_of(decision)
+            asked = Asked(tokens, fan_out.calls, call.family.name)
+            raise refusal_of(decision, plan.buckets, asked)
         try:
             await self._inner(call, reply)
         finally:

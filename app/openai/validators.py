@@ -24,6 +24,13 @@ MAX_UNKNOWN = 32  # members that are compared with a missing one
 MAX_MISSPELT = 32  # characters of such a name
 MAX_STOPS = 64  # editors send a dozen and more; the upstream decides below this bound
 
+# The member by which each endpoint is asked.
+_ASKED_BY = {
+    "prompt": "/v1/completions",
+    "messages": "/v1/chat/completions",
+    "input": "/v1/embeddings",
+}
+
 
 def stops_schema(most: int) -> Schema:
     """A text, or at most so many."""
@@ -179,8 +186,16 @@ def _token_ids_problem(value: list[int]) -> str | None:
 
 
 def meant(missing: str, document: Mapping[str, Any], known: Collection[str]) -> str:
-    """A sentence about an unknown member whose name is nearly that of a missing one, or nothing."""
+    """A sentence about what was sent instead of a missing member, or nothing.
+
+    That is a member of nearly the same name, or the one by which another endpoint is asked.
+    """
     sent = (name for name in document if name not in known and len(name) <= MAX_MISSPELT)
     folded = {name.casefold(): name for name in islice(sent, MAX_UNKNOWN)}
     close = get_close_matches(missing, folded, n=1, cutoff=0.75)
-    return f" You sent `{folded[close[0]]}`; did you mean `{missing}`?" if close else ""
+    if close:
+        return f" You sent `{folded[close[0]]}`; did you mean `{missing}`?"
+    for name, path in _ASKED_BY.items():
+        if missing in _ASKED_BY and name in document and name not in known:
+            return f" You sent `{name}`; did you mean POST {path}?"
+    return ""

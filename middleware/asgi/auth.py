@@ -66,5 +66,9 @@ class Auth:
         if key.expires is not None and key.expires <= self._now():
             return Unauthenticated("The API key has expired.", code="expired_api_key")
         if self._capability is not None and self._capability not in key.capabilities:
-            return Forbidden(f"This API key lacks the capability {self._capability!r}.")
+            return Forbidden(
+                f"This API key lacks the capability {self._capability!r}; it has "
+                f"{', '.join(sorted(key.capabilities)) or 'none'}. Its `capabilities` in the "
+                "configuration of the gateway decide."
+            )
         return key

@@ -9,6 +9,9 @@ from app.core.errors import GatewayError, Refused
 from app.core.exchange import exchange_of
 from app.core.refusal import refuse
 
+MAX_PATH = 128  # characters of a path, and of a method, that an answer repeats
+MAX_METHOD = 16
+
 # Members of which two would let two parsers read two requests, or two callers.
 _SINGLE = (
     b"host",
@@ -46,8 +49,10 @@ class Protocol:
 
     def _refusal(self, scope: Scope) -> GatewayError | None:
         if scope["method"] not in self._methods:
+            asked = scope["raw_path"][:MAX_PATH].decode("ascii", "replace")
             return Refused(
-                f"This path answers {' and '.join(self._methods)} only.",
+                f"This path answers {' and '.join(self._methods)} only, not "
+                f"{scope['method'][:MAX_METHOD]}; did you mean {self._methods[0]} {asked}?",
                 status=405,
                 code="method_not_allowed",
                 headers=[(b"allow", ", ".join(self._methods).encode())],

@@ -93,7 +93,9 @@ def test_a_call_that_nobody_can_pay_is_not_made() -> None:
         error = await layer.refused()
         assert (error.status, error.code, error.retryable) == (429, "budget_exceeded", False)
         assert "This key's budget cannot cover this request" in error.message
+        assert "which may cost $0.00000006:" in error.message
         assert "$0.00000006 is held" in error.message
+        assert "or wait until 20" in error.message
         assert len(inner.calls) == 1
         gate.set()
         await running

@@ -8,8 +8,9 @@ import pytest
 
 from app.core.call import Call, Handler
 from app.core.errors import GatewayError, UpstreamTimeout
-from app.core.limits import Bucket, Slots
+from app.core.limits import Bucket, Decision, Slots
 from app.core.request import FanOut
+from cache.quotas.admission import Asked, refusal_of
 from cache.quotas.limiter import Limiter, LimitPlan
 from middleware.rate_limit import RateLimit
 from tests.harness.chain import (
@@ -120,6 +121,40 @@ def test_a_request_that_can_never_pass_is_not_told_to_come_back() -> None:
     error = in_loop(body)
     assert (error.status, error.retryable) == (429, False)
     assert b"retry-after" not in dict(error.headers)
+    assert error.message == (
+        "This request may use 40 tokens; the limit for the tenant is 39: "
+        "lower `max_tokens`, or send fewer or shorter prompts."
+    )
+
+
+@pytest.mark.parametrize(
+    ("scope", "named"),
+    [("model:code", "'code'"), ("key:web", "the key 'web'"), ("tenant", "the tenant")],
+)
+@pytest.mark.parametrize(
+    ("operation", "cure"),
+    [
+        ("completions", "lower `max_tokens`, or send fewer or shorter prompts"),
+        ("chat", "lower `max_completion_tokens`, or send a shorter conversation"),
+        ("embeddings", "send fewer or shorter inputs"),
+    ],
+)
+def test_a_request_larger_than_its_limit_is_told_both_and_what_to_lower(
+    scope: str, named: str, operation: str, cure: str
+) -> None:
+    decision = Decision(False, (), None, (scope, "tokens"))
+    buckets = [Bucket(scope, "requests", 60, 9), Bucket(scope, "tokens", 2_000, 2_000)]
+    error = refusal_of(decision, buckets, Asked(5_011, 1, operation))
+    assert error.message == (
+        f"This request may use 5,011 tokens; the limit for {named} is 2,000: {cure}."
+    )
+
+
+def test_a_request_of_more_calls_than_its_limit_is_told_both() -> None:
+    decision = Decision(False, (), None, ("model:code", "requests"))
+    error = refusal_of(decision, [Bucket("model:code", "requests", 10, 10)], Asked(9, 12, "chat"))
+    assert "makes 12 upstream calls" in error.message
+    assert "the limit for 'code' is 10: send fewer" in error.message
 
 
 def test_tokens_are_settled_to_what_was_used() -> None:

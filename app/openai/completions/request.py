@@ -169,8 +169,8 @@ class CompletionRequest(RequestBody):
         text = single_user_text(self.messages)
         if text is None:
             raise InvalidRequest(
-                "This model takes `messages` only as one user message of text; send `prompt`, "
-                "or use a chat model.",
+                "This model takes `messages` only as one user message of text; send `prompt`, or "
+                "did you mean POST /v1/chat/completions?",
                 code="unsupported_parameter",
                 param="messages",
             )

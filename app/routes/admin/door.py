@@ -22,6 +22,7 @@ from app.core.refusal import refuse
 from app.policy.admins import AdminKey
 from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
 from app.routes.admin.table import RouteTable, query_of
+from app.routes.near_paths import NearPaths
 from app.routes.reading import read_body
 from app.supervision.relay_mark import RELAY_HEADER, RelayMark
 
@@ -36,7 +37,7 @@ class ManagementDoor:
     """Answers what came over the management listener, by the beginning of its path, and nothing else.
 
     ``apps`` are found by path, or by what a path begins with up to a slash. ``recorded`` is told of
-    requests that lead nowhere.
+    requests that lead nowhere, and a caller that sends one of a ``near`` path.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class ManagementDoor:
         mark: RelayMark | None,
         apps: Mapping[str, ASGIApp],
         recorded: Callable[[Exchange], None] = lambda _: None,
+        near: NearPaths | None = None,
     ) -> None:
         self._mark = mark
         self._recorded = recorded
+        self._near = near
         self._apps = {path.encode(): app for path, app in apps.items()}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -54,14 +57,15 @@ class ManagementDoor:
         address = self._address(exchange)
         app = self._app(scope["raw_path"]) if address is not None else None
         if app is None or address is None:
-            return self._refuse(exchange, send)
+            hint = self._near.hint(scope["raw_path"]) if self._near and address is None else ""
+            return self._refuse(exchange, send, hint or ".")
         scope["state"]["address"] = address
         exchange.peer = address
         return app(scope, receive, send)
 
-    async def _refuse(self, exchange: Exchange, send: Send) -> None:
+    async def _refuse(self, exchange: Exchange, send: Send, hint: str) -> None:
         try:
-            error = NotFound("There is nothing at this path.", retryable=False)
+            error = NotFound(f"There is nothing at this path{hint}", retryable=False)
             await refuse(exchange, send, error)
         finally:
             self._recorded(exchange)

@@ -170,3 +170,52 @@ def test_of_different_credential_headers_the_first_counts(
     body = {"content-type": "application/json"} | headers
     assert gateway.ask("POST", "/v1/completions", None, body, GOOD).status == status
     assert all({"x-api-key", "api-key"}.isdisjoint(r.headers) for r in upstream.requests)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("POST", "/completions", 404, "did you mean POST /v1/completions?"),
+        ("POST", "/v1/chat/completion", 404, "did you mean POST /v1/chat/completions?"),
+        ("GET", "/v1", 404, "the API begins at /v1: try GET /v1/models"),
+        ("GET", "/v1/completions", 405, "not GET; did you mean POST /v1/completions?"),
+        ("POST", "/v1/models", 405, "not POST; did you mean GET /v1/models?"),
+        ("DELETE", "/health/live", 405, "did you mean GET /health/live?"),
+    ],
+)
+def test_who_misses_a_path_or_a_method_is_told_what_is_near(
+    gateway: Gateway, method: str, path: str, status: int, says: str
+) -> None:
+    answer = asked(gateway, method, path)
+    assert answer.status == status
+    assert says in answer.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/v1/completions", {"input": "a"}, "You sent `input`; did you mean POST /v1/embeddings?"),
+        (
+            "/v1/chat/completions",
+            {"prompt": "a"},
+            "You sent `prompt`; did you mean POST /v1/completions?",
+        ),
+        (
+            "/v1/embeddings",
+            {"messages": [{"role": "user", "content": "a"}]},
+            "You sent `messages`; did you mean POST /v1/chat/completions?",
+        ),
+        (
+            "/v1/completions",
+            {"messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]},
+            "did you mean POST /v1/chat/completions?",
+        ),
+    ],
+)
+def test_who_sends_one_endpoints_body_to_another_is_told_which(
+    gateway: Gateway, path: str, body: dict[str, object], says: str
+) -> None:
+    sent = json.dumps({"model": "native", **body}).encode()
+    answer = asked(gateway, "POST", path, sent)
+    assert answer.status == 400
+    assert says in answer.error["message"]

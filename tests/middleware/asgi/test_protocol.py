@@ -25,6 +25,7 @@ def test_another_method_is_told_the_right_one(run: Any, method: str) -> None:
     done = run([HOST], method=method).through(layer)
     assert (done.status, done.error["code"], done.inner) == (405, "method_not_allowed", 0)
     assert done.headers[b"allow"] == b"POST"
+    assert f"answers POST only, not {method}; did you mean POST /?" in done.error["message"]
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("HEAD", 200), ("OPTIONS", 405)])
