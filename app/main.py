@@ -40,6 +40,7 @@ class Generation:
         self.app: ASGIApp = build(loaded, self._targets, shared, self._guardrails)
         self.running = 0
         self._retired = False
+        self.troubles = self._targets.troubles
 
     async def retire(self) -> None:
         """No more requests come; upstream connections close when the last running one ends."""
@@ -152,6 +153,7 @@ class Gateway:
             store=readiness.store(),
             running=sum(g.running for g in (self._current, *self._retired)),
             lag=lag,
+            details=readiness.details(self._current.troubles()),
         )
 
     def _facts(self) -> dict[str, object]:

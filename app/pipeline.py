@@ -234,7 +234,13 @@ def build(
             health("/health", live),
             health("/health/live", live),
             health(
-                "/health/ready", ready_app(generation, shared.readiness, settings.store.optional)
+                "/health/ready",
+                ready_app(
+                    generation,
+                    shared.readiness,
+                    settings.store.optional,
+                    None if server.management else targets.troubles,
+                ),
             ),
         ],
         exception_handlers={

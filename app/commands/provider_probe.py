@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from app.config.providers import (
     headers_of,
 )
 from app.config.settings import Settings
+from app.providers.client.causes import told_by
 
 SECONDS = 10.0
 MAX_LIST_BYTES = 8 << 20
@@ -61,7 +63,7 @@ def look_at_provider(
     place = f"providers.{name}"
     address = list_address(provider)
     request = urllib.request.Request(address, headers=headers_of(provider))  # noqa: S310 - http(s)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = _opener(provider)
     began = time()
     try:
         with opener.open(request, timeout=SECONDS) as response:
@@ -71,8 +73,11 @@ def look_at_provider(
         return _refused(place, provider, address, error.code)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        said = getattr(reason, "strerror", None) or str(reason)
-        return Finding("bad", place, f"{address}: {said}", "start it, or correct its `base_url`")
+        said, cure = told_by(reason) or (
+            getattr(reason, "strerror", None) or str(reason),
+            "start it, or correct its `base_url`",
+        )
+        return Finding("bad", place, f"{address}: {said}", cure)
     seen = f"{address} answers in {(time() - began) * 1000:.0f} ms"
     if not listed:
         return Finding("ok", place, seen)
@@ -83,6 +88,14 @@ def look_at_provider(
         named = ", ".join(missing[:MAX_NAMED])
         return Finding("warn", place, f"{seen}, but not {named}", "correct `targets[].model`")
     return Finding("ok", place, seen)
+
+
+def _opener(provider: HttpProvider) -> urllib.request.OpenerDirector:
+    """Asks as the gateway does: past the environment's proxy, trusting what the provider's file says."""
+    proxy = provider.proxy.reveal() if provider.proxy else ""
+    through = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else {})
+    trusted = ssl.create_default_context(cafile=provider.ca_file or None)
+    return urllib.request.build_opener(through, urllib.request.HTTPSHandler(context=trusted))
 
 
 def list_address(provider: HttpProvider) -> str:

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from app.providers.client.causes import told_by
+
 MAX_MODELS = 500
 MAX_LIST_BYTES = 4 << 20
 LIST_SECONDS = 10.0
@@ -193,6 +195,8 @@ def _said(reason: object) -> str:
         return "connection refused: is the server running, and is this its port?"
     if isinstance(reason, TimeoutError):
         return "no answer in time"
-    if isinstance(reason, ValueError):
+    if isinstance(reason, ValueError) and not isinstance(reason, OSError):
         return "the answer is not JSON; is this an OpenAI-compatible server?"
+    if isinstance(reason, BaseException) and (told := told_by(reason)) is not None:
+        return told[0]
     return str(getattr(reason, "strerror", None) or reason)

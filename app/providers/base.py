@@ -134,4 +134,9 @@ class Provider(Answers, Protocol):
     slug: str
     traits: Traits
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from answering, with its address, for its operator; None where nothing does."""
+        ...
+
     async def aclose(self) -> None: ...

@@ -97,6 +97,10 @@ class OpenAIProvider:
         response = await self._client.post(url, body, call, _JSON, method=method)
         return await self._client.read(response, call)
 
+    @property
+    def trouble(self) -> str | None:
+        return self._client.trouble.latest
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

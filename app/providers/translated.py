@@ -100,6 +100,10 @@ class TranslatedProvider:
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         await self._calls.stream(call, sink)
 
+    @property
+    def trouble(self) -> str | None:
+        return self._client.trouble.latest
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

@@ -79,6 +79,18 @@ class Readiness:
         """The same of the cache's own store; None where there is none."""
         return None if self._of_cache is None else _state(self._of_cache)
 
+    def details(self, troubles: Mapping[str, str]) -> dict[str, object]:
+        """What is wrong with what is behind us, in sentences with addresses: for operators.
+
+        ``troubles`` are those of upstreams, by provider.
+        """
+        found: dict[str, object] = {}
+        stores = {"store_detail": self._breaker, "cache_store_detail": self._of_cache}
+        for name, breaker in stores.items():
+            if breaker is not None and breaker.open and breaker.detail:
+                found[name] = breaker.detail
+        return found | ({"upstreams": dict(troubles)} if troubles else {})
+
     def loop_lag_ms(self) -> int:
         """The worst of the last ten seconds."""
         return milliseconds(self._lag.worst) if self._lag else 0
@@ -100,8 +112,17 @@ def live_app(generation: str) -> App:
     return live
 
 
-def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> App:
-    """200 while requests are welcome, else 503 with the reason."""
+def ready_app(
+    generation: str,
+    readiness: Readiness,
+    store_optional: bool,
+    troubles: Callable[[], Mapping[str, str]] | None = None,
+) -> App:
+    """200 while requests are welcome, else 503 with the reason.
+
+    With the ``troubles`` of upstreams it names addresses: leave them out where operators have a
+    listener of their own.
+    """
 
     async def ready(scope: Scope, receive: Receive, send: Send) -> None:
         problem = readiness.problem(store_optional)
@@ -117,6 +138,8 @@ def ready_app(generation: str, readiness: Readiness, store_optional: bool) -> Ap
         if readiness.warnings:
             facts["warnings"] = readiness.warnings
         facts |= readiness.targets()
+        if troubles is not None:
+            facts |= readiness.details(troubles())
         if problem:
             facts["reason"] = problem
         start, message = json_messages(503 if problem else 200, orjson.dumps(facts))

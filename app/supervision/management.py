@@ -24,6 +24,7 @@ from app.supervision.hearing import Hearing
 from app.supervision.relay import Relay
 from app.supervision.relay_mark import is_relayed
 from app.supervision.replica_metrics import ReplicaMetrics
+from app.supervision.worker import Beat
 
 MAX_CONNECTIONS = 32
 MAX_HEAD_BYTES = 8 << 10
@@ -140,6 +141,7 @@ class Management:
         }
         if reason:
             facts["reason"] = reason
+        facts |= _details(beats)
         return _document("503 Service Unavailable" if reason else "200 OK", facts)
 
     async def _metrics(self) -> Answer:
@@ -168,6 +170,16 @@ class Management:
     def _ready_workers(self) -> int:
         control = self._control
         return sum(1 for h in control.heard if h and h.problem(control.interval) is None)
+
+
+def _details(beats: list[Beat]) -> dict[str, object]:
+    """What the workers say is wrong behind them: the first one's word, and every upstream."""
+    found: dict[str, object] = {}
+    upstreams: dict[str, str] = {}
+    for beat in beats:
+        upstreams |= beat.details.get("upstreams", {})
+        found = beat.details | found
+    return found | ({"upstreams": upstreams} if upstreams else {})
 
 
 def _facts(

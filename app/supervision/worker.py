@@ -26,7 +26,10 @@ MAX_UNREAD_BYTES = 64 << 10
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """How a worker is, said by its event loop: `reason` is why it is not ready, or None."""
+    """How a worker is, said by its event loop: `reason` is why it is not ready, or None.
+
+    `details` says in sentences what is wrong with stores and upstreams.
+    """
 
     pid: int
     generation: str
@@ -34,6 +37,7 @@ class Beat(msgspec.Struct, frozen=True):
     store: str
     running: int  # requests
     lag: float  # seconds that the loop was late for this beat
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

@@ -247,7 +247,7 @@ class Gateway:
 
     def _keep_line(self, line: str) -> None:
         forbidden = [*self._secrets, *([] if self._logs_prompts else [PRIVATE])]
-        if '"event":"upstream_not_found"' in line:  # tells the operator which address is wrong
+        if '"event":"upstream_' in line:  # tells the operator which address is wrong
             forbidden = [word for word in forbidden if word not in self._upstreams]
         with self._line_came:
             self._lines.append(line)

@@ -45,6 +45,10 @@ class Stopping:
         except _Stopped:
             await sink.write([], done=True)
 
+    @property
+    def trouble(self) -> str | None:
+        return self.inner.trouble
+
     async def aclose(self) -> None:
         await self.inner.aclose()
 

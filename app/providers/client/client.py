@@ -6,23 +6,22 @@ of the request.
 
 from __future__ import annotations
 
-from time import monotonic, perf_counter
+from time import perf_counter
 
 import httpx
-import structlog
 
 from app.config.providers import HttpProvider, base_url_of, headers_of
-from app.core.errors import GatewayError, HeaderList, UpstreamInvalid, UpstreamNotFound
+from app.core.errors import GatewayError, HeaderList, UpstreamInvalid
 from app.providers.base import UpstreamCall
 from app.providers.client.failures import refusal
 from app.providers.client.packets import Packets
 from app.providers.client.sending import Head, Sending, UpstreamResponse, sender_over
 from app.providers.client.transport_errors import broken, translate
 from app.providers.client.transports import make_transport
+from app.providers.client.trouble import Trouble
 from app.providers.http1.body import ResponseBody
 
 MAX_ERROR_BODY = 64 << 10
-QUIET_SECONDS = 60.0  # between two lines about one wrong path; every request meets it
 
 
 class Client:
@@ -39,8 +38,7 @@ class Client:
         name: str = "",
         secrets: tuple[str, ...] = (),
     ) -> None:
-        self._name = name
-        self._said_missing: dict[str, float] = {}
+        self.trouble = Trouble(name)
         self._sender = sender_over(transport or make_transport(settings))
         self._base = base_url_of(settings)
         self._urls: dict[str, httpx.URL] = {}
@@ -105,6 +103,7 @@ class Client:
         except BaseException as error:
             tally.unknown += sending.was_sent(error)
             if isinstance(error, httpx.HTTPError):
+                self.trouble.failed(self._url(path), error)
                 raise translate(error) from error
             raise
         finally:
@@ -115,9 +114,9 @@ class Client:
             # A proxy before the model gave up waiting, and the model may have gone on.
             tally.unknown += response.status == 504
             refused = await self._refusal(response)
-            if isinstance(refused, UpstreamNotFound):
-                self._say_missing(path)
+            self.trouble.refused(self._url(path), refused)
             raise refused
+        self.trouble.latest = None
         tally.unknown += 1
         if response.header(b"content-encoding") not in (b"", b"identity"):
             await response.body.aclose()
@@ -165,20 +164,6 @@ class Client:
         headers = list(({b"accept": accept} | self._own).items())
         head = self._heads[method, path, accept] = Head.of(method, self._url(path), headers)
         return head
-
-    def _say_missing(self, path: str) -> None:
-        """Log, once a minute, that there is nothing at a path of the provider's.
-
-        The only line with an upstream's address: the operator wrote it wrong, and must see it.
-        """
-        now = monotonic()
-        if now - self._said_missing.get(path, -QUIET_SECONDS) < QUIET_SECONDS:
-            return
-        self._said_missing[path] = now
-        url = self._urls[path].copy_with(username=None, password=None, query=None, fragment=None)
-        structlog.get_logger("headgate").warning(
-            "upstream_not_found", provider=self._name, url=str(url)
-        )
 
     async def _refusal(self, response: UpstreamResponse) -> GatewayError:
         """The error in a refusal; a body that cannot be read does not change what it says."""

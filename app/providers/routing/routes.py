@@ -125,6 +125,11 @@ class Router:
         """The provider of this name."""
         return self._providers[name]
 
+    def troubles(self) -> dict[str, str]:
+        """What keeps providers from answering, by name, for the operator."""
+        named = ((name, provider.trouble) for name, provider in self._providers.items())
+        return {name: trouble for name, trouble in named if trouble is not None}
+
     def find(self, call: Call) -> Alias | None:
         """Where a call leads, whoever asks: one with a ``suffix`` to the target that fills in the
         middle."""

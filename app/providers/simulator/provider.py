@@ -66,6 +66,10 @@ class SimulatorProvider:
         else:
             await self._stream_completion(call, sink)
 
+    @property
+    def trouble(self) -> str | None:
+        return None
+
     async def aclose(self) -> None:
         return
 

@@ -90,7 +90,7 @@ def test_a_wrong_key_and_nobody_there_end_with_1(root, tmp_path):
     )
     assert result.exit_code == 1
     assert "correct its `api_key`" in result.stdout
-    assert "start it, or correct its `base_url`" in result.stdout
+    assert "start it, or correct the port in `base_url`" in result.stdout
     assert "sk-wrong" not in result.output
 
 

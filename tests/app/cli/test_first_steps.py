@@ -201,7 +201,7 @@ def test_doctor_names_a_provider_and_a_store_that_do_not_answer(tmp_path: Path) 
     lines = [line for line in result.stdout.splitlines() if line.startswith("BAD")]
     assert [line.split()[1] for line in lines] == ["store:", "providers.p:"]
     assert "start Redis there" in result.stdout
-    assert "start it, or correct its `base_url`" in result.stdout
+    assert "start it, or correct the port in `base_url`" in result.stdout
 
 
 def test_doctor_finds_nothing_wrong_with_what_init_wrote(

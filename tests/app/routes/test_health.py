@@ -76,3 +76,16 @@ def test_a_target_that_is_left_alone_is_named_and_keeps_nobody_away() -> None:
     assert answered.status == 200
     assert answered.document["targets"] == {"p/m": "open"}
     assert answered.document["capacity"] == {"q/m": {"requests": 3}}
+
+
+def test_what_is_wrong_behind_us_is_told_with_addresses_where_operators_ask_here() -> None:
+    readiness, breaker = Readiness(), Breaker()
+    readiness.watch(breaker, LoopLag())
+    breaker.failed("refused", at_once=True, detail="10.0.0.9:6379: connection refused")
+    troubles = {"main": "http://10.0.0.8/v1/completions: connection refused"}
+    shown = in_loop(lambda: ask(ready_app("g-1", readiness, False, lambda: troubles))).document
+    assert shown["store"] == "refused"
+    assert shown["store_detail"] == "10.0.0.9:6379: connection refused"
+    assert shown["upstreams"] == troubles
+    hidden = in_loop(lambda: ask(ready_app("g-1", readiness, False))).document
+    assert "10.0.0" not in str(hidden)

@@ -355,7 +355,7 @@ def test_a_wrong_path_is_told_without_credentials_once_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("app.providers.client.client.monotonic", lambda: now[0])
+    monkeypatch.setattr("app.providers.client.trouble.monotonic", lambda: now[0])
     members = {"base_url": "http://user:secret@up.example:8000/v2", "api_key": Secret("k" * 20)}
 
     async def run() -> None:
@@ -370,4 +370,6 @@ def test_a_wrong_path_is_told_without_credentials_once_a_minute(
         asyncio.run(run())
     url = "http://up.example:8000/v2/completions"
     told = {"event": "upstream_not_found", "log_level": "warning", "provider": "mine", "url": url}
-    assert lines == [told, told]
+    shown = [{name: line[name] for name in told} for line in lines]
+    assert shown == [told, told]
+    assert "correct `base_url`" in lines[0]["advice"]
