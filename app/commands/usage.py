@@ -8,14 +8,18 @@ from datetime import UTC, datetime, timedelta
 from app.config.settings import Store as StoreSettings
 from app.core.pricing import dollars_text
 from app.core.units import NanoDollars
-from cache.quotas.usage import UsageRow, read_usage
+from cache.quotas.usage import DETAILS, UsageRow, read_usage
 from cache.store.clock import time_of
 from cache.store.opening import open_store
 
-HEADINGS = (
-    "tenant", "key", "model", "requests", "errors", "prompt tokens", "completion tokens", "cost USD",
-    "saved USD",
-)  # fmt: skip
+HEADINGS = ("tenant", "key", "model")
+NUMBERS = {
+    "requests": "requests", "errors": "errors", "prompt_tokens": "prompt tokens",
+    "cached_tokens": "cached", "cache_write_tokens": "cache writes",
+    "completion_tokens": "completion tokens", "reasoning_tokens": "reasoning", "cost": "cost USD",
+    "saved": "saved USD",
+}  # fmt: skip
+MONEY = ("cost", "saved")
 COMMAND_TIMEOUT = 5.0  # seconds a command may take: nobody's request waits behind this one
 
 
@@ -35,15 +39,16 @@ async def collect(
 
 
 def table(rows: Sequence[UsageRow]) -> list[str]:
-    """Aligned lines, the sum last."""
-    cells = [list(HEADINGS)]
-    cells += [[row.tenant, row.key, row.model or "-", *_numbers(row.counts)] for row in rows]
+    """Aligned lines, the sum last. Kinds of tokens of which there are none have no column."""
     total: dict[str, int] = {}
     for row in rows:
         for name, count in row.counts.items():
             total[name] = total.get(name, 0) + count
-    cells.append(["total", "", "", *_numbers(total)])
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    names = [name for name in NUMBERS if name not in DETAILS or total.get(name)]
+    cells = [[*HEADINGS, *(NUMBERS[name] for name in names)]]
+    cells += [[row.tenant, row.key, row.model or "-", *_numbers(row.counts, names)] for row in rows]
+    cells.append(["total", "", "", *_numbers(total, names)])
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return [
         "  ".join(
             cell.ljust(width) if column < 3 else cell.rjust(width)
@@ -53,7 +58,10 @@ def table(rows: Sequence[UsageRow]) -> list[str]:
     ]
 
 
-def _numbers(counts: dict[str, int]) -> list[str]:
-    names = ("requests", "errors", "prompt_tokens", "completion_tokens")
-    money = (dollars_text(NanoDollars(counts.get(name, 0))) for name in ("cost", "saved"))
-    return [*(f"{counts.get(name, 0):,}" for name in names), *money]
+def _numbers(counts: dict[str, int], names: Sequence[str]) -> list[str]:
+    return [
+        dollars_text(NanoDollars(counts.get(name, 0)))
+        if name in MONEY
+        else f"{counts.get(name, 0):,}"
+        for name in names
+    ]

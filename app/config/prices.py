@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from app.config.providers import HttpProvider, base_url_of
-from app.config.settings import Model, Settings, Target
+from app.config.settings import Dollars, Model, Settings, Target
 from app.core.pricing import Price, nano_dollars
 
 FREE = Price(0, 0)
@@ -22,7 +22,13 @@ def price_of(model: Model, settings: Settings, target: Target | None = None) -> 
     target = target or model.targets[0]
     said = target.price or model.price
     if said is not None:
-        return Price(nano_dollars(said.input_per_million), nano_dollars(said.output_per_million))
+        return Price(
+            nano_dollars(said.input_per_million),
+            nano_dollars(said.output_per_million),
+            _written(said.cached_input_per_million),
+            _written(said.cache_write_per_million),
+            _written(said.reasoning_per_million),
+        )
     provider = settings.providers.get(target.provider)
     if not isinstance(provider, HttpProvider):
         return FREE
@@ -55,7 +61,21 @@ def _found(model: str, base_url: str | None) -> Price | None:
         output = Decimal(0)  # it generates nothing
     if prices.input_mtok is None or output is None:
         return None
-    return Price(nano_dollars(_highest(prices.input_mtok)), nano_dollars(_highest(output)))
+    return Price(
+        nano_dollars(_highest(prices.input_mtok)),
+        nano_dollars(_highest(output)),
+        _published_for(prices.cache_read_mtok),
+        _published_for(prices.cache_write_mtok),
+    )
+
+
+def _written(dollars: Dollars | None) -> int | None:
+    return None if dollars is None else nano_dollars(dollars)
+
+
+def _published_for(price: Any) -> int | None:
+    """The price of tokens that are charged apart; None where they cost what others do."""
+    return None if price is None else nano_dollars(_highest(price))
 
 
 def _highest(price: Any) -> Decimal:

@@ -68,6 +68,9 @@ class CacheStore(Section, frozen=True):
 class Price(Section, frozen=True):
     input_per_million: Dollars
     output_per_million: Dollars
+    cached_input_per_million: Dollars | None = None
+    cache_write_per_million: Dollars | None = None
+    reasoning_per_million: Dollars | None = None
 
 
 class TargetTimeouts(Section, frozen=True):

@@ -21,18 +21,36 @@ UNBOUNDED = NanoDollars(
 
 
 class Price(NamedTuple):
-    """Nano-dollars per million tokens."""
+    """Nano-dollars per million tokens.
+
+    ``cached_input`` is for tokens that come from the provider's prompt cache, ``cache_write`` for
+    those that go to it, ``reasoning`` for thoughts. None: as ``input``, and as ``output``.
+    """
 
     input: int
     output: int
+    cached_input: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
 
     def cost(self, usage: Usage) -> NanoDollars:
         """What this use costs."""
-        return self.of(usage.prompt_tokens, usage.completion_tokens)
-
-    def of(self, prompt_tokens: int, completion_tokens: int) -> NanoDollars:
-        total = prompt_tokens * self.input + completion_tokens * self.output
+        total = usage.prompt_tokens * self.input + usage.completion_tokens * self.output
+        if usage.cached_tokens and self.cached_input is not None:
+            total += usage.cached_tokens * (self.cached_input - self.input)
+        if usage.cache_write_tokens and self.cache_write is not None:
+            total += usage.cache_write_tokens * (self.cache_write - self.input)
+        if usage.reasoning_tokens:
+            total += usage.uncounted_tokens * self.output
+            if self.reasoning is not None:
+                total += usage.reasoning_tokens * (self.reasoning - self.output)
         return NanoDollars(-(-total // MILLION))
+
+    def most(self, prompt_tokens: int, completion_tokens: int) -> NanoDollars:
+        """What so many tokens cost at most, whichever kind each of them turns out to be."""
+        given = max(self.input, self.cached_input or 0, self.cache_write or 0)
+        made = max(self.output, self.reasoning or 0)
+        return NanoDollars(-(-(prompt_tokens * given + completion_tokens * made) // MILLION))
 
 
 def nano_dollars(dollars: float | Decimal | str) -> NanoDollars:

@@ -88,8 +88,7 @@ class FanOut(NamedTuple):
 
     def over(self, usage: Usage) -> Usage:
         """What the calls use, where one that sends every prompt once would use ``usage``."""
-        prompt, completion, estimated = usage
-        return Usage(prompt * self.times, completion, estimated)
+        return usage._replace(prompt_tokens=usage.prompt_tokens * self.times)
 
 
 ONE_CALL = FanOut()

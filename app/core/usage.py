@@ -18,15 +18,24 @@ class Counts(Protocol):
 
 
 class Usage(NamedTuple):
-    """Tokens of one request. ``estimated`` is true where the upstream sent no count."""
+    """Tokens of one request. ``estimated`` is true where the upstream sent no count.
+
+    Of the prompt, ``cached_tokens`` were read from the provider's prompt cache and
+    ``cache_write_tokens`` written to it. ``reasoning_tokens`` are thoughts: those of the completion,
+    and ``uncounted_tokens``, which some providers count in the total alone.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     estimated: bool = False
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    uncounted_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
-        return self.prompt_tokens + self.completion_tokens
+        return self.prompt_tokens + self.completion_tokens + self.uncounted_tokens
 
     def plus(self, other: Usage) -> Usage:
         """The sum of both; estimated where one of them is."""
@@ -34,6 +43,10 @@ class Usage(NamedTuple):
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.estimated or other.estimated,
+            self.cached_tokens + other.cached_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.uncounted_tokens + other.uncounted_tokens,
         )
 
     def document(self) -> dict[str, int]:
@@ -45,13 +58,11 @@ class Usage(NamedTuple):
         }
 
     def over(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """The wire's ``usage`` object with what else the upstream says in it.
+        """The wire's ``usage`` object with what else the upstream says in it."""
+        return {**said, **self.document()}
 
-        Its total stays where it counts more: Gemini's compatible endpoint counts thoughts only there.
-        """
-        total = said.get("total_tokens")
-        more = type(total) is int and self.total_tokens < total <= MAX_TOKENS
-        return {**said, **self.document(), **({"total_tokens": total} if more else {})}
+
+NOTHING = Usage(0, 0)
 
 
 def usage_in(body: bytes) -> Usage | None:
@@ -70,7 +81,45 @@ def read_usage(value: object) -> Usage | None:
     prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens", 0)
     if type(prompt) is not int or type(completion) is not int:
         return None
-    return Usage(prompt, completion) if credible(prompt) and credible(completion) else None
+    if not (credible(prompt) and credible(completion)):
+        return None
+    asked, made = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
+    cached = _first_count(
+        (asked, "cached_tokens"), (value, "prompt_cache_hit_tokens"), (value, "cached_tokens")
+    )
+    written = _first_count((asked, "cache_write_tokens"))
+    reasoning = _first_count((made, "reasoning_tokens"))
+    return counted(
+        prompt, completion, _first_count((value, "total_tokens")), cached, written, reasoning
+    )
+
+
+def counted(
+    prompt: int, completion: int, total: int, cached: int, written: int, reasoning: int
+) -> Usage:
+    """Usage of credible counts, in which no token stands twice.
+
+    A ``total`` above prompt and completion holds thoughts that are in neither: xAI's, and those of
+    Gemini's compatible endpoint.
+    """
+    more = total - prompt - completion if total <= MAX_TOKENS else 0
+    if more <= 0 and not (cached or written or reasoning):
+        return Usage(prompt, completion)
+    uncounted = max(0, more)
+    cached = max(0, min(cached, prompt))
+    written = max(0, min(written, prompt - cached))
+    # OpenRouter may say more thoughts than tokens of the completion, as they are counted apart.
+    reasoning = max(uncounted, min(reasoning, completion + uncounted))
+    return Usage(prompt, completion, False, cached, written, reasoning, uncounted)
+
+
+def _first_count(*places: tuple[object, str]) -> int:
+    """The first count that a provider gives, under its own name; 0 where there is none."""
+    for said, name in places:
+        found = said.get(name) if isinstance(said, dict) else None
+        if type(found) is int and found:
+            return found
+    return 0
 
 
 def credible(count: int) -> bool:

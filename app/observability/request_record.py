@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter, time
 from typing import Any, Protocol
 
 from app.core.call import Call
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Attempt, Exchange
 from app.core.pricing import dollars_text
+from app.core.usage import Usage
+
+NO_DETAILS: Mapping[str, int] = {}
 
 MOST_PATH = 256  # bytes of a path that are logged
 
@@ -124,6 +127,7 @@ def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
         "error": outcome.error_code,
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
+        **(_details(usage) if usage else NO_DETAILS),
         "estimated": usage.estimated if usage else None,
         "cost_usd": dollars_text(cost) if cost is not None else None,
         "saved_usd": dollars_text(outcome.saved) if outcome.saved else None,
@@ -134,6 +138,22 @@ def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
         "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,
         "total_ms": _ms(total),
         "gateway_ms": _ms(max(0.0, total - outcome.upstream_time)),
+    }
+
+
+def _details(usage: Usage) -> Mapping[str, int]:
+    """The tokens that may have prices of their own; nothing where there are none."""
+    cached, written, reasoning = (
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
+    if not (cached or written or reasoning):
+        return NO_DETAILS
+    return {
+        "cached_tokens": cached,
+        "cache_write_tokens": written,
+        "reasoning_tokens": reasoning,
     }
 
 

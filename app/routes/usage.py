@@ -18,7 +18,7 @@ from app.core.pricing import dollars_text
 from app.core.refusal import store_unavailable
 from app.core.units import NanoDollars
 from cache.quotas.ledger import Account, BudgetPlan, Ledger
-from cache.quotas.usage import UsageRow, read_usage
+from cache.quotas.usage import DETAILS, UsageRow, read_usage
 from cache.store.base import Store, StoreUnavailable
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -97,6 +97,7 @@ def _row(row: UsageRow) -> dict[str, Any]:
         "errors": counts["errors"],
         "prompt_tokens": counts["prompt_tokens"],
         "completion_tokens": counts["completion_tokens"],
+        **{name: counts[name] for name in DETAILS},
         "cost_usd": dollars_text(NanoDollars(counts["cost"])),
         "saved_usd": dollars_text(NanoDollars(counts["saved"])),
     }

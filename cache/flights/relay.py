@@ -238,7 +238,9 @@ class Relay:
             elif completed is not None:
                 body, usage, cost, end = completed
                 said = orjson.dumps(end.members) if end is not None else b""
-                self._say(worker, _Completed(flight.id, remote.messages, body, *usage, cost, said))
+                self._say(
+                    worker, _Completed(flight.id, remote.messages, body, *usage[:3], cost, said)
+                )
             elif flight.failure is not None:
                 error = flight.failure.error
                 known = () if error is None else (*error[:3], list(error.headers))

@@ -28,5 +28,7 @@ for i = 1, (#KEYS - 2) / 2 do
     end
   end
 end
-if charged and ARGV[4] ~= '' then redis.call('RPUSH', KEYS[#KEYS - 1], ARGV[4]) end
+if charged then
+  for line in string.gmatch(ARGV[4], '[^\n]+') do redis.call('RPUSH', KEYS[#KEYS - 1], line) end
+end
 return 1

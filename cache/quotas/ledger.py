@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from app.core.budgets import DAY, Budget, Window, window
 from app.core.call import Call
 from app.core.units import FREE, NanoDollars
+from app.core.usage import NOTHING
 from cache.quotas.usage import settlement
 from cache.store import key_names as names
 from cache.store.base import Store, StoreUnavailable, script
@@ -178,9 +179,8 @@ class Ledger:
         """Settle a hold to what a call cost, and count its use in the same step."""
         outcome, key = call.outcome, call.key
         cost = outcome.cost or FREE
-        prompt, completion, _ = outcome.usage or (0, 0, False)
         alias = outcome.alias_for(key) or ""
-        used = settlement(self.clock.now(), key.id, alias, cost, prompt, completion)
+        used = settlement(self.clock.now(), key.id, alias, cost, outcome.usage or NOTHING)
         self.settle(hold, cost, used)
         outcome.charged = cost
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.core.units import NanoDollars
+from app.core.usage import Usage
 from cache.store import key_names as names
 from cache.store.base import Script, Store, StoreFull, StoreUnavailable, read_counts, script
 from cache.store.clock import StoreClock
@@ -34,10 +35,12 @@ HOURS_KEPT = 8 * 86400
 DAYS_KEPT = 400 * 86400
 FOLDED_AT_ONCE = 1_000  # settlements: about a millisecond of the store's time
 
-# `estimated_tokens` and `estimated_cost` are the parts of the others that rest on an estimate.
+# `estimated_tokens` and `estimated_cost` are the parts of the others that rest on an estimate. The
+# details' names stand also in fold_settled.lua.
+DETAILS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")
 COUNTED = (
     "requests", "errors", "prompt_tokens", "completion_tokens", "cost", "saved",
-    "estimated_tokens", "estimated_cost",
+    "estimated_tokens", "estimated_cost", *DETAILS,
 )  # fmt: skip
 OF_ALL_KEYS = ":models"  # what the name of a period's sums over all keys ends with
 
@@ -67,15 +70,18 @@ class Batch(NamedTuple):
     items: list[Item]
 
 
-def settlement(
-    now: float, key: str, model: str, cost: NanoDollars, prompt_tokens: int, completion_tokens: int
-) -> str:
+def settlement(now: float, key: str, model: str, cost: NanoDollars, used: Usage) -> str:
     """What the settlement of one request counts, as ``fold_settled.lua`` reads it.
 
-    ``now`` is unix seconds, ``model`` is an alias of the configuration.
+    ``now`` is unix seconds, ``model`` is an alias of the configuration. Tokens at prices of their own
+    have a line of their own, which a release that does not know them leaves out.
     """
     hour, _ = _periods_of(int(now // 3600))
-    return f"{hour}|1|{prompt_tokens}|{completion_tokens}|{cost}|{key}|{model}"
+    line = f"{hour}|1|{used.prompt_tokens}|{used.completion_tokens}|{cost}|{key}|{model}"
+    cached, written, reasoning = used.cached_tokens, used.cache_write_tokens, used.reasoning_tokens
+    if (cached or written or reasoning) and "\n" not in model:
+        line += f"\n{hour}|+{cached}|{written}|{reasoning}|{key}|{model}"
+    return line
 
 
 class UsageLog:
@@ -202,6 +208,9 @@ def _counted(items: Sequence[Item]) -> dict[str, dict[str, int]]:
             amounts[2] += record["prompt_tokens"] or 0
             amounts[3] += record["completion_tokens"] or 0
             amounts[4] += record["cost"] or 0
+            if "cached_tokens" in record:
+                for count, name in enumerate(DETAILS, 8):
+                    amounts[count] += record[name]
     counts: dict[str, dict[str, int]] = {}
     for (hour, key, alias), amounts in sums.items():
         for period in _periods_of(hour):

@@ -13,11 +13,12 @@ import orjson
 
 from app.core.errors import UpstreamInvalid
 from app.core.reply import Answer
-from app.core.usage import Usage, credible, estimate_bytes, read_usage
+from app.core.usage import Usage, estimate_bytes, read_usage
 from app.openai import lenient_json
 from app.openai.chat.bounds import prompt_estimate
 from app.openai.chat.request import ChatRequest
 from app.openai.completions.answer import encode, whole_seconds
+from app.openai.usage import UsageMembers
 
 ID_PREFIX = "chatcmpl-"
 OBJECT = "chat.completion"
@@ -51,19 +52,13 @@ class _Choice(msgspec.Struct):
     logprobs: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
 class _Clean(msgspec.Struct):
     id: str
     object: Literal["chat.completion"]
     created: int
     model: str
     choices: list[_Choice]
-    usage: _Usage
+    usage: UsageMembers
     error: None = None
 
 
@@ -97,10 +92,8 @@ def _as_it_stands(body: bytes, request: ChatRequest) -> Answer | None:
             or not all(call.id and call.function.name for call in choice.message.tool_calls or ())
         ):
             return None
-    usage = clean.usage
-    if not (credible(usage.prompt_tokens) and credible(usage.completion_tokens)):
-        return None
-    return Answer(body, clean.model, Usage(usage.prompt_tokens, usage.completion_tokens))
+    usage = clean.usage.read()
+    return None if usage is None else Answer(body, clean.model, usage)
 
 
 def _mended(body: bytes, request: ChatRequest, model: str, now: int) -> Answer:

@@ -13,10 +13,11 @@ import orjson
 
 from app.core.errors import UpstreamInvalid
 from app.core.reply import Answer
-from app.core.usage import Usage, credible, estimate_bytes, read_usage
+from app.core.usage import Usage, estimate_bytes, read_usage
 from app.openai import lenient_json
 from app.openai.completions.bounds import prompt_estimate
 from app.openai.completions.request import CompletionRequest
+from app.openai.usage import UsageMembers
 
 ID_PREFIX = "cmpl-"
 OBJECT = "text_completion"
@@ -29,19 +30,13 @@ class _Choice(msgspec.Struct):
     logprobs: msgspec.Raw
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
 class _Clean(msgspec.Struct):
     id: str
     object: Literal["text_completion"]
     created: int
     model: str
     choices: list[_Choice]
-    usage: _Usage
+    usage: UsageMembers
     error: None = None
 
 
@@ -75,10 +70,8 @@ def _as_it_stands(body: bytes, request: CompletionRequest) -> Answer | None:
             or not (logprobs == b"null" or logprobs.startswith(b"{"))
         ):
             return None
-    usage = clean.usage
-    if not (credible(usage.prompt_tokens) and credible(usage.completion_tokens)):
-        return None
-    return Answer(body, clean.model, Usage(usage.prompt_tokens, usage.completion_tokens))
+    usage = clean.usage.read()
+    return None if usage is None else Answer(body, clean.model, usage)
 
 
 def _mended(body: bytes, request: CompletionRequest, model: str, now: int) -> Answer:

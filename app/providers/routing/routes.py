@@ -220,8 +220,8 @@ def cost_bound(call: Call) -> NanoDollars | None:
         if not family.is_bounded(request, route.rules.dialect):
             return UNBOUNDED
         fan_out = endpoint.fan_out(request)
-        prompt, output, _ = fan_out.over(family.most(request))
-        bounds.append(route.price.of(prompt + fan_out.added, output))
+        most = fan_out.over(family.most(request))
+        bounds.append(route.price.most(most.prompt_tokens + fan_out.added, most.completion_tokens))
     return max(bounds, default=None)
 
 

@@ -98,6 +98,26 @@ def test_a_price_in_the_file_is_enough() -> None:
     assert price_of(settings.models["house"], settings) == Price(100_000_000, 300_000_000)
 
 
+def test_tokens_of_a_prompt_cache_and_thoughts_may_have_prices_of_their_own() -> None:
+    more = (
+        "cached_input_per_million: 0.01, cache_write_per_million: 0.2, reasoning_per_million: 0.5"
+    )
+    settings = settings_of(config(price=PRICE.replace("}", f", {more}}}")))
+    assert price_of(settings.models["house"], settings) == Price(
+        100_000_000, 300_000_000, 10_000_000, 200_000_000, 500_000_000
+    )
+
+
+def test_published_prices_of_a_prompt_cache_are_found() -> None:
+    text = config(url="https://api.anthropic.com", model="claude-sonnet-4-5")
+    settings = settings_of(text)
+    price = price_of(settings.models["house"], settings)
+    assert price is not None
+    assert price.cached_input is not None
+    assert price.cache_write is not None
+    assert price.cached_input < price.input < price.cache_write < price.output
+
+
 def test_a_price_of_nothing_is_a_price() -> None:
     text = config(price="price: {input_per_million: 0, output_per_million: 0}")
     assert problems(text) == []

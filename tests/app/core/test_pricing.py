@@ -19,7 +19,7 @@ from app.core.pricing import (
     dollars_text,
     nano_dollars,
 )
-from app.core.usage import Usage
+from app.core.usage import Usage, counted
 from app.openai.completions.bounds import likely, most, output_bound, prompt_bound
 from app.openai.completions.request import CompletionRequest, parse
 
@@ -77,7 +77,7 @@ def test_an_amount_is_written_without_trailing_zeros(nano: int, text: str) -> No
 
 def test_a_cost_is_rounded_up_to_the_next_nano_dollar() -> None:
     cheap = Price(1, 0)  # a nano-dollar for a million tokens
-    assert [cheap.of(count, 0) for count in (0, 1, MILLION, MILLION + 1)] == [0, 1, 1, 2]
+    assert [cheap.most(count, 0) for count in (0, 1, MILLION, MILLION + 1)] == [0, 1, 1, 2]
 
 
 @given(prices, tokens, tokens)
@@ -86,6 +86,21 @@ def test_a_cost_is_exact(price: Price, prompt: int, completion: int) -> None:
     cost = price.cost(Usage(prompt, completion))
     assert type(cost) is int
     assert exact <= cost < exact + 1
+
+
+@given(
+    st.builds(Price, *[st.integers(0, 10**13)] * 2, *[st.none() | st.integers(0, 10**13)] * 3),
+    st.tuples(*[st.integers(0, 10**6)] * 6),
+)
+def test_a_reservation_is_never_below_the_cost(price: Price, counts: tuple[int, ...]) -> None:
+    usage = counted(*counts)
+    made = usage.completion_tokens + usage.uncounted_tokens
+    assert 0 <= price.cost(usage) <= price.most(usage.prompt_tokens, made)
+
+
+def test_what_has_no_price_of_its_own_costs_what_the_rest_does() -> None:
+    plain = Price(3, 5).cost(Usage(100, 200))
+    assert Price(3, 5).cost(Usage(100, 200, False, 40, 10, 150)) == plain
 
 
 def test_a_published_price() -> None:

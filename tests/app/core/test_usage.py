@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.core.usage import Usage, estimate_prompts, estimate_text, read_usage
+from app.core.usage import MAX_TOKENS, Usage, estimate_prompts, estimate_text, read_usage
 
 
 def test_a_total_is_the_sum() -> None:
@@ -24,7 +24,23 @@ def test_a_total_is_the_sum() -> None:
         ({"prompt_tokens": 3, "completion_tokens": 2}, Usage(3, 2)),
         ({"prompt_tokens": 3}, Usage(3, 0)),
         ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(0, 0)),
-        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 99}, Usage(3, 2)),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 9},
+            Usage(3, 2, reasoning_tokens=4, uncounted_tokens=4),
+        ),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 2 * MAX_TOKENS}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "prompt_cache_hit_tokens": 2}, Usage(3, 0, cached_tokens=2)),
+        ({"prompt_tokens": 3, "cached_tokens": 9}, Usage(3, 0, cached_tokens=3)),
+        ({"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": -1}}, Usage(3, 0)),
+        ({"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": "2"}}, Usage(3, 0)),
+        ({"prompt_tokens": 3, "prompt_tokens_details": None}, Usage(3, 0)),
+        (
+            {
+                "prompt_tokens": 3,
+                "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 2},
+            },
+            Usage(3, 0, cached_tokens=2, cache_write_tokens=1),
+        ),
     ],
 )
 def test_what_the_upstream_counted_is_taken(members: Any, usage: Usage) -> None:
@@ -75,5 +91,7 @@ def test_a_count_that_cannot_be_one_is_not_believed(count: int) -> None:
 
 def test_an_upstreams_total_stays_where_it_counts_more() -> None:
     said = {"prompt_tokens": 66, "completion_tokens": 6, "total_tokens": 100, "x": 1}
-    assert Usage(66, 6).over(said) == said
+    usage = read_usage(said)
+    assert usage is not None
+    assert usage.over(said) == said
     assert Usage(66, 6).over({"total_tokens": 3})["total_tokens"] == 72

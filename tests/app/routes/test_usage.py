@@ -70,6 +70,9 @@ def test_a_key_sees_what_it_used_by_model() -> None:
             "errors": 1,
             "prompt_tokens": 9,
             "completion_tokens": 6,
+            "cached_tokens": 0,
+            "cache_write_tokens": 0,
+            "reasoning_tokens": 0,
             "cost_usd": "0.5",
             "saved_usd": "1",
         }

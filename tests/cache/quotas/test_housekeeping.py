@@ -10,6 +10,7 @@ import pytest
 
 from app.core.budgets import Budget
 from app.core.limits import Bucket, Slots
+from app.core.usage import Usage
 from cache.quotas import housekeeping
 from cache.quotas.housekeeping import Housekeeping
 from cache.quotas.ledger import BudgetPlan, Ledger, Reservation
@@ -39,7 +40,7 @@ async def use(store: Store, tenant: str = "acme") -> None:
     hold = await ledger.reserve(BUDGETS._replace(tenant=tenant), 5)
     assert isinstance(hold, Reservation)
     now = ledger.clock.now()
-    ledger.settle(hold, 5, settlement(now, "web", "demo", 5, 1, 1))
+    ledger.settle(hold, 5, settlement(now, "web", "demo", 5, Usage(1, 1)))
     facts = {"tenant": tenant, "key": "web", "alias": "demo", "status": 200, "cost": 5}
     log.add(facts | {"prompt_tokens": 1, "completion_tokens": 1}, now)
     await log.flush()
@@ -80,7 +81,7 @@ def test_of_a_tenant_whose_time_is_over_nothing_is_left(url: str) -> None:
 def test_what_is_left_of_a_worker_that_died_before_counting_is_counted(url: str) -> None:
     async def body(store: Store) -> int:
         ledger = Ledger(store)
-        used = settlement(ledger.clock.now(), "web", "demo", 5, 1, 1)
+        used = settlement(ledger.clock.now(), "web", "demo", 5, Usage(1, 1))
         ledger.settle(ledger.unreserved(BUDGETS), 5, used)
         await settled(store)
         keeper = Housekeeping(store)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.core.usage import Usage
 from cache.quotas.ledger import Ledger, Reservation
 from cache.quotas.usage import COUNTED, fold_settled, read_usage, settlement
 from cache.store import key_names as names
@@ -201,11 +202,13 @@ def test_a_settlement_counts_what_was_used_in_the_same_step(url: str) -> None:
         ledger = Ledger(store)
         moment = ledger.clock.now()
         for plan, cost in ((PLAN, 60), (SEVERAL, 7)):
-            used = settlement(moment, "web", "de|mo", cost, 10, 3)
+            used = settlement(moment, "web", "de|mo", cost, Usage(10, 3, False, 4, 2, 1))
             hold = await held(ledger, 100, plan)
             ledger.settle(hold, cost, used)
             ledger.settle(hold, cost, used, again=True)
-        ledger.settle(ledger.unreserved(PLAN), 5, settlement(moment, "web", "de|mo", 5, 0, 0))
+        ledger.settle(
+            ledger.unreserved(PLAN), 5, settlement(moment, "web", "de|mo", 5, Usage(0, 0))
+        )
         await settled(store)
         when = datetime.fromtimestamp(moment, UTC)
         [row] = await read_usage(store, "acme", when, when)
@@ -214,7 +217,8 @@ def test_a_settlement_counts_what_was_used_in_the_same_step(url: str) -> None:
         return row.key, row.model, row.counts
 
     counts = dict.fromkeys(COUNTED, 0) | {
-        "requests": 3, "cost": 72, "prompt_tokens": 20, "completion_tokens": 6
+        "requests": 3, "cost": 72, "prompt_tokens": 20, "completion_tokens": 6,
+        "cached_tokens": 8, "cache_write_tokens": 4, "reasoning_tokens": 2,
     }  # fmt: skip
     assert on(url, body) == ("web", "de|mo", counts)
 
@@ -228,7 +232,7 @@ def test_what_could_not_be_settled_is_counted_exactly_once(
         lossy = Lossy(store, done)
         ledger = Ledger(lossy)
         hold = await held(ledger, 100) if real else ledger.unreserved(PLAN)
-        ledger.settle(hold, 60, settlement(ledger.clock.now(), "web", "demo", 60, 1, 1))
+        ledger.settle(hold, 60, settlement(ledger.clock.now(), "web", "demo", 60, Usage(1, 1)))
         ledger.settle_owed()  # lost again
         lossy.losing = False
         ledger.settle_owed()
@@ -267,7 +271,7 @@ def test_many_settlements_are_added_up_in_several_steps(
         now = ledger.clock.now()
         for number in range(95):
             ledger.settle(
-                ledger.unreserved(PLAN), number, settlement(now, "web", "m", number, 1, 0)
+                ledger.unreserved(PLAN), number, settlement(now, "web", "m", number, Usage(1, 0))
             )
         await settled(store)
         await fold_settled(store, "acme")

@@ -53,7 +53,8 @@ def test_counters_are_kept_by_key_model_hour_and_day(url: str) -> None:
         log = UsageLog(store)
         log.add(record(), MOMENT.timestamp())
         log.add(record(status=502, completion_tokens=None, cost=None), MOMENT.timestamp())
-        log.add(record(alias="other", saved=5), MOMENT.timestamp() + 1)  # the next hour
+        more = {"cached_tokens": 2, "cache_write_tokens": 1, "reasoning_tokens": 4}
+        log.add(record(alias="other", saved=5, **more), MOMENT.timestamp() + 1)  # the next hour
         log.add(record(key="ci", alias=None, prompt_tokens=None), MOMENT.timestamp())
         await log.flush()
         hour = await rows(store, MOMENT, MOMENT)
@@ -68,7 +69,7 @@ def test_counters_are_kept_by_key_model_hour_and_day(url: str) -> None:
         ("web", "demo"): counts(2, 1, 6, 2, 7, 0),
         ("ci", ""): counts(1, 0, 0, 2, 7, 0),
     }
-    assert day == {**hour, ("web", "other"): counts(1, 0, 3, 2, 7, 5)}
+    assert day == {**hour, ("web", "other"): counts(1, 0, 3, 2, 7, 5, 0, 0, 2, 1, 4)}
 
 
 def test_a_model_may_be_named_as_the_counters_are(url: str) -> None:

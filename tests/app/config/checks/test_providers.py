@@ -128,4 +128,4 @@ def test_what_a_provider_publishes_is_known_by_its_own_address(section, model):
     alias = settings.models["a"]
     price = price_of(alias, settings, alias.targets[0])
     assert price is not None
-    assert price.of(1_000_000, 1_000_000) > 0
+    assert price.most(1_000_000, 1_000_000) > 0

@@ -9,6 +9,7 @@ import pytest
 
 from app.core.errors import InvalidRequest
 from app.core.request import Allowance, Cap, PartTokens, TargetRules
+from app.core.usage import Usage
 from app.openai.chat.bounds import TEMPLATE_OVERHEAD, bounded, is_bounded, likely, most
 from app.openai.message_size import MESSAGE_OVERHEAD
 from app.openai.output_limits import OPENAI
@@ -24,7 +25,7 @@ def said(content: Any) -> dict[str, Any]:
 
 
 def test_text_counts_a_token_a_byte_at_most() -> None:
-    assert most(request(**said("é" * 10), max_tokens=7)) == (20 + FIXED, 7, True)
+    assert most(request(**said("é" * 10), max_tokens=7)) == Usage(20 + FIXED, 7, True)
     assert likely(request(**said("a" * 40), max_tokens=7)) == (10, 7, True)
 
 
