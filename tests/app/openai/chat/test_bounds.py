@@ -26,7 +26,7 @@ def said(content: Any) -> dict[str, Any]:
 
 def test_text_counts_a_token_a_byte_at_most() -> None:
     assert most(request(**said("é" * 10), max_tokens=7)) == Usage(20 + FIXED, 7, True)
-    assert likely(request(**said("a" * 40), max_tokens=7)) == (10, 7, True)
+    assert likely(request(**said("a" * 40), max_tokens=7)) == Usage(10, 7, True)
 
 
 def test_every_choice_may_be_as_long_as_the_limit() -> None:
