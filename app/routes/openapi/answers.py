@@ -93,6 +93,9 @@ def _account() -> dict[str, Schema]:
         "errors": _COUNT,
         "prompt_tokens": _COUNT,
         "completion_tokens": _COUNT,
+        "cached_tokens": _COUNT,
+        "cache_write_tokens": _COUNT,
+        "reasoning_tokens": _COUNT,
         "cost_usd": _DOLLARS,
         "saved_usd": _DOLLARS,
     }
