@@ -8,7 +8,7 @@ from signal import SIGHUP, SIGTERM
 import httpx
 import pytest
 
-from tests.e2e.deploy.topology import REPLICAS, Replica, Topology
+from tests.e2e.deploy.topology import REPLICAS, Replica, Topology, fresh_address
 from tests.harness.callers import Callers, Streams, post
 from tests.harness.waiting import eventually
 
@@ -70,7 +70,7 @@ def test_a_killed_replica_costs_what_ran_on_it_and_nothing_else(topology: Topolo
 def test_a_replica_made_anew_is_found_at_its_new_address(topology: Topology) -> None:
     again = topology.replicas["headgate-2"]
     again.stop()
-    again.start(topology.fresh_address())
+    again.start(fresh_address())
     topology.names.table["headgate-2"] = again.address
     again.wait_until_ready()
     wait_until_used(topology, again)

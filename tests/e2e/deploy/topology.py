@@ -37,6 +37,11 @@ STARTED = 60.0
 DELAY = "2s"
 
 
+def fresh_address() -> str:
+    """Of 127.0.0.0/8, which is all this machine's own."""
+    return ".".join(map(str, (127, *(random.randint(1, 254) for _ in range(3)))))
+
+
 class Replica:
     """One service ``headgate-N``; it can be started, killed and started again."""
 
@@ -122,10 +127,6 @@ class Topology:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def fresh_address(self) -> str:
-        """Of 127.0.0.0/8, which is all this machine's own."""
-        return ".".join(map(str, (127, *(random.randint(1, 254) for _ in range(3)))))
-
     def _start(self, stack: ExitStack) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.file = folder / "gateway.yaml"
@@ -141,7 +142,7 @@ class Topology:
         assert (
             own.keys() - {"HEADGATE_SHUTDOWN_DELAY"} == SERVICES[REPLICAS[0]]["environment"].keys()
         )
-        self.replicas = {name: Replica(self.fresh_address(), self.file, own) for name in REPLICAS}
+        self.replicas = {name: Replica(fresh_address(), self.file, own) for name in REPLICAS}
         for replica in self.replicas.values():
             stack.callback(replica.remove)
             replica.start()
