@@ -164,3 +164,31 @@ def operator_session(digest: str) -> str:
 def sign_in_link(digest: str) -> str:
     """Stands where a one-time sign-in link was used."""
     return f"{VERSION}:{{~operators}}:link:{digest}"
+# What operators make at run time shares a tag, so that one script changes all of it; no tenant can
+# have this name.
+_OPERATORS = f"{VERSION}:{{~operators}}"
+OPERATORS_STATE = f"{_OPERATORS}:state"  # the generation of all objects
+OPERATORS_CHANGES = f"{_OPERATORS}:changes"  # objects by the generation of their last change
+OPERATORS_SECRETS = f"{_OPERATORS}:secrets"  # which key a digest opens
+OPERATORS_AUDIT = f"{_OPERATORS}:audit"  # who changed what
+OPERATORS_CHANNEL = f"{VERSION}:mail:operators"  # tells every worker that something was changed
+
+
+def objects(kind: str) -> str:
+    """The operators' objects of a kind, by id."""
+    return f"{_OPERATORS}:{kind}"
+
+
+def object_ids(kind: str) -> str:
+    """Their ids, in order."""
+    return f"{_OPERATORS}:{kind}:ids"
+
+
+def object_ids_by_tenant(kind: str) -> str:
+    """Their tenants and ids, in order."""
+    return f"{_OPERATORS}:{kind}:by-tenant"
+
+
+def answered(request: str) -> str:
+    """The answer to an operator's request, for its repetition."""
+    return f"{_OPERATORS}:answered:{request}"
