@@ -24,13 +24,11 @@ from litestar.exceptions import HTTPException
 from litestar.routes import ASGIRoute
 
 from app.administration import management_door
-from app.config.checks.references import expiry, key_digests
 from app.config.loading import Loaded
 from app.config.settings import Settings
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError
 from app.core.family import Family
-from app.core.keys import Key, KeyRing, allowed_models
 from app.core.usage import Counts
 from app.guarded import guarded_bodies, input_guardrails, output_guardrails
 from app.observability.metrics.labels import Labels
@@ -38,8 +36,9 @@ from app.observability.metrics.snapshot import Snapshot
 from app.observability.recorders import Recorders
 from app.observability.request_record import Recorder
 from app.policy.caching import CachePlans, places
+from app.policy.callers import Callers, key_ring
 from app.policy.encoders import make_encoders
-from app.policy.limits_and_budgets import Policies, Rules, every_budget
+from app.policy.limits_and_budgets import Policies, every_budget
 from app.portkey.config import parse_config
 from app.providers.routing.failover import Failover
 from app.providers.routing.routes import Router as TargetRouter
@@ -105,12 +104,16 @@ def build(
     """The whole gateway for one configuration, as one ASGI application."""
     settings, generation = loaded.settings, loaded.generation
     log = structlog.get_logger("headgate")
-    keys = key_ring(settings)
     server = settings.server
     policies = Policies(settings)
     now = shared.ledger.clock.now
     audit = shared.audit
     gate = [_layer(AuditGate, is_full=audit.is_full)] if audit and audit.requests.refuses else []
+    callers = (
+        Callers(settings, shared.registry, policies, now) if settings.admin is not None else None
+    )
+    keys = callers or key_ring(settings)
+    unknown = callers.unknown if callers is not None else None
 
     recorders = Recorders(
         metrics=shared.measured.requests,
@@ -127,7 +130,14 @@ def build(
             _layer(Metering, recorder=recorder, operation=capability),
             *gate,
             _layer(Protocol, method=method),
-            _layer(Auth, keys=keys, capability=capability, now=now, bad_keys=shared.bad_keys),
+            _layer(
+                Auth,
+                keys=keys,
+                capability=capability,
+                now=now,
+                bad_keys=shared.bad_keys,
+                unknown=unknown,
+            ),
         ]
 
     parts = shared.cache
@@ -342,27 +352,6 @@ def _tokenizer_routes(
             metered("POST", COMPLETIONS.name, recorders.of_route(TOKENIZE_PATH)),
         ),
     ]
-
-
-def key_ring(settings: Settings) -> KeyRing:
-    """The callers of a configuration."""
-    rules = Rules(settings)
-    return KeyRing(
-        Key(
-            id=key.id,
-            tenant=key.tenant,
-            digests=key_digests(key),
-            capabilities=frozenset(key.capabilities),
-            models=allowed_models(key.models, settings.models),
-            expires=expiry(key.expires) if key.expires is not None else None,
-            limits=rules.limits(key.limits),
-            budget=rules.budget(key.budget),
-            max_output_tokens=key.max_output_tokens,
-            cache_ttl=key.cache_ttl,
-            portkey=key.portkey,
-        )
-        for key in settings.keys
-    )
 
 
 def _shares_with_all(settings: Settings) -> bool:

@@ -36,12 +36,15 @@ from cache.quotas.housekeeping import Housekeeping
 from cache.quotas.ledger import Ledger
 from cache.quotas.limiter import Limiter
 from cache.quotas.usage import UsageLog
+from cache.registry.registry import Registry
+from cache.store import key_names as names
 from cache.store.base import Store
 from cache.store.clock import StoreClock
 from cache.store.opening import open_store
 
 if TYPE_CHECKING:
     from app.audited import Audited
+    from cache.store.subscriber import Mailbox
 
 RESTART_SECONDS = 1.0
 BAD_ADMIN_KEYS = 5  # a minute from one address, before answers to it are slowed
@@ -92,6 +95,7 @@ class Services:
             health := SharedHealth(store, clock.now, cache.parts.counters),
             mark,
             BadKeys(proxies, BAD_ADMIN_KEYS),
+            Registry(store),
             ProcessMetrics(RequestMetrics(), health, _stores(store, of_cache), late),
             ActivityLog(store, clock),
             _audited(audit, proxies, store, cache.parts.counters),
@@ -102,6 +106,9 @@ class Services:
         self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
         self._housekeeping = Housekeeping(store)
         self._tasks: list[asyncio.Task[None]] = []
+        self._has_operators = False
+        self._follows = False
+        self._url = settings.url.reveal()
 
     def serve(self, settings: Settings) -> None:
         """Look after what a configuration, the first or a new one, keeps in the store."""
@@ -109,10 +116,13 @@ class Services:
         self.shared.health.keep(
             target.name for model in settings.models.values() for target in model.targets
         )
-        self._watch.has_budgets = bool(settings.budgets)
         if self.shared.audit is not None:
             self.shared.audit.serve(settings)
         self.shared.activity.wanted = settings.admin is not None and bool(settings.admin.keys)
+        self._watch.has_budgets = bool(settings.budgets) or settings.admin is not None
+        self._has_operators = settings.admin is not None
+        if self._tasks:
+            self._follow_operators()
 
     def start(self) -> None:
         """Begin; needs a running loop."""
@@ -133,6 +143,17 @@ class Services:
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
             self._run(self._watch.keep_watching)
+        self._follow_operators()
+
+    def _follow_operators(self) -> None:
+        """Keep in step with what is made at run time, from the first configuration on that has it."""
+        if self._follows or not self._has_operators:
+            return
+        self._follows = True
+        registry = self.shared.registry
+        self._run(registry.keep_in_step)
+        if self.shared.store.shared:
+            self._run(operators_mailbox(self._url, registry.received).keep_listening)
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
@@ -199,6 +220,14 @@ def _audited(
 def _stores(main: Store, of_cache: Store | None) -> dict[str, Store]:
     """The stores by the name that metrics have for them."""
     return {"main": main} if of_cache is None else {"main": main, "cache": of_cache}
+
+
+def operators_mailbox(url: str, received: Callable[[bytes], None]) -> Mailbox:
+    """Hears that something was changed at run time."""
+    from cache.store.redis_urls import finder_for  # noqa: PLC0415
+    from cache.store.subscriber import Mailbox  # noqa: PLC0415 - redis-py is heavy, and only here
+
+    return Mailbox(finder_for(url), names.OPERATORS_CHANNEL, received)
 
 
 def limits_of(server: Server) -> Limits:

@@ -16,6 +16,7 @@ from cache.quotas.activity import ActivityLog
 from cache.quotas.ledger import Ledger
 from cache.quotas.limiter import Limiter
 from cache.quotas.usage import UsageLog
+from cache.registry.registry import Registry
 from cache.serving.coalesced import CacheParts
 from cache.store.base import Store
 
@@ -45,6 +46,7 @@ class Shared(NamedTuple):
     health: SharedHealth
     relay: RelayMark | None
     bad_admin_keys: BadKeys
+    registry: Registry
     measured: ProcessMetrics
     activity: ActivityLog
     audit: Audited | None = None

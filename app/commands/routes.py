@@ -15,7 +15,8 @@ from app.core.exchange import Outcome
 from app.core.family import Family
 from app.core.keys import Key
 from app.core.pricing import dollars_text, nano_dollars
-from app.pipeline import FAMILIES, PATHS, key_ring
+from app.pipeline import FAMILIES, PATHS
+from app.policy.callers import key_ring
 from app.providers.routing.routes import Alias, Route, Router
 from app.providers.routing.selection import Selection, Selector
 from app.providers.routing.shared_health import SharedHealth

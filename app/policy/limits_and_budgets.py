@@ -48,6 +48,10 @@ class Policies:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.adopt(settings)
+
+    def adopt(self, settings: Settings) -> None:
+        """Go by these tenants, limits and budgets from now on; calls that run keep their plans."""
         self._rules = Rules(settings)
         self._caps = {
             alias: Cap(model.max_output_tokens, "the model's")

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from time import time
+from typing import Protocol
 
 from app.connections.bad_keys import BadKeys
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import Forbidden, GatewayError, Unauthenticated
 from app.core.exchange import Exchange, exchange_of
-from app.core.keys import Key, KeyRing, presented_secret
+from app.core.keys import Key, presented_secret
 from app.core.refusal import refuse
 
 MAX_SECRET_BYTES = 512
+INVALID = Unauthenticated("The API key is not valid here.", code="invalid_api_key")
+
+
+class Keys(Protocol):
+    """Finds the key that a secret opens, at once."""
+
+    def find(self, secret: bytes) -> Key | None: ...
 
 
 class Auth:
     """Finds the key of a request; with a ``capability``, only keys that have it pass.
 
     ``now`` gives unix seconds, by which keys expire. ``bad_keys`` slows callers down who fail again
-    and again.
+    and again. A secret that none of ``keys`` has is asked of ``unknown``, where there may be more.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        keys: KeyRing,
+        keys: Keys,
         capability: str | None,
         bad_keys: BadKeys,
         now: Callable[[], float] = time,
+        unknown: Callable[[bytes], Awaitable[Key | GatewayError]] | None = None,
     ) -> None:
         self._app = app
         self._now = now
         self._keys = keys
         self._capability = capability
         self._bad_keys = bad_keys
+        self._unknown = unknown
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange = exchange_of(scope)
@@ -43,6 +53,8 @@ class Auth:
         if isinstance(found, Key):
             scope["state"]["key"] = found
             return self._app(scope, receive, send)
+        if found is INVALID and self._unknown is not None:
+            return self._look_further(exchange, self._unknown, scope, receive, send)
         return self._refuse(exchange, found, scope, send)
 
     async def _refuse(
@@ -60,8 +72,29 @@ class Auth:
                 code="missing_api_key",
             )
         key = self._keys.find(secret) if len(secret) <= MAX_SECRET_BYTES else None
-        if key is None:
-            return Unauthenticated("The API key is not valid here.", code="invalid_api_key")
+        return INVALID if key is None else self._checked(exchange, key)
+
+    async def _look_further(
+        self,
+        exchange: Exchange,
+        unknown: Callable[[bytes], Awaitable[Key | GatewayError]],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        secret = presented_secret(exchange.headers)
+        found: Key | GatewayError = INVALID
+        if len(secret) <= MAX_SECRET_BYTES:
+            found = await unknown(secret)
+        if isinstance(found, Key):
+            found = self._checked(exchange, found)
+        if isinstance(found, Key):
+            scope["state"]["key"] = found
+            await self._app(scope, receive, send)
+        else:
+            await self._refuse(exchange, found, scope, send)
+
+    def _checked(self, exchange: Exchange, key: Key) -> Key | GatewayError:
         exchange.key = key
         if key.expires is not None and key.expires <= self._now():
             return Unauthenticated("The API key has expired.", code="expired_api_key")

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from ipaddress import ip_network
 from typing import Any
 
+from msgspec.structs import replace
+
 from app.config.checks.admin import admin_faults
 from app.config.checks.advice import secret_faults
 from app.config.checks.audit import audit_faults
@@ -57,6 +59,35 @@ def check_references(
     callers = [digest for key in settings.keys if key is not None for digest in key_digests(key)]
     faults = [*check.faults, *secret_faults(settings), *admin_faults(settings, callers)]
     return faults, check.warnings
+
+
+def check_key(settings: Settings) -> tuple[list[Fault], list[Fault]]:
+    """Faults and warnings of the only key of ``settings``; paths are within the key."""
+    check = _Check(settings, {})
+    check.keys()
+    check.money()
+    faults = _within([*check.faults, *secret_faults(settings)], 2, ("keys",))
+    return faults, _within(check.warnings, 2, ("keys",))
+
+
+def check_tenant(settings: Settings, name: str) -> tuple[list[Fault], list[Fault]]:
+    """The same of one tenant."""
+    check = _Check(replace(settings, tenants={name: settings.tenants[name]}), {})
+    check.tenants()
+    return _within(check.faults, 2, ("tenants",)), _within(check.warnings, 2, ("tenants",))
+
+
+def check_names(name: str) -> list[str]:
+    """What is wrong with the name of an object."""
+    return [] if _NAME.fullmatch(name) else [_NAME_RULE]
+
+
+def _within(faults: Iterable[Fault], depth: int, section: Path) -> list[Fault]:
+    """Faults with the paths that they have inside of an object of a section."""
+    return [
+        fault._replace(path=fault.path[depth:]) if fault.path[:1] == section else fault
+        for fault in faults
+    ]
 
 
 def expiry(text: str) -> float:

@@ -11,7 +11,7 @@ from app.config.prices import FREE, price_of
 from app.config.settings import Settings
 from app.config.values.store_url import SCHEMES
 from app.core.pricing import Price
-from app.pipeline import key_ring
+from app.policy.callers import key_ring
 from app.policy.limits_and_budgets import Policies
 
 SECRET = "0123456789abcdef"

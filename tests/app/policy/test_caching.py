@@ -10,8 +10,8 @@ import pytest
 from app.config.loading import load
 from app.core.keys import Key
 from app.openai.completions.request import CompletionRequest, parse
-from app.pipeline import key_ring
 from app.policy.caching import CachePlans
+from app.policy.callers import key_ring
 from app.routes.completions import COMPLETIONS
 from cache.serving import plan as plan_module
 from cache.serving.plan import CachePlan

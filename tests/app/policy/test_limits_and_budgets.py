@@ -9,7 +9,7 @@ from app.core.budgets import BudgetRule
 from app.core.keys import Key
 from app.core.limits import LimitRule
 from app.core.request import Cap
-from app.pipeline import key_ring
+from app.policy.callers import key_ring
 from app.policy.limits_and_budgets import Policies
 
 TEXT = """

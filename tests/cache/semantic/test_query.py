@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from app.config.loading import load
 from app.core.errors import InvalidRequest
-from app.pipeline import key_ring
 from app.policy.caching import CachePlans
+from app.policy.callers import key_ring
 from cache.answers.directives import CacheDirectives
 from cache.semantic.query import SemanticQuery, query_of
 from cache.serving.lookup import CacheLookup
