@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from app.config.loading import Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.exchange import Exchange
 from app.policy.admins import admin_keys
+from app.policy.callers import Callers
 from app.reporting import report_routes
 from app.routes.admin import whoami
+from app.routes.admin.audit import Audit
+from app.routes.admin.cache_purge import CachePurge
+from app.routes.admin.calls import AdminRoute
 from app.routes.admin.door import AdminApi, ManagementDoor
+from app.routes.admin.objects.accounts import Accounts
+from app.routes.admin.objects.directory import Directory
+from app.routes.admin.objects.keys import Keys
+from app.routes.admin.objects.policies import Budgets, Limits, Tenants
 from app.routes.admin.sign_in import SignIn
 from app.routes.dashboard.door import BELOW, PATH, Dashboard
 from app.routes.dashboard.guard import SessionGuard, SignedIn
@@ -27,6 +36,7 @@ API = "/admin/"
 def management_door(
     loaded: Loaded,
     shared: Shared,
+    caller_keys: Callers | None,
     metered: Callable[[ASGIApp], ASGIApp],
     recorded: Callable[[Exchange], None],
     callers: ASGIApp,
@@ -39,9 +49,11 @@ def management_door(
     """
     apps: dict[str, ASGIApp] = {}
     keys = admin_keys(loaded.settings)
-    if keys:
+    if keys and caller_keys is not None:
         slow = shared.bad_admin_keys
-        api = AdminApi([*whoami.ROUTES, *report_routes(loaded, shared)], SignIn(keys).who, slow)
+        routes = [*whoami.ROUTES, *_routes(loaded, shared, caller_keys)]
+        routes += report_routes(loaded, shared)
+        api = AdminApi(routes, SignIn(keys).who, slow)
         sessions = Sessions(shared.store, keys)
         guard = SessionGuard(sessions)
         sign_in = SignInApp(keys, sessions, guard, slow, shared.relay)
@@ -63,3 +75,20 @@ def _counted(app: ASGIApp, shared: Shared) -> ASGIApp:
             shared.activity.operators -= 1
 
     return counted
+
+
+def _routes(loaded: Loaded, shared: Shared, callers: Callers) -> list[AdminRoute]:
+    """The rows of every resource."""
+    registry, now = shared.registry, shared.ledger.clock.now
+    directory = Directory(loaded, callers, registry, now)
+    accounts = Accounts(directory, shared.ledger)
+    resources: list[Any] = [
+        Keys(directory, shared.usage.last_used, accounts.spent_over),
+        Tenants(directory, accounts.spent_over),
+        Limits(directory),
+        Budgets(directory, accounts.spent_over),
+        accounts,
+        CachePurge(directory, shared.cache.responses),
+        Audit(registry.objects),
+    ]
+    return [route for resource in resources for route in resource.routes()]

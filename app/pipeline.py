@@ -109,11 +109,11 @@ def build(
     now = shared.ledger.clock.now
     audit = shared.audit
     gate = [_layer(AuditGate, is_full=audit.is_full)] if audit and audit.requests.refuses else []
-    callers = (
+    caller_keys = (
         Callers(settings, shared.registry, policies, now) if settings.admin is not None else None
     )
-    keys = callers or key_ring(settings)
-    unknown = callers.unknown if callers is not None else None
+    keys = caller_keys or key_ring(settings)
+    unknown = caller_keys.unknown if caller_keys is not None else None
 
     recorders = Recorders(
         metrics=shared.measured.requests,
@@ -277,7 +277,7 @@ def build(
         return known(scope, receive, send)
 
     otherwise = management_door(
-        loaded, shared, lambda app: _behind(operators, app), nowhere, callers
+        loaded, shared, caller_keys, lambda app: _behind(operators, app), nowhere, callers
     )
     known = inner = _canonical(litestar, direct, otherwise)
     most = server.max_connections_per_address

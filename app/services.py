@@ -109,10 +109,11 @@ class Services:
         self._has_operators = False
         self._follows = False
         self._url = settings.url.reveal()
+        self._of_file = frozenset([GATEWAY])
+        self.shared.registry.watch(self)
 
     def serve(self, settings: Settings) -> None:
         """Look after what a configuration, the first or a new one, keeps in the store."""
-        self._housekeeping.tenants = frozenset([*settings.tenants, GATEWAY])
         self.shared.health.keep(
             target.name for model in settings.models.values() for target in model.targets
         )
@@ -120,9 +121,16 @@ class Services:
             self.shared.audit.serve(settings)
         self.shared.activity.wanted = settings.admin is not None and bool(settings.admin.keys)
         self._watch.has_budgets = bool(settings.budgets) or settings.admin is not None
-        self._has_operators = settings.admin is not None
+        self._has_operators = self.shared.usage.notes_use = settings.admin is not None
+        self._of_file = frozenset([*settings.tenants, GATEWAY])
+        self.policies_changed()
         if self._tasks:
             self._follow_operators()
+
+    def policies_changed(self) -> None:
+        """Sweep the tenants made at run time too."""
+        made = self.shared.registry.snapshot.ids("tenants")
+        self._housekeeping.tenants = self._of_file | made
 
     def start(self) -> None:
         """Begin; needs a running loop."""

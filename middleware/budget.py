@@ -82,7 +82,7 @@ def _refusal(account: Account, bound: NanoDollars) -> GatewayError:
     until = datetime.fromtimestamp(account.ends, UTC).isoformat(timespec="seconds")
     return BudgetExceeded(
         f"{owner_of(budget.scope)} budget cannot cover this request, which may cost "
-        f"${dollars_text(bound)}: of ${dollars_text(budget.limit)} per {budget.per}, "
+        f"${dollars_text(bound)}: of ${dollars_text(account.limit)} per {budget.per}, "
         f"${dollars_text(account.spent)} is spent and ${dollars_text(account.held)} is held by "
         f"running requests. Ask for less, or wait until {until}."
     )

@@ -65,5 +65,5 @@ class Routing:
             accounts = await self._ledger.accounts(plan)
         except StoreUnavailable:
             return None
-        rests = [one.budget.limit - one.spent - one.held for one in accounts]
+        rests = [one.left for one in accounts]
         return max(0, min(rests)) / NANO if rests else None

@@ -32,7 +32,8 @@ class Loaded(NamedTuple):
     """A valid configuration: what it says, what is odd about it, and its short hash.
 
     ``secret_files`` are the files that it names, with the secrets in them. ``lines`` are the lines of
-    what stands in it, ``variables`` the environment variables that its values are made of.
+    what stands in it, ``variables`` the environment variables that its values are made of,
+    ``source`` the file's name.
     """
 
     settings: Settings
@@ -41,6 +42,7 @@ class Loaded(NamedTuple):
     secret_files: Mapping[str, Secret] = MappingProxyType({})
     lines: Mapping[Path, int] = MappingProxyType({})
     variables: Mapping[Path, tuple[str, ...]] = MappingProxyType({})
+    source: str = "configuration"
 
 
 class ConfigError(Exception):
@@ -105,6 +107,7 @@ def load(
         files,
         tree.lines,
         tree.variables,
+        source,
     )
 
 

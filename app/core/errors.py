@@ -6,6 +6,9 @@ GatewayError
 ├── Unauthenticated       401  no key, a wrong key, an expired key
 ├── Forbidden             403  the key lacks the route's capability
 ├── NotFound              404  unknown path, or an alias this key may not use
+├── Conflict              409  what is there does not allow it: the file's, of that name, in use
+├── PreconditionFailed    412  it is not the revision that the operator knows
+├── Unprocessable         422  an idempotency key that stands for another request
 ├── Refused               4xx  transport-level refusals: method, size, media type, slow body
 ├── NotImplementedHere    501  the target has no such endpoint
 ├── Unavailable           503  a dependency of the gateway is missing
@@ -142,6 +145,27 @@ class NotFound(GatewayError):
     status = 404
     type = "invalid_request_error"
     code = "not_found"
+
+
+class Conflict(GatewayError):
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+    retryable = False
+
+
+class PreconditionFailed(GatewayError):
+    status = 412
+    type = "invalid_request_error"
+    code = "precondition_failed"
+    retryable = False
+
+
+class Unprocessable(GatewayError):
+    status = 422
+    type = "invalid_request_error"
+    code = "idempotency_key_reused"
+    retryable = False
 
 
 class Refused(GatewayError):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from app.core.budgets import BudgetRule
 from app.core.limits import LimitRule
 
-SECRET_BYTES = 24  # 192 bits
+SECRET_BYTES = 32  # 256 bits
 
 # Under whose name the gateway books its own calls; no tenant of a configuration can have it.
 GATEWAY = "~headgate"

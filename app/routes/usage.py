@@ -105,10 +105,12 @@ def _row(row: UsageRow) -> dict[str, Any]:
 
 def _budget(account: Account) -> dict[str, Any]:
     budget = account.budget
+    granted = {"granted_usd": dollars_text(account.granted)} if account.granted else {}
     return {
         "scope": budget.scope,
         "per": budget.per,
         "limit_usd": dollars_text(budget.limit),
+        **granted,
         "spent_usd": dollars_text(account.spent),
         "held_usd": dollars_text(account.held),
         "resets_at": datetime.fromtimestamp(account.ends, UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
--- One budget as it stands: {spent, held}, after giving back holds whose lease ran out. Money in
+-- One budget as it stands: {spent, held, granted}, after giving back holds whose lease ran out. Money in
 -- nano-dollars, times in microseconds since 2026-01-01 UTC.
 -- KEYS: its account and its leases.
 local time = redis.call('TIME')
@@ -12,4 +12,5 @@ for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
   end
   redis.call('ZREM', KEYS[2], old)
 end
-return {redis.call('HGET', KEYS[1], 'spent') or '0', redis.call('HGET', KEYS[1], 'held') or '0'}
+local stand = redis.call('HMGET', KEYS[1], 'spent', 'held', 'granted')
+return {stand[1] or '0', stand[2] or '0', stand[3] or '0'}

@@ -1,11 +1,11 @@
 -- Hold a cost against every budget of a request, or against none. Money in nano-dollars, times in
 -- microseconds since 2026-01-01 UTC, but windows in unix seconds.
--- KEYS: for each budget its account (hash: spent, held, kept, h:ID per hold, x:ID per hold that ran
---       out) and its leases (sorted set), then the tenant's index.
+-- KEYS: for each budget its account (hash: spent, held, granted on top of the limit, kept, h:ID per
+--       hold, x:ID per hold that ran out) and its leases (sorted set), then the tenant's index.
 -- ARGV: hold id, lease length, cost, start and end of the time that all the windows share, then for
 --       each budget its limit and the unix second until which its account is kept.
--- Returns {allowed, place of the refusing budget (1-based, 0: none), spent, held} of that budget, or
--- of the last one; or {-1, unix seconds, microseconds} where it is not the windows' time. Holds whose
+-- Returns {allowed, place of the refusing budget (1-based, 0: none), spent, held, granted} of that
+-- budget, or of the last one (there without granted); or {-1, unix seconds, microseconds} where it is not the windows' time. Holds whose
 -- lease ran out are given back first. Nothing here expires by itself: an eviction policy takes what
 -- expires first, and forgets what was spent. The index says when each key may go (see sweep.lua).
 local time = redis.call('TIME')
@@ -29,10 +29,10 @@ for i = 1, budgets do
     end
     redis.call('ZREM', leases, old)
   end
-  local stand = redis.call('HMGET', account, 'spent', 'held', 'kept')
+  local stand = redis.call('HMGET', account, 'spent', 'held', 'kept', 'granted')
   spent, held, indexed[i] = tonumber(stand[1] or '0'), tonumber(stand[2] or '0'), stand[3]
-  if spent + held + cost > tonumber(ARGV[4 + 2 * i]) then
-    return {0, i, string.format('%.0f', spent), string.format('%.0f', held)}
+  if spent + held + cost > tonumber(ARGV[4 + 2 * i]) + tonumber(stand[4] or '0') then
+    return {0, i, string.format('%.0f', spent), string.format('%.0f', held), stand[4] or '0'}
   end
 end
 for i = 1, budgets do

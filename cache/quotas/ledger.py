@@ -13,7 +13,7 @@ from app.core.units import FREE, NanoDollars
 from app.core.usage import NOTHING
 from cache.quotas.usage import settlement
 from cache.store import key_names as names
-from cache.store.base import Store, StoreUnavailable, script
+from cache.store.base import Script, Store, StoreUnavailable, script
 from cache.store.clock import StoreClock
 
 LEASE_SECONDS = 60.0  # how long a dead replica's holds stay held
@@ -32,12 +32,23 @@ class BudgetPlan(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A budget as it stands; ``ends`` is unix seconds."""
+    """A budget as it stands; ``ends`` is unix seconds, ``granted`` stands on top of its limit until then."""
 
     budget: Budget
     spent: NanoDollars
     held: NanoDollars
     ends: int
+    granted: NanoDollars = FREE
+
+    @property
+    def limit(self) -> NanoDollars:
+        """What may be spent in this window."""
+        return NanoDollars(self.budget.limit + self.granted)
+
+    @property
+    def left(self) -> NanoDollars:
+        """What may still be reserved; less than nothing where the limit was lowered."""
+        return NanoDollars(self.limit - self.spent - self.held)
 
 
 class Current(NamedTuple):
@@ -113,6 +124,8 @@ class Ledger:
         self._settle = script("settle_budget", on_full_server=True)
         self._account = script("account", on_full_server=True)
         self._renew = script("renew", on_full_server=True)
+        self._grant = script("grant_budget", on_full_server=True)
+        self._reset = script("reset_budget", on_full_server=True)
         self._running: dict[str, Reservation] = {}
         self._current: dict[BudgetPlan, Current] = {}
         self._unsettled: deque[Debt] = deque(maxlen=MAX_UNSETTLED)
@@ -129,8 +142,8 @@ class Ledger:
                 return hold
             if allowed == 0:
                 budget, span = plan.budgets[place - 1], hold.current.windows[place - 1]
-                spent, held = (NanoDollars(int(amount)) for amount in rest)
-                return Refusal(Account(budget, spent, held, span.end))
+                spent, held, granted = (NanoDollars(int(amount)) for amount in rest)
+                return Refusal(Account(budget, spent, held, span.end, granted))
             # It is another window's time: ours is wrong, or a window has just ended.
             told = int(place) + int(rest[0]) / 1e6
             self.clock.hear(told, asked)
@@ -200,9 +213,24 @@ class Ledger:
                 names.leases(plan.tenant, budget.scope, span.name),
             ]
             answer = await self._store.run(self._account, keys, [])
-            spent, held = (NanoDollars(int(amount)) for amount in answer)
-            found.append(Account(budget, spent, held, span.end))
+            spent, held, granted = (NanoDollars(int(amount)) for amount in answer)
+            found.append(Account(budget, spent, held, span.end, granted))
         return found
+
+    async def grant(self, tenant: str, budget: Budget, amount: NanoDollars, act: str) -> None:
+        """Let a budget spend more until its window ends, once for each ``act``."""
+        await self._amend(self._grant, tenant, budget, act, amount)
+
+    async def reset(self, tenant: str, budget: Budget, act: str) -> None:
+        """Forget what a budget spent in this window, once for each ``act``; what is held stays held."""
+        await self._amend(self._reset, tenant, budget, act)
+
+    async def _amend(
+        self, amend: Script, tenant: str, budget: Budget, act: str, *more: object
+    ) -> None:
+        span = window(budget.per, self.clock.now())
+        keys = [names.account(tenant, budget.scope, span.name), names.index(tenant)]
+        await self._store.run(amend, keys, [act, span.end + DAY, *more])
 
     async def keep_leases(self) -> None:
         """Renew the holds of running requests and settle what is owed, while this task runs."""

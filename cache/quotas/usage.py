@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from random import getrandbits
@@ -22,6 +23,7 @@ import orjson
 
 from app.core.units import NanoDollars
 from app.core.usage import Usage
+from cache.quotas.last_used import LastUsed
 from cache.store import key_names as names
 from cache.store.base import Script, Store, StoreFull, StoreUnavailable, read_counts, script
 from cache.store.clock import StoreClock
@@ -95,6 +97,8 @@ class UsageLog:
         self._worker = f"{getrandbits(64):016x}"
         self._latest = 0  # number of the batch formed last
         self._charged: set[str] = set()  # tenants with settlements to be folded
+        self.last_used = LastUsed(store)
+        self.notes_use = False  # whether anybody asks when a key was used last
         self._waiting: list[Item] = []
         self._batches: deque[Batch] = deque()
         self._in_batches = 0
@@ -132,8 +136,15 @@ class UsageLog:
                 self._done_with(batch)
                 raise
             self._done_with(batch)
+            if self.notes_use:
+                await self._note_use(batch)
             await asyncio.sleep(0)  # the embedded store takes milliseconds for a batch
         await self._fold()
+
+    async def _note_use(self, batch: Batch) -> None:
+        used = {str(item.record["key"]): item.at for item in batch.items}
+        with suppress(StoreUnavailable):  # the next use is noted again
+            await self.last_used.note(batch.tenant, used)
 
     async def _fold(self) -> None:
         for tenant in list(self._charged):

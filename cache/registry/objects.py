@@ -86,6 +86,7 @@ class Objects:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._change = script("change_object", on_full_server=True)
+        self._note = script("note_act", on_full_server=True)
 
     async def change(self, change: Change) -> Changed | Stale | Taken | Repeated:
         """Make a change, or say why it was not made."""
@@ -115,6 +116,26 @@ class Objects:
         if word == -1:
             return Taken(rest[0].decode())
         return Repeated(rest[0].decode(), rest[1], int(rest[2]))
+
+    async def note(
+        self, record: bytes, request: str = "", asked: str = "", answer: bytes = b"{}"
+    ) -> Changed | Repeated:
+        """Record what is done beside objects; its revision names it."""
+        keys = [names.OPERATORS_STATE, names.OPERATORS_AUDIT, names.answered(request)]
+        args = [record, MAX_AUDIT_RECORDS, asked if request else "", answer, ANSWERS_KEPT]
+        word, *rest = await self._store.run(self._note, keys, args)
+        if word == 1:
+            return Changed(int(rest[0]))
+        return Repeated(rest[0].decode(), rest[1], int(rest[2]))
+
+    async def audit(self, before: str, most: int) -> list[tuple[str, int, bytes]]:
+        """Records, newest first, older than the one of this id ('' is from the newest on): id,
+        generation, JSON."""
+        last = f"({before}" if before else "+"
+        found = await self._store.command(
+            "XREVRANGE", names.OPERATORS_AUDIT, last, "-", "COUNT", most
+        )
+        return [_audited(entry) for entry in found]
 
     async def answered(self, request: str) -> Repeated | None:
         """What a request was answered before; None where it is a new one."""
@@ -213,6 +234,12 @@ def stored(text: bytes | None) -> Stored | None:
         return None
     revision, _, document = text.partition(b" ")
     return Stored(int(revision), document)
+
+
+def _audited(entry: Sequence[Any]) -> tuple[str, int, bytes]:
+    fields = entry[1]
+    named = fields if isinstance(fields, dict) else dict(_pairs(fields))
+    return entry[0].decode(), int(named[b"generation"]), named[b"record"]
 
 
 def _pairs(flat: Sequence[Any]) -> list[tuple[Any, Any]]:

@@ -60,6 +60,11 @@ def counters(tenant: str, period: str) -> str:
     return f"{VERSION}:{{{tenant}}}:usage:{period}"
 
 
+def last_used(tenant: str) -> str:
+    """When each key of the tenant was used last."""
+    return f"{VERSION}:{{{tenant}}}:last-used"
+
+
 def everyone(tenant: str) -> str:
     """The tag of what a scope names no tenant for; no tenant can have this name."""
     return tenant or "~"

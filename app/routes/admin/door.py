@@ -18,13 +18,14 @@ from app.core.asgi import (
 )
 from app.core.errors import Forbidden, GatewayError, HeaderList, NotFound
 from app.core.exchange import Exchange, exchange_of
-from app.core.refusal import refuse
+from app.core.refusal import refuse, store_unavailable
 from app.policy.admins import AdminKey
 from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
 from app.routes.admin.table import RouteTable, query_of
 from app.routes.near_paths import NearPaths
 from app.routes.reading import read_body
 from app.supervision.relay_mark import RELAY_HEADER, RelayMark
+from cache.store.base import StoreUnavailable
 
 MAX_BODY_BYTES = 256 << 10
 BODY_SECONDS = 30.0
@@ -124,6 +125,9 @@ class AdminApi:
             )
         except GatewayError as error:
             await refuse(exchange, send, error)
+            return
+        except StoreUnavailable:
+            await refuse(exchange, send, store_unavailable("operators' objects"))
             return
         await _answer(send, reply)
 

@@ -40,6 +40,7 @@ def configuration(url: str, workers: int = 1) -> dict[str, Any]:
             "workers": workers,
             "shutdown_grace": "5s",
             "shutdown_delay": "0s",
+            "bad_keys_per_minute": 100_000,
             "management": {"port": free_port()},
         },
         "log": {"format": "json"},

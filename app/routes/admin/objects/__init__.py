@@ -1,0 +1,1 @@
+"""What operators make at run time: keys, tenants, limits and budgets."""
