@@ -19,7 +19,6 @@ from app.connections.guard import Guard
 from app.connections.pending import PendingAnswers
 from app.connections.rules import Limits
 from app.connections.tcp import SUPPORTED, Sockets
-from app.core.keys import GATEWAY
 from app.core.usage import Counts
 from app.observability.metrics.families import LAG
 from app.observability.metrics.histogram import Histogram
@@ -27,6 +26,7 @@ from app.observability.metrics.requests import RequestMetrics
 from app.providers.routing.shared_health import SharedHealth
 from app.routes.health import Readiness
 from app.routes.process_metrics import ProcessMetrics
+from app.registry_watch import RegistryWatch
 from app.shared import Shared
 from app.store_watch import StoreWatch
 from app.supervision.relay_mark import RelayMark
@@ -37,14 +37,12 @@ from cache.quotas.ledger import Ledger
 from cache.quotas.limiter import Limiter
 from cache.quotas.usage import UsageLog
 from cache.registry.registry import Registry
-from cache.store import key_names as names
 from cache.store.base import Store
 from cache.store.clock import StoreClock
 from cache.store.opening import open_store
 
 if TYPE_CHECKING:
     from app.audited import Audited
-    from cache.store.subscriber import Mailbox
 
 RESTART_SECONDS = 1.0
 BAD_ADMIN_KEYS = 5  # a minute from one address, before answers to it are slowed
@@ -106,11 +104,7 @@ class Services:
         self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
         self._housekeeping = Housekeeping(store)
         self._tasks: list[asyncio.Task[None]] = []
-        self._has_operators = False
-        self._follows = False
-        self._url = settings.url.reveal()
-        self._of_file = frozenset([GATEWAY])
-        self.shared.registry.watch(self)
+        self._registry = RegistryWatch(self.shared, self._housekeeping, settings.url.reveal())
 
     def serve(self, settings: Settings) -> None:
         """Look after what a configuration, the first or a new one, keeps in the store."""
@@ -121,16 +115,7 @@ class Services:
             self.shared.audit.serve(settings)
         self.shared.activity.wanted = settings.admin is not None and bool(settings.admin.keys)
         self._watch.has_budgets = bool(settings.budgets) or settings.admin is not None
-        self._has_operators = self.shared.usage.notes_use = settings.admin is not None
-        self._of_file = frozenset([*settings.tenants, GATEWAY])
-        self.policies_changed()
-        if self._tasks:
-            self._follow_operators()
-
-    def policies_changed(self) -> None:
-        """Sweep the tenants made at run time too."""
-        made = self.shared.registry.snapshot.ids("tenants")
-        self._housekeeping.tenants = self._of_file | made
+        self._registry.serve(settings)
 
     def start(self) -> None:
         """Begin; needs a running loop."""
@@ -151,17 +136,7 @@ class Services:
         if shared.store.shared:
             self._run(self._heartbeat.keep_beating)
             self._run(self._watch.keep_watching)
-        self._follow_operators()
-
-    def _follow_operators(self) -> None:
-        """Keep in step with what is made at run time, from the first configuration on that has it."""
-        if self._follows or not self._has_operators:
-            return
-        self._follows = True
-        registry = self.shared.registry
-        self._run(registry.keep_in_step)
-        if self.shared.store.shared:
-            self._run(operators_mailbox(self._url, registry.received).keep_listening)
+        self._registry.start(self._run)
 
     async def aclose(self) -> None:
         """Write what is still to be written, within the store's own timeouts, and close it."""
@@ -228,14 +203,6 @@ def _audited(
 def _stores(main: Store, of_cache: Store | None) -> dict[str, Store]:
     """The stores by the name that metrics have for them."""
     return {"main": main} if of_cache is None else {"main": main, "cache": of_cache}
-
-
-def operators_mailbox(url: str, received: Callable[[bytes], None]) -> Mailbox:
-    """Hears that something was changed at run time."""
-    from cache.store.redis_urls import finder_for  # noqa: PLC0415
-    from cache.store.subscriber import Mailbox  # noqa: PLC0415 - redis-py is heavy, and only here
-
-    return Mailbox(finder_for(url), names.OPERATORS_CHANNEL, received)
 
 
 def limits_of(server: Server) -> Limits:

@@ -22,13 +22,19 @@ REFUSALS = (
     Refusal(
         401,
         "authentication_error",
-        ("missing_api_key", "invalid_api_key", "expired_api_key", "not_signed_in"),
+        (
+            *("missing_api_key", "invalid_api_key", "expired_api_key"),
+            *("blocked_api_key", "not_signed_in"),
+        ),
         "No key, or none that is valid here.",
     ),
     Refusal(
         403,
         "permission_error",
-        ("capability_required", "scope_required", "token_required", "other_origin"),
+        (
+            *("capability_required", "key_unusable", "scope_required", "tenant_required"),
+            *("token_required", "other_origin"),
+        ),
         "The key may not do this.",
     ),
     Refusal(
@@ -39,8 +45,21 @@ REFUSALS = (
     ),
     Refusal(405, _INVALID, ("method_not_allowed",), "The path answers other methods; see `Allow`."),
     Refusal(408, _INVALID, ("request_timeout",), "The body came too slowly."),
+    Refusal(
+        409,
+        _INVALID,
+        ("managed_by_file", "already_exists", "secret_taken", "in_use", "conflict"),
+        "What is there does not allow it.",
+    ),
+    Refusal(412, _INVALID, ("precondition_failed",), "It is another revision than the one named."),
     Refusal(413, _INVALID, ("request_too_large",), "The body is larger than the gateway takes."),
     Refusal(415, _INVALID, ("unsupported_media_type",), "The body is not plain JSON."),
+    Refusal(
+        422,
+        _INVALID,
+        ("idempotency_key_reused",),
+        "This `Idempotency-Key` stands for another request.",
+    ),
     Refusal(
         429,
         "rate_limit_error",
