@@ -24,9 +24,9 @@ from app.observability.metrics.families import LAG
 from app.observability.metrics.histogram import Histogram
 from app.observability.metrics.requests import RequestMetrics
 from app.providers.routing.shared_health import SharedHealth
+from app.registry_watch import RegistryWatch
 from app.routes.health import Readiness
 from app.routes.process_metrics import ProcessMetrics
-from app.registry_watch import RegistryWatch
 from app.shared import Shared
 from app.store_watch import StoreWatch
 from app.supervision.relay_mark import RelayMark

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from app import __version__
@@ -58,7 +58,7 @@ def document(
         "paths": paths,
         "components": {
             "schemas": components | dict(schemas or {}),
-            "responses": _refused(),
+            "responses": _refused({status for one in operations for status in one.refusals}),
             "headers": {header.name: _header(header) for header in ANSWER_HEADERS},
             "parameters": {header.name: _accepted(header) for header in REQUEST_HEADERS},
             "securitySchemes": {
@@ -111,8 +111,8 @@ def _responses(operation: Operation) -> Part:
     return answers
 
 
-def _refused() -> Part:
-    """A response for each status, with the codes that it may have."""
+def _refused(statuses: Collection[int]) -> Part:
+    """A response for each of these statuses, with the codes that it may have."""
     shown = {
         header.name: {"$ref": f"#/components/headers/{header.name}"}
         for header in headers.ANSWER_HEADERS
@@ -126,7 +126,7 @@ def _refused() -> Part:
             "content": content,
         }
     }
-    for status in refusals.statuses():
+    for status in sorted(statuses):
         rows = refusals.rows_of(status)
         lines = [f"{row.when} (`{'`, `'.join(row.codes)}`)" for row in rows]
         answers[str(status)] = {
