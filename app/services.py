@@ -66,7 +66,6 @@ class Services:
     ) -> None:
         store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
-        limiter = Limiter(store, settings.on_outage.limits, lease)
         late = Histogram(LAG)
         self._lag = LoopLag(late.observe)
         self._cache = cache = CacheServices(
@@ -80,7 +79,7 @@ class Services:
         proxies = TrustedProxies(server.trusted_proxies)
         self.shared = Shared(
             store,
-            limiter,
+            Limiter(store, settings.on_outage.limits, lease),
             ledger,
             usage,
             readiness,

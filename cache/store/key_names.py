@@ -169,6 +169,8 @@ def operator_session(digest: str) -> str:
 def sign_in_link(digest: str) -> str:
     """Stands where a one-time sign-in link was used."""
     return f"{VERSION}:{{~operators}}:link:{digest}"
+
+
 # What operators make at run time shares a tag, so that one script changes all of it; no tenant can
 # have this name.
 _OPERATORS = f"{VERSION}:{{~operators}}"
