@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from time import time
 from typing import Any
@@ -54,6 +54,7 @@ class Audited:
         self._keys: dict[bytes, str] = {}
         self._former: OrderedDict[bytes, str] = OrderedDict()
         self._late: OrderedDict[str, float] = OrderedDict()
+        self._running: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def serve(self, settings: Settings) -> None:
@@ -114,6 +115,24 @@ class Audited:
         forwarded = exchange.headers.get(b"x-forwarded-for")
         return self._proxies.client(exchange.peer, forwarded) if forwarded else exchange.peer
 
+    async def act(
+        self,
+        act: str,
+        actor: Mapping[str, Any],
+        target: str | None = None,
+        before: Any = None,
+        after: Any = None,
+        **more: Any,
+    ) -> None:
+        """Write down an operator's act before it is done; returns when the disk has it.
+
+        Secrets only as their ``fingerprint`` (`app.observability.audit.records`). Raises
+        NotRecorded: then the act must not be done.
+        """
+        work = partial(self.acts.record, act, actor, target, before, after, **more)
+        await asyncio.to_thread(work)
+        self._counts.add(RECORDS, {"kind": "act"})
+
     def _look_at_key(self, exchange: Exchange | Call, facts: dict[str, Any], address: str) -> None:
         """Write down, once an hour, that a key is used after its end."""
         key_id, act = facts["key"], "key.used_after_expiry"
@@ -130,10 +149,19 @@ class Audited:
         self._late.move_to_end(key_id)
         if len(self._late) > MAX_LATE:
             self._late.popitem(last=False)
-        work = partial(
-            self.acts.record, act, {"address": address}, key_id, request_id=facts["request_id"]
+        said = {"request_id": facts["request_id"]}
+        task = asyncio.get_running_loop().create_task(
+            self._act_if_possible(act, {"address": address}, key_id, **said)
         )
-        asyncio.get_running_loop().run_in_executor(None, _without_failing, work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _act_if_possible(self, act: str, *args: Any, **said: Any) -> None:
+        """Write down what happened already, whether or not we like it."""
+        try:
+            await self.act(act, *args, **said)
+        except NotRecorded as error:
+            structlog.get_logger("headgate").warning("audit_act_lost", reason=str(error))
 
     def _hand_over(self, written: Written) -> None:
         """Called in the writer's thread."""
@@ -176,10 +204,3 @@ class Sink:
         # A call that the gateway makes for itself, beside a request, comes from nowhere.
         address = audited.address_of(exchange) if isinstance(exchange, Exchange) else ""
         audited.take(exchange, facts, self._generation, address)
-
-
-def _without_failing(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except NotRecorded as error:
-        structlog.get_logger("headgate").warning("audit_act_lost", reason=str(error))
