@@ -54,12 +54,17 @@ def _patterns(rules: dict[str, Any]) -> Iterator[Pattern]:
             rule["regex"],
             keywords=rule.get("keywords", ()),
             lead=rule.get("lead", 0),
-            group=rule.get("group", 1 if "(" in rule["regex"] and rules.get("allow") else 0),
+            group=rule.get("group", _group_of(rule["regex"]) if rules.get("allow") else 0),
             run=_RUN.sub(lambda escape: _RUNS.get(escape[1], escape[1]), run),
             check=_check_of(rule, shared, rules.get("stop", ())),
             max_match=MAX_MATCH,
             hint=rule.get("hint", ""),
         )
+
+
+def _group_of(regex: str) -> int:
+    """The group that is the secret itself: gitleaks' first, where a rule has one."""
+    return min(1, int(compiled(regex).groups))
 
 
 def _check_of(rule: dict[str, Any], shared: Sequence[Any], stop: Sequence[str]) -> Check:
