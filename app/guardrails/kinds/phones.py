@@ -15,7 +15,8 @@ from app.guardrails.matching.pattern import Pattern
 _PHONE_WORDS = re.compile(
     rb"(?i)\b(?:phone|telephone|tel|mobile|cell|cellphone|fax|whatsapp|sms|call|called|calling|dial|ring"
     rb"|reach|text|telefon|handy|mobil|t\xc3\xa9l\xc3\xa9phone|tel\xc3\xa9fono|telefono|celular|contact|hotline"
-    rb"|landline|voicemail)\b[^\n]{0,32}$"
+    rb"|landline|voicemail|(?:my|his|her|their|our|your)(?: \w{1,12})? number|phonenumber|phone_number"
+    rb"|cellulare|telefone|telefoon|numer|numero de tel|num\xc3\xa9ro|n\xc3\xbamero)\b[^\n]{0,32}$"
 )
 _NO_PHONE_WORDS = re.compile(
     rb"(?i)(?:order|invoice|account|acct|ticket|serial|tracking|card|ssn|social|routing|isbn|iban|version"
@@ -33,7 +34,10 @@ _RANGE = re.compile(r"\d{1,6}0 ?- ?\d{1,6}0")
 _EXTENSION = re.compile(r" ?(?:x|ext\.?|extension|#) ?\d{1,6}$")
 _IN_PAIRS = re.compile(r"0\d(?:[ .\-]\d{2}){4}")
 # As it is written where the area is set apart: 030 / 1234567, 0171-123 45 67.
-_AREA = re.compile(r"\(?0[1-9]\d{0,3}\)?(?: ?[/\-] ?| )\d{2,8}(?:[ \-]\d{2,4}){0,3}")
+_AREA = re.compile(r"\(?0[1-9]\d{0,3}\)?(?: ?[/\-.] ?| )\d{2,8}(?:[ \-.]\d{2,4}){0,3}")
+# An area or a country in brackets, which nothing else has: (351) 924 133 532, 8 (392) 727-76-91.
+_BRACKETED = re.compile(r"(?:\d{1,3}[ \-]?)?\(\d{2,5}\)[ /\-.]{0,2}\d{2,9}(?:[ \-.]\d{2,5}){0,4}")
+_BRAZILIAN = re.compile(r"\(?[1-9]\d\)? 9?[2-9]\d{3}-\d{4}")
 _NATIONAL = re.compile(r"\(?0\d{1,5}\)?(?:[ ./\-\u00a0]{0,2}\(?\d{1,8}\)?){0,6}")
 # Where a number that begins with 0 is looked up.
 _REGIONS = (
@@ -80,10 +84,13 @@ def _is_phone(data: bytes, start: int, end: int) -> tuple[int, int] | None:
 def _could_be_called(text: str, digits: str, before: bytes) -> bool:
     """Whether a row of digits is a telephone number: by its form, its place or the words before it."""
     if text.startswith("+") or (text.startswith("00") and len(digits) >= 10):
-        return _is_possible("+" + digits.removeprefix("00"), None)
+        parted = len(digits) >= 9 and re.fullmatch(r"\+?\d+(?:\.\d+)?", text) is None
+        return parted or _is_possible("+" + digits.removeprefix("00"), None)
     if _NO_PHONE_WORDS.search(before):
         return False
-    if _NORTH_AMERICAN.fullmatch(text) or _IN_PAIRS.fullmatch(text):
+    if len(digits) in range(9, 14) and _BRACKETED.fullmatch(text):
+        return True
+    if _NORTH_AMERICAN.fullmatch(text) or _BRAZILIAN.fullmatch(text) or _IN_PAIRS.fullmatch(text):
         return True
     if _PHONE_WORDS.search(before):
         return len(digits) >= 7 and not _RANGE.fullmatch(text)

@@ -26,9 +26,15 @@ _RUNS = {"w": "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
 _PLACEHOLDER = re.compile(
     rb"(?i)^(?:[<\[{(*$%]|your|my[-_]|the[-_]|some|xxx|\.\.\.|---|change|replace|insert|example|dummy"
     rb"|none|null|true|false|undefined|required|optional|process\.env|os\.|env\.|config\.|settings\."
-    rb"|self\.|this\.|getenv|password|passwd|secret|token|user|string|https?:)"
+    rb"|self\.|this\.|getenv|(?:password|passwd|secret|token|user|string|auth|key)[a-z_. :-]*$|https?:)"
     rb"|(?:x{4,}|\*{3,}|\.{3,}|[(){}<>\[\]]|_here|-here|1234567890$)"
 )
+# Where one kind of character (digit, small, capital letter) follows another.
+_CHANGE = re.compile(rb"(?=[a-z][A-Z0-9]|[A-Z][a-z0-9]|[0-9][A-Za-z])")
+_NAME = re.compile(rb"[A-Za-z_]\w{0,12}(?:\.[A-Za-z_]+)+|[a-z_]+=\d{1,3}|[a-z]+(?:_(?:[a-z]+|\d))+")
+_CODE = re.compile(
+    rb"[A-Za-z_][A-Za-z_0-9]*(?:\.[A-Za-z_]\w*)*[(\[]|[a-z_]+=(?:True|False|None|\d)"
+)  # a call, an index
 _TRAILING = b".,;:!?)]}'\"`*"
 
 
@@ -45,7 +51,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def _patterns(rules: dict[str, Any]) -> Iterator[Pattern]:
     shared = [compiled(regex) for regex in rules.get("allow", ())]
-    for rule in rules["rules"]:
+    for rule in map(_with_prefixes, rules["rules"]):
         run = rule.get("run", "")
         if run is True:
             run = r"\w+/=-"
@@ -62,6 +68,16 @@ def _patterns(rules: dict[str, Any]) -> Iterator[Pattern]:
         )
 
 
+def _with_prefixes(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule that names what tokens begin with, as one with a pattern and keywords."""
+    prefixes = rule.get("prefixes")
+    if prefixes is None:
+        return rule
+    named = "|".join(re.escape(prefix) for prefix in prefixes)
+    keywords = [prefix.lower() for prefix in prefixes]
+    return {**rule, "regex": rf"\b(?:{named}){rule['after']}", "keywords": keywords}
+
+
 def _group_of(regex: str) -> int:
     """The group that is the secret itself: gitleaks' first, where a rule has one."""
     return min(1, int(compiled(regex).groups))
@@ -73,6 +89,7 @@ def _check_of(rule: dict[str, Any], shared: Sequence[Any], stop: Sequence[str]) 
     stops = [word.encode() for word in stop]
     ends, password, token = (rule.get(name, False) for name in ("ends", "password", "token"))
     random, digits = rule.get("random", False), rule.get("digits", False)
+    strict, mixed = rule.get("strict", False), rule.get("mixed", False)
 
     def check(data: bytes, start: int, end: int) -> tuple[int, int] | None:
         if password or token:
@@ -84,7 +101,11 @@ def _check_of(rule: dict[str, Any], shared: Sequence[Any], stop: Sequence[str]) 
             return None
         if password and not looks_like_a_password(value):
             return None
+        if mixed and not is_mixed(value):
+            return None
         if (token or random) and (data[end : end + 1] == b"(" or not looks_random(value)):
+            return None
+        if strict and not is_random(value):
             return None
         if digits and not re.search(rb"\d", data[start : end + 40]):
             return None
@@ -97,7 +118,7 @@ def _check_of(rule: dict[str, Any], shared: Sequence[Any], stop: Sequence[str]) 
 
 def looks_like_a_password(value: bytes) -> bool:
     """Whether somebody would type this as a password, and nobody as an example or in a sentence."""
-    if len(value) < 5 or _PLACEHOLDER.search(value):
+    if len(value) < 5 or _PLACEHOLDER.search(value) or _CODE.match(value):
         return False
     kinds = [rb"[a-z]", rb"[A-Z]", rb"\d", rb"[^A-Za-z0-9]"]
     present = sum(re.search(kind, value) is not None for kind in kinds)
@@ -107,7 +128,7 @@ def looks_like_a_password(value: bytes) -> bool:
 
 def looks_random(value: bytes) -> bool:
     """Whether this is a token, and no word, name, path or address."""
-    if len(value) < 10 or _PLACEHOLDER.search(value):
+    if len(value) < 10 or _PLACEHOLDER.search(value) or _NAME.fullmatch(value):
         return False
     if not re.search(rb"\d", value):
         # Without a digit it takes letters in both cases that make no words.
@@ -120,6 +141,22 @@ def looks_random(value: bytes) -> bool:
     if len(few) < 2 and longest > len(value) // 2 and value[:1] != b"$":
         return entropy_of(value) >= 3.7
     return entropy_of(value) >= RANDOM_ENTROPY - (0.4 if len(value) < 16 else 0)
+
+
+def is_mixed(value: bytes) -> bool:
+    """Whether this has a digit and is no number and no plain name with one at its end."""
+    kinds = (rb"[a-z]", rb"[A-Z]", rb"\d", rb"[^A-Za-z0-9]")
+    present = [re.search(kind, value) is not None for kind in kinds]
+    return present[2] and sum(present) >= 3 and not value.rstrip(b".,;:!?)").isdigit()
+
+
+def is_random(value: bytes) -> bool:
+    """Whether this was drawn: its characters change their kind more often than any name's do."""
+    token = value.rpartition(b"_")[2] if b"_" in value[:8] else value
+    few_digits = len(re.findall(rb"\d", token)) < 2
+    least = 0.4 if few_digits else 0.28  # three or more capitals in a row are seldom a name's
+    changes = len(_CHANGE.findall(token))
+    return changes >= least * len(token) and entropy_of(token) >= 3.0
 
 
 def entropy_of(value: bytes) -> float:
