@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import random
+import re
 import string
+import uuid
 from collections.abc import Callable, Iterator
 
 from bench.guardrails.files import Row
+from bench.guardrails.own_forms import NAMES, PHONES, TOKENS, WRITTEN
 from bench.guardrails.own_texts import ATTACKS, CODE, FRAMES, HARMLESS, NUMBERS
 
 EACH = 12  # texts of every form
+OF_A_FORM = 4  # of those that are many
 
 _HEX = "0123456789abcdef"
 _ALNUM = string.ascii_letters + string.digits
@@ -28,6 +32,14 @@ def rows(seed: int = 1) -> list[Row]:
             for _ in range(EACH):
                 frame = rng.choice(FRAMES["any"] + FRAMES.get(kind, ()))
                 made.append(Row(True, frame.replace("{}", make(rng)), kind, "own"))
+    for template in (*TOKENS, *WRITTEN):
+        for _ in range(OF_A_FORM):
+            frame = rng.choice(FRAMES["any"])
+            made.append(Row(True, frame.replace("{}", _form(template)(rng)), "secrets", "own"))
+    for pattern in PHONES:
+        for _ in range(OF_A_FORM):
+            frame = rng.choice(FRAMES["any"] + FRAMES["phone"])
+            made.append(Row(True, frame.replace("{}", _filled(pattern, rng)), "phone", "own"))
     made += [Row(True, text, "injection", "own") for text in ATTACKS]
     made += [Row(False, text, "prompts", "own") for text in HARMLESS]
     made += [Row(False, text, "code", "own") for text in CODE]
@@ -141,6 +153,35 @@ def _address(rng: random.Random) -> str:
 
 def _ssn(rng: random.Random) -> str:
     return f"{rng.randint(100, 665)}-{rng.randint(10, 99)}-{rng.randint(1000, 9999)}"
+
+
+_ALPHABETS = {
+    "A": _ALNUM, "H": _HEX, "L": string.ascii_lowercase + string.digits,
+    "U": string.ascii_uppercase + string.digits, "D": string.digits, "W": _ALNUM + "-_",
+    "B": _ALNUM + "+/",
+}  # fmt: skip
+_SLOT = re.compile(r"<([A-Z])(\d*)>")
+
+
+def _form(template: str) -> Make:
+    """Fills the slots of a form of ``own_forms``."""
+
+    def make(rng: random.Random) -> str:
+        def fill(slot: re.Match[str]) -> str:
+            kind, size = slot[1], int(slot[2] or 0)
+            if kind in _ALPHABETS:
+                return _some(_ALPHABETS[kind], size)(rng)
+            if kind == "V":
+                return _SLOT.sub(
+                    fill, rng.choice("<A32> <H32> <H40> <B43>= <A24> <W43> <G>".split())
+                )
+            if kind == "G":
+                return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+            return _password(rng) if kind == "P" else rng.choice(NAMES)
+
+        return _SLOT.sub(fill, template)
+
+    return make
 
 
 FORMS: dict[str, tuple[Make, ...]] = {

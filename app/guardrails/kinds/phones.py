@@ -20,7 +20,7 @@ _PHONE_WORDS = re.compile(
 )
 _NO_PHONE_WORDS = re.compile(
     rb"(?i)(?:order|invoice|account|acct|ticket|serial|tracking|card|ssn|social|routing|isbn|iban|version"
-    rb"|zip|id|ref|reference|case|passport|license|licence|timestamp|epoch|sku)\b[\w ]{0,10}[#:. ]{0,3}$"
+    rb"|part|item|model|product|zip|id|ref|reference|case|passport|license|licence|timestamp|epoch|sku)\b[\w ]{0,10}[#:. ]{0,3}$"
 )
 _DATE = re.compile(
     r"(?:19|20)\d\d[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:[0-2]?\d|3[01])(?:[ T]\d.*)?"
@@ -37,6 +37,7 @@ _IN_PAIRS = re.compile(r"0\d(?:[ .\-]\d{2}){4}")
 _AREA = re.compile(r"\(?0[1-9]\d{0,3}\)?(?: ?[/\-.] ?| )\d{2,8}(?:[ \-.]\d{2,4}){0,3}")
 # An area or a country in brackets, which nothing else has: (351) 924 133 532, 8 (392) 727-76-91.
 _BRACKETED = re.compile(r"(?:\d{1,3}[ \-]?)?\(\d{2,5}\)[ /\-.]{0,2}\d{2,9}(?:[ \-.]\d{2,5}){0,4}")
+_YEAR = re.compile(r"\((?:19|20)\d\d\)")
 _BRAZILIAN = re.compile(r"\(?[1-9]\d\)? 9?[2-9]\d{3}-\d{4}")
 _NATIONAL = re.compile(r"\(?0\d{1,5}\)?(?:[ ./\-\u00a0]{0,2}\(?\d{1,8}\)?){0,6}")
 # Where a number that begins with 0 is looked up.
@@ -88,12 +89,12 @@ def _could_be_called(text: str, digits: str, before: bytes) -> bool:
         return parted or _is_possible("+" + digits.removeprefix("00"), None)
     if _NO_PHONE_WORDS.search(before):
         return False
-    if len(digits) in range(9, 14) and _BRACKETED.fullmatch(text):
+    if len(digits) in range(9, 14) and _BRACKETED.fullmatch(text) and not _YEAR.match(text):
         return True
     if _NORTH_AMERICAN.fullmatch(text) or _BRAZILIAN.fullmatch(text) or _IN_PAIRS.fullmatch(text):
         return True
     if _PHONE_WORDS.search(before):
-        return len(digits) >= 7 and not _RANGE.fullmatch(text)
+        return len(digits) >= 7 and not (_RANGE.fullmatch(text) or digits.endswith("00000"))
     if len(digits) in range(9, 12) and _AREA.fullmatch(text):
         return True
     if text.startswith(("(0", "0")) and len(digits) >= 9 and _NATIONAL.fullmatch(text):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
+from app.guardrails.matching.edges import BEFORE
 from app.guardrails.matching.pattern import Check, Pattern, compiled
 
 SETS = ("secrets.json", "gitleaks.json")
@@ -32,6 +33,11 @@ _PLACEHOLDER = re.compile(
 # Where one kind of character (digit, small, capital letter) follows another.
 _CHANGE = re.compile(rb"(?=[a-z][A-Z0-9]|[A-Z][a-z0-9]|[0-9][A-Za-z])")
 _NAME = re.compile(rb"[A-Za-z_]\w{0,12}(?:\.[A-Za-z_]+)+|[a-z_]+=\d{1,3}|[a-z]+(?:_(?:[a-z]+|\d))+")
+# What a hash or an identifier is called.
+_NO_SECRET = re.compile(
+    rb"(?i)(?:\bsha-?\d|\bmd5\b|hash|digest|checksum|fingerprint|commit|etag"
+    rb"|(?:idempotency|primary|partition|foreign|cache|sort|public|row|shard|routing|object)[ _-]?key)"
+)
 _CODE = re.compile(
     rb"[A-Za-z_][A-Za-z_0-9]*(?:\.[A-Za-z_]\w*)*[(\[]|[a-z_]+=(?:True|False|None|\d)"
 )  # a call, an index
@@ -106,6 +112,8 @@ def _check_of(rule: dict[str, Any], shared: Sequence[Any], stop: Sequence[str]) 
         if (token or random) and (data[end : end + 1] == b"(" or not looks_random(value)):
             return None
         if strict and not is_random(value):
+            return None
+        if (token or strict) and _NO_SECRET.search(data[max(0, start - BEFORE) : start]):
             return None
         if digits and not re.search(rb"\d", data[start : end + 40]):
             return None

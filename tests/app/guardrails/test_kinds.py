@@ -117,3 +117,40 @@ def test_invisible_text_is_found_and_emoji_are_left_alone() -> None:
 def test_injection_observes_unless_told_otherwise() -> None:
     assert rule_with(kind="injection").mode == "observe"
     assert rule_with(kind="injection", mode="block").mode == "block"
+
+
+def test_every_rule_of_the_secrets_can_say_what_it_found() -> None:
+    """A rule that names a group which its pattern has not fails on the first match."""
+    for pattern in secret_patterns():
+        assert pattern._group <= pattern._regex.groups, pattern.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hash the password using SHA256 and a salt.",
+        "The login page/Dashboard2 redirects in a loop",
+        "What is the token limit of GPT-4-turbo-2024-04-09?",
+        "cache key 9fceb02d0ae598e95dc970b74767f19372d61af8 was evicted",
+        "idempotency key: 123e4567-e89b-12d3-a456-426614174000",
+        "The GPIO pin: 17 is used for the LED.",
+        "client = OpenAI(api_key=os.environ.get('OPENAI_API_KEY'))",
+        "auth2.errCb({authId: oauth2.auth.name})",
+        "secret_santa_2023_participants",
+    ],
+)
+def test_what_is_called_a_key_or_a_password_need_not_be_one(text: str) -> None:
+    assert found(SECRETS, text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "phone numbers in 2020 rose by 15 000 000",
+        "In 1999 (2000) 123-456 pages were printed",
+        "part no. 0212-345-6789",
+        "Decimal('+35236450.6')",
+    ],
+)
+def test_what_has_many_digits_need_not_be_a_number_to_call(text: str) -> None:
+    assert found(PII, text) == []
