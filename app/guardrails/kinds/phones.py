@@ -85,6 +85,8 @@ def _is_phone(data: bytes, start: int, end: int) -> tuple[int, int] | None:
 def _could_be_called(text: str, digits: str, before: bytes) -> bool:
     """Whether a row of digits is a telephone number: by its form, its place or the words before it."""
     if text.startswith("+") or (text.startswith("00") and len(digits) >= 10):
+        if re.fullmatch(r"\+?\d+\.\d{1,3}", text):
+            return False  # a number with a fraction
         parted = len(digits) >= 9 and re.fullmatch(r"\+?\d+(?:\.\d+)?", text) is None
         return parted or _is_possible("+" + digits.removeprefix("00"), None)
     if _NO_PHONE_WORDS.search(before):
