@@ -1,5 +1,5 @@
 """The commands: ``headgate init | serve | check | test | doctor | schema | usage | routes | cache |
-guard | audit | keys``."""
+guard | rag | audit | keys``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from app.commands.files import (
 )
 from app.commands.guard import guard
 from app.commands.provider_probe import look_at_providers
+from app.commands.rag import rag
 from app.config.loading import Loaded, json_schema
 from app.config.values.quantities import Duration
 from app.core.errors import GatewayError
@@ -282,7 +283,7 @@ def _reachable(host: str) -> str:
     return f"[{usable}]" if ":" in usable else usable
 
 
-for command in (first_steps.init, first_steps.test, first_steps.doctor, guard, audit):
+for command in (first_steps.init, first_steps.test, first_steps.doctor, guard, rag, audit):
     main.add_command(command)
 
 

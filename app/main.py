@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from socket import gethostname
 from time import time
+from typing import Any
 
 import structlog
 
@@ -19,6 +20,7 @@ from app.observability.logs import LineWriter
 from app.observability.metrics.snapshot import Snapshot
 from app.pipeline import build, metrics_page
 from app.providers.routing.routes import Router
+from app.retrieving import retrievals_of
 from app.services import Services
 from app.shared import Shared
 from app.supervision.relay_mark import RelayMark
@@ -31,16 +33,22 @@ RELOAD_SIGNAL = signal.SIGHUP
 class Generation:
     """One configuration at work: its chain, its upstream connections, its running requests."""
 
-    def __init__(self, loaded: Loaded, shared: Shared) -> None:
+    def __init__(self, loaded: Loaded, shared: Shared, kept: dict[str, Any]) -> None:
         self.name = loaded.generation
         self.store_optional = loaded.settings.store.optional
         self.shared_metrics = metrics_page(loaded.settings, shared)
         self._targets = Router(loaded.settings)
         self._guardrails = guardrails_of(loaded.settings, self._targets)
-        self.app: ASGIApp = build(loaded, self._targets, shared, self._guardrails)
+        self._retrievals = retrievals_of(loaded.settings, self._targets, shared.store, kept)
+        self.app: ASGIApp = build(loaded, self._targets, shared, self._guardrails, self._retrievals)
         self.running = 0
         self._retired = False
         self.troubles = self._targets.troubles
+
+    async def prepare(self) -> None:
+        """Embed and open what requests will look things up in."""
+        if self._retrievals is not None:
+            await self._retrievals.prepare()
 
     async def retire(self) -> None:
         """No more requests come; upstream connections close when the last running one ends."""
@@ -52,6 +60,8 @@ class Generation:
             await self._targets.aclose()
             if self._guardrails is not None:
                 await self._guardrails.aclose()
+            if self._retrievals is not None:
+                await self._retrievals.aclose()
 
     @property
     def retired(self) -> bool:
@@ -102,7 +112,8 @@ class Gateway:
         self._services.serve(loaded.settings)
         self._services.shared.activity.facts = self._facts
         self._began = time()
-        self._current = Generation(loaded, self._services.shared)
+        self._kept: dict[str, Any] = {}  # what a change of configuration need not make anew
+        self._current = Generation(loaded, self._services.shared, self._kept)
         self._retired: list[Generation] = []
         self._log = structlog.get_logger("headgate")
         self._reloading: asyncio.Task[bool] | None = None
@@ -125,7 +136,8 @@ class Gateway:
         """Change to the configuration that ``load`` gives now; False, and no change, if it is bad."""
         try:
             loaded = self._load()
-            fresh = Generation(loaded, self._services.shared)
+            fresh = Generation(loaded, self._services.shared, self._kept)
+            await fresh.prepare()
         except ConfigError as error:
             self._log.error("reload_refused", problems=error.problems)
             return False
@@ -204,6 +216,7 @@ class Gateway:
 
     async def _start(self) -> None:
         self._services.start()
+        await self._current.prepare()
         asyncio.get_running_loop().add_signal_handler(RELOAD_SIGNAL, self._begin_reload)
         # A reload may have been asked for between our reading the file and listening.
         if self._load().generation != self._current.name:

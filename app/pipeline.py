@@ -1,8 +1,8 @@
 """The chain, outside to inside, and the routes beside it.
 
     Granian → Transfer(RequestId(AddressCap(CanonicalPath(Metering(Protocol(Auth(Body(Http(
-        Portkey(Routing(Bounds(RateLimit(InputGuardrails(ResponseCache(OutputGuardrails(Budget(
-            Failover))))))))))))))))
+        Portkey(Routing(Bounds(RateLimit(InputGuardrails(Retrieval(InputGuardrails(ResponseCache(
+            OutputGuardrails(Budget(Failover))))))))))))))))))
 
 Calls of models go from CanonicalPath straight to their layers; every other path goes through
 Litestar, which finds its route.
@@ -30,7 +30,7 @@ from app.core.asgi import ASGIApp, Receive, Scope, Send
 from app.core.errors import GatewayError
 from app.core.family import Family
 from app.core.usage import Counts
-from app.guarded import guarded_bodies, input_guardrails, output_guardrails
+from app.guarded import guarded_bodies, output_guardrails
 from app.observability.metrics.labels import Labels
 from app.observability.metrics.snapshot import Snapshot
 from app.observability.recorders import Recorders
@@ -45,6 +45,7 @@ from app.providers.routing.routes import Router as TargetRouter
 from app.providers.routing.routes import cost_bound
 from app.providers.routing.selection import Selector
 from app.providers.upstream import Upstream
+from app.retrieving import with_retrieval
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
 from app.routes.documents import OPENAPI_PATH, openapi_app
@@ -85,6 +86,7 @@ from middleware.routing import Routing
 
 if TYPE_CHECKING:
     from app.policy.guardrails import Guardrails
+    from app.policy.retrieval import Retrievals
 
 # An endpoint family a path; its name is the capability that a key needs.
 FAMILIES: Mapping[str, Family] = {
@@ -99,7 +101,11 @@ Layer = Callable[[Any], Any]
 
 
 def build(
-    loaded: Loaded, targets: TargetRouter, shared: Shared, guardrails: Guardrails | None = None
+    loaded: Loaded,
+    targets: TargetRouter,
+    shared: Shared,
+    guardrails: Guardrails | None = None,
+    retrievals: Retrievals | None = None,
 ) -> ASGIApp:
     """The whole gateway for one configuration, as one ASGI application."""
     settings, generation = loaded.settings, loaded.generation
@@ -173,14 +179,24 @@ def build(
         verifier=verifier,
         recorder=recorders.of_background(shared.usage),
     )
-    guarded = input_guardrails(cache, guardrails, parts, targets.tokenizers(settings))
-    limits = RateLimit(guarded, limiter=shared.limiter, plan_of=policies.limits)
+    retrieving = with_retrieval(
+        cache,
+        retrievals,
+        guardrails,
+        parts,
+        targets.tokenizers(settings),
+        ledger=shared.ledger,
+        budgets_of=policies.budgets,
+        recorder=recorders.of_background(shared.usage),
+    )
+    limits = RateLimit(retrieving, limiter=shared.limiter, plan_of=policies.limits)
     routing = Routing(
         Bounds(limits, allowance_of=policies.allowance),
         alias_of=targets.find,
         selector=Selector(shared.health, PATHS),
         ledger=shared.ledger,
         plan_of=policies.budgets,
+        most_added=retrievals.most_added if retrievals is not None else None,
     )
     portkey = Portkey(
         routing,

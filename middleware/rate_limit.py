@@ -9,6 +9,7 @@ from app.core.keys import Key
 from app.core.limits import limit_headers
 from app.core.refusal import store_unavailable
 from app.core.reply import ReplyWriter
+from app.core.usage import Usage
 from cache.quotas.admission import Asked, refusal_of
 from cache.quotas.limiter import Limiter, LimitPlan
 from cache.store.base import StoreUnavailable
@@ -37,7 +38,10 @@ class RateLimit:
     async def _limited(self, call: Call, reply: ReplyWriter, plan: LimitPlan) -> None:
         try:
             fan_out = call.fan_out
-            tokens = fan_out.over(call.family.likely(call.request)).total_tokens
+            likely = call.family.likely(call.request)
+            if call.to_add:
+                likely = likely.plus(Usage(call.to_add, 0))
+            tokens = fan_out.over(likely).total_tokens
             admission = await self._limiter.admit(plan, tokens, fan_out.calls, call.taken)
         except StoreUnavailable:
             raise store_unavailable("limits") from None

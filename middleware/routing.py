@@ -19,7 +19,8 @@ class Routing:
 
     An alias that is unknown, or that the key may not use, is left without targets for the end of the
     chain to refuse, so that it is limited and recorded as any other request is. What is left of the
-    budgets of ``plan_of`` is asked for only where a condition depends on it.
+    budgets of ``plan_of`` is asked for only where a condition depends on it. ``most_added`` says how
+    many tokens retrieval may put into the prompts.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Routing:
         selector: Selector,
         ledger: Ledger,
         plan_of: Callable[[Key, str], BudgetPlan | None],
+        most_added: Callable[[Call], int] | None = None,
     ) -> None:
         self._inner = inner
+        self._most_added = most_added
         self._alias_of = alias_of
         self._selector = selector
         self._ledger = ledger
@@ -41,6 +44,8 @@ class Routing:
         alias = self._alias_of(call) if call.request.model in call.key.models else None
         if alias is None:
             return self._inner(call, reply)
+        if self._most_added is not None:
+            call.to_add = self._most_added(call)
         if call.steering is not None:
             alias = alias.of_provider(call.steering.provider)
         if alias.asks_budget:

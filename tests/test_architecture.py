@@ -26,7 +26,16 @@ HOMES = {"exchange": "app/core/exchange.py", "outcome": "app/core/exchange.py"}
 HOMES |= {"call": "app/core/call.py"}  # what a class does to itself is not a writer's work
 
 # What makes a new holder or a changed copy of one, and the facts that it sets.
-LATER = {"caller", "fan_out", "guards", "targets", "steering", "metadata"}  # made empty
+LATER = {
+    "caller",
+    "fan_out",
+    "guards",
+    "targets",
+    "steering",
+    "metadata",
+    "to_add",
+    "context",
+}  # made empty
 MAKERS = {
     "Exchange": ("exchange", ("request_id", "headers", "started")),
     "Call.of": ("call", tuple(sorted(set(Call.__slots__) - LATER))),

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from app.config.providers import HttpProvider, base_url_of
-from app.config.settings import Dollars, Model, Settings, Target
+from app.config.settings import Dollars, Model, RemoteEncoder, Settings, Target
 from app.core.pricing import Price, nano_dollars
 
 FREE = Price(0, 0)
@@ -33,6 +33,16 @@ def price_of(model: Model, settings: Settings, target: Target | None = None) -> 
     if not isinstance(provider, HttpProvider):
         return FREE
     return _published(target.model, base_url_of(provider))
+
+
+def encoder_price(encoder: RemoteEncoder, settings: Settings) -> Price | None:
+    """The price of an encoder behind a network; None where nobody knows one."""
+    if encoder.price_per_million is not None:
+        return Price(nano_dollars(encoder.price_per_million), 0)
+    provider = settings.providers.get(encoder.provider)
+    if not isinstance(provider, HttpProvider):
+        return FREE
+    return _published(encoder.model, base_url_of(provider))
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ from app.config.admin import Admin
 from app.config.audit import Audit
 from app.config.guardrails import Rule
 from app.config.providers import AnyProvider, Positive, Rate
+from app.config.retrieval import Retrieval
 from app.config.section import Section
 from app.config.values.header_names import HeaderName
 from app.config.values.quantities import Duration, Secret, Size
@@ -179,6 +180,7 @@ class Model(Section, frozen=True):
     unknown_usage: Literal["prompt", "bound", "nothing"] = "prompt"
     price: Price | None = None
     cache: Cache | None = None
+    retrieval: str | None = None
 
 
 class Caching(Section, frozen=True):
@@ -197,6 +199,7 @@ class RemoteEncoder(Section, frozen=True, tag_field="kind", tag="openai"):
     provider: str
     model: Annotated[str, Meta(min_length=1)]
     timeout: Duration = Duration(0.2)
+    price_per_million: Dollars | None = None
 
 
 class LimitPolicy(Section, frozen=True):
@@ -262,5 +265,6 @@ class Settings(Section, frozen=True):
     budgets: dict[str, BudgetPolicy] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
     guardrails: dict[str, Rule] = field(default_factory=dict)
+    retrieval: dict[str, Retrieval] = field(default_factory=dict)
     keys: tuple[CallerKey, ...] = ()
     admin: Admin | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from app.core.errors import HeaderList
 from app.core.exchange import Exchange, Outcome
@@ -27,6 +27,14 @@ class Guards(Protocol):
     def policy(self) -> bytes:
         """A digest of the rules that an answer must have passed; empty where there are none."""
         ...
+
+
+class Context(NamedTuple):
+    """What retrieval put into a request: ``asked`` is the request without it, in its caller's words,
+    and ``identity`` a digest of what was put in."""
+
+    asked: ModelRequest
+    identity: bytes
 
 
 class Caller:
@@ -49,12 +57,14 @@ class Call:
     decided without the store. ``targets`` are the routes to those who may answer, in the order in
     which they are asked; the first is the one that was picked. ``steering`` is what a routing config
     of the caller's says of this call (see app/portkey), ``metadata`` what the caller said about it.
-    ``guards`` are the guardrails that hold for it.
+    ``guards`` are the guardrails that hold for it. ``to_add`` is the most tokens that retrieval may
+    put into its prompts, ``context`` what it did put in.
     """
 
     __slots__ = (
         "body",
         "caller",
+        "context",
         "family",
         "fan_out",
         "guards",
@@ -71,6 +81,7 @@ class Call:
         "store_out",
         "taken",
         "targets",
+        "to_add",
     )
 
     def __init__(
@@ -99,6 +110,8 @@ class Call:
         self.body = body
         self.fan_out = ONE_CALL
         self.guards: Guards | None = None
+        self.context: Context | None = None
+        self.to_add = 0
         self.store_out = False
         self.taken: tuple[str, ...] = ()
         self.targets: tuple[Any, ...] = ()
@@ -146,8 +159,9 @@ class Call:
             body=self.body,
         )
         call.fan_out, call.store_out, call.taken = self.fan_out, self.store_out, self.taken
-        call.caller, call.guards = self.caller, self.guards
+        call.caller, call.guards, call.context = self.caller, self.guards, self.context
         call.targets, call.steering, call.metadata = self.targets, self.steering, self.metadata
+        call.to_add = self.to_add
         return call
 
     def leg(self, request: ModelRequest, lines: HeaderList, steering: Any) -> Call:
@@ -177,7 +191,7 @@ class Call:
             outcome=Outcome(),
             reply_headers=[],
         )
-        call.guards = self.guards
+        call.guards, call.context = self.guards, self.context
         call.outcome.operation, call.outcome.alias = self.outcome.operation, self.outcome.alias
         call.outcome.cache = kind
         call.targets, call.metadata = self.targets[:1], self.metadata

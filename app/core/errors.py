@@ -194,6 +194,10 @@ class GuardrailUnavailable(Unavailable):
     code = "guardrail_unavailable"
 
 
+class RetrievalUnavailable(Unavailable):
+    code = "retrieval_unavailable"
+
+
 class UpstreamError(GatewayError):
     """What went wrong behind us. ``status`` is what the caller is told."""
 

@@ -25,6 +25,13 @@ class Attempt(NamedTuple):
         return f"{self.target}={self.result}"
 
 
+class Retrieved(NamedTuple):
+    """What retrieval did: ``used``, ``empty`` or ``failed``; the ids of the chunks that were used."""
+
+    result: str
+    chunks: tuple[str, ...] = ()
+
+
 class Outcome:
     """What happened. Times are seconds; ``first_byte`` counts from the request's start.
 
@@ -34,6 +41,7 @@ class Outcome:
     more than one, or where the only one failed.
     ``cache_layer`` is how a kept answer was found, ``exact`` or ``semantic``; ``streamed`` is whether
     the answer began as a stream. ``guardrails`` counts what rules did, as ``pii.email=redact``;
+    ``retrieval`` is what was put beside the prompts.
     ``shown`` is the body that a log may have, where that is not the one that was sent.
     """
 
@@ -50,6 +58,7 @@ class Outcome:
         "model",
         "operation",
         "provider",
+        "retrieval",
         "saved",
         "shown",
         "status",
@@ -82,6 +91,7 @@ class Outcome:
         self.text: list[str] | None = None
         self.trail: list[Attempt] | None = None
         self.guardrails: dict[str, int] = {}
+        self.retrieval: Retrieved | None = None
         self.shown: bytes | None = None
 
     @property

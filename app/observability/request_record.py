@@ -133,6 +133,8 @@ def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
         "saved_usd": dollars_text(outcome.saved) if outcome.saved else None,
         "cache": outcome.cache,
         "guardrails": sorted(outcome.guardrails) or None,
+        "rag": outcome.retrieval.result if outcome.retrieval else None,
+        "rag_chunks": list(outcome.retrieval.chunks) if outcome.retrieval else None,
         "attempts": outcome.attempts,
         "route": _route(outcome.trail) if outcome.trail else None,
         "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,

@@ -71,9 +71,18 @@ class RequestBody:
         other.part_tokens = part_tokens
         return other
 
-    def replacing(self, members: Mapping[str, Any]) -> Self:
-        """The same request with other values of some members, none of which bounds it."""
-        written = {name: msgspec.Raw(orjson.dumps(value)) for name, value in members.items()}
+    def replacing(
+        self, members: Mapping[str, Any], as_written: Mapping[str, bytes] | None = None
+    ) -> Self:
+        """The same request with other values of some members, none of which bounds it.
+
+        ``as_written`` is the JSON of those that are not to be encoded from their values.
+        """
+        given = as_written or {}
+        written = {
+            name: msgspec.Raw(given[name] if name in given else orjson.dumps(value))
+            for name, value in members.items()
+        }
         other = type(self)({**self.document, **members}, {**self._raw, **written})
         for name in _SET_LATER:
             if name in self._every_slot:

@@ -117,6 +117,7 @@ class LegReply:
         outcome.attempts = before.attempts + own.attempts
         outcome.upstream_time = before.upstream_time + own.upstream_time
         outcome.alias, outcome.saved = own.alias, own.saved
+        outcome.retrieval = own.retrieval
         outcome.cache = "bypass" if self._refresh and own.cache is not None else own.cache
         outcome.cache_layer = own.cache_layer
         if own.trail is not None:

@@ -36,6 +36,11 @@ class Lookup(Protocol):
     now: Millis
 
     @property
+    def asked(self) -> ModelRequest:
+        """The request in its caller's own words."""
+        ...
+
+    @property
     def digests(self) -> list[Digest]:
         """The exact fingerprint of each prompt."""
         ...
@@ -112,7 +117,7 @@ class SemanticQuery:
 
 def query_of(lookup: Lookup, plan: MeaningPlan) -> SemanticQuery | None:
     """The query in a request; None where it must be met exactly."""
-    request = lookup.request
+    request = lookup.asked
     if request.sampled and not plan.reuse_sampled:
         return None
     text = lookup.family.semantic_text(request)

@@ -8,6 +8,7 @@ from time import monotonic
 
 from app.core.call import Call
 from app.core.errors import HeaderList, UpstreamError
+from app.core.request import ModelRequest
 from app.core.units import Digest, Millis
 from cache.answers.directives import CacheDirectives
 from cache.answers.entry import CacheEntry
@@ -63,9 +64,19 @@ class CacheLookup:
         """The least similarity that will do, where answers are found by it."""
         return self.directives.threshold or 0.0
 
+    @property
+    def asked(self) -> ModelRequest:
+        """The request in its caller's own words, without what retrieval put into it."""
+        context = self.call.context
+        return self.request if context is None else context.asked
+
     def partition(self, also: str) -> bytes:
-        """What another request must have in common to be compared with this one by meaning."""
-        return self.where.partition(self.request, also, self.headers)
+        """What another request must have in common to be compared with this one by meaning: what
+        retrieval put into it, too."""
+        context = self.call.context
+        if context is not None:
+            also = f"{also}/context:{context.identity.hex()}"
+        return self.where.partition(self.asked, also, self.headers)
 
     @property
     def policy(self) -> str:

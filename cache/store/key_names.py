@@ -122,6 +122,16 @@ def evidence(tenant: str, place: str) -> str:
     return f"{VERSION}:{{{everyone(tenant)}}}:evidence:{place}"
 
 
+def chunks(tenant: str, index: str) -> str:
+    """The vectors of a tenant's chunks in an index; with no tenant, of everyone's."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:chunks:{index}"
+
+
+def about_chunks(tenant: str, index: str) -> str:
+    """Of which encoder those are, and which files they came from."""
+    return f"{VERSION}:{{{everyone(tenant)}}}:about-chunks:{index}"
+
+
 def banned(tenant: str, asked: str) -> str:
     """The answers that a question must not get."""
     return f"{VERSION}:{{{everyone(tenant)}}}:banned:{asked}"

@@ -16,6 +16,7 @@ from app.config.checks.advice import secret_faults
 from app.config.checks.audit import audit_faults
 from app.config.checks.guardrails import GuardrailChecks
 from app.config.checks.providers import ProviderCheck, certificates_problem
+from app.config.checks.retrieval import RetrievalChecks
 from app.config.checks.targets import Found, target_faults, unpriced
 from app.config.decoding import Fault, Path
 from app.config.fim import fim_target
@@ -54,6 +55,7 @@ def check_references(
     check.tenants()
     check.keys()
     check.guardrails()
+    check.retrieval()
     check.money()
     check.audit()
     callers = [digest for key in settings.keys if key is not None for digest in key_digests(key)]
@@ -226,6 +228,7 @@ class _Check:
             if not alias.isprintable() or not 0 < len(alias) <= 256:
                 self._fault(path, "an alias must be 1 to 256 printable characters")
             self._targets(path, model)
+            self._reference((*path, "retrieval"), "retrieval", model.retrieval)
             if isinstance(model.fim, Fim):
                 self._fim((*path, "fim"), model.fim)
             if model.cache is not None:
@@ -376,6 +379,14 @@ class _Check:
         if audit is not None:
             for found in audit_faults(audit, self._settings.store.url.reveal()):
                 self._found(("audit",), found)
+
+    def retrieval(self) -> None:
+        checks = RetrievalChecks(self._settings, self._fault, self._reference, self._name)
+        for name, section in self._settings.retrieval.items():
+            path: Path = ("retrieval", name)
+            self._name(path, name)
+            if section is not None:
+                checks.check(path, section)
 
     def money(self) -> None:
         """Budgets need amounts that stay exact, and a price for whatever they pay for."""

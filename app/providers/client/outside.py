@@ -1,4 +1,4 @@
-"""POST of JSON to an address of the configuration, for rules beyond the network."""
+"""POST of JSON to an address of the configuration, for rules and retrievers beyond the network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ class Outside:
     """One address, with a pool of its own. Redirects are not followed, and nothing of a caller's is
     sent but the texts."""
 
-    def __init__(self, url: str, deadline: float, api_key: str = "", name: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        deadline: float,
+        api_key: str = "",
+        name: str = "",
+        operation: str = "guardrail",
+    ) -> None:
+        self._operation = operation
         parts = urlsplit(url)
         self._path = parts.path or "/"
         if parts.query:
@@ -50,7 +58,7 @@ class Outside:
 
     async def post(self, body: bytes, headers: HeaderList) -> bytes:
         """The answer's body. Raises UpstreamError for any status but 200."""
-        call = UpstreamCall("guardrail", _Body(), "", headers)
+        call = UpstreamCall(self._operation, _Body(), "", headers)
         response = await self._client.post(self._path, body, call, b"application/json")
         return await self._client.read(response, call)
 

@@ -64,6 +64,8 @@ class Selector:
         they stay: there may be an answer in the cache.
         """
         usage = call.family.likely(call.request)
+        if call.to_add:
+            usage = usage.plus(Usage(call.to_add, 0))
         facts = self._facts(call, usage, remaining)
         able: list[Route] = []
         skipped: list[Skipped] = []

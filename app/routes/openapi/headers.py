@@ -54,6 +54,10 @@ ANSWER_HEADERS = (
     Header("Age", "Seconds since the cached answer was stored.", _COUNT),
     Header("x-headgate-cost-usd", "What was charged. Not on streams, except on a hit.", _TEXT),
     Header("x-headgate-guardrails", "What guardrails did: `pii.email=redact`.", _TEXT),
+    Header(
+        "x-headgate-rag", "What retrieval did: `used; n=3`, `empty; n=0`, `failed; n=0`.", _TEXT
+    ),
+    Header("x-headgate-rag-sources", "The ids of the chunks that were used.", _TEXT),
     Header("x-headgate-attempts", "Upstream calls made.", _COUNT),
     Header("x-headgate-route", "Who was asked, where one failed: `openai=500,azure=200`.", _TEXT),
     Header("x-should-retry", "`false`: an SDK's retry cannot help.", _TEXT),

@@ -94,7 +94,8 @@ REFUSALS = (
         "service_unavailable",
         (
             *("store_unavailable", "upstream_overloaded", "overloaded"),
-            *("guardrail_unavailable", "audit_unavailable", "service_unavailable"),
+            *("guardrail_unavailable", "retrieval_unavailable"),
+            *("audit_unavailable", "service_unavailable"),
         ),
         "Something that the gateway needs is out; `Retry-After` says when to try again.",
     ),

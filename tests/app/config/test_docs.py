@@ -66,6 +66,13 @@ def test_the_example_of_routing_is_right() -> None:
         load(file.read_text(), str(file), {})
 
 
+def test_the_example_of_retrieval_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = ROOT / "deploy" / "retrieval.example.yaml"
+    monkeypatch.chdir(file.parent)  # its documents stand beside it
+    given = {"HEADGATE_KEY": "hg-trial-0123456789abcdef"}
+    assert load(file.read_text(), str(file), given).warnings == ()
+
+
 def test_the_example_file_lets_nobody_in_as_it_stands() -> None:
     with pytest.raises(ConfigError) as failure:
         load(EXAMPLE.read_text(), "example", {})

@@ -1,0 +1,1 @@
+"""Where chunks come from: one file a kind of source."""

@@ -1,0 +1,1 @@
+"""Chunks of documents in the store, for retrieval."""
