@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.commands.files import fail, load_text, read_text, required_file
-from app.config.retrieval import RedisRetrieval
+from app.config.sections.retrieval import RedisRetrieval
 from app.config.settings import Settings
 from app.retrieval.chunk import EVERYONE, Chunk, RetrievalFailure, TextEncoder
 from app.retrieval.documents import Audience, BadDocument, files_of, read_chunks

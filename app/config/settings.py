@@ -10,8 +10,8 @@ from app.config.admin import Admin
 from app.config.audit import Audit
 from app.config.guardrails import Rule
 from app.config.providers import AnyProvider, Positive, Rate
-from app.config.retrieval import Retrieval
 from app.config.section import Section
+from app.config.sections.retrieval import Retrieval
 from app.config.values.header_names import HeaderName
 from app.config.values.quantities import Duration, Secret, Size
 from app.core.request import DEFAULT_PART_TOKENS

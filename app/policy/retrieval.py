@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import structlog
 
 from app.config.prices import encoder_price
-from app.config.retrieval import HttpRetrieval, RedisRetrieval, StaticRetrieval
-from app.config.retrieval import Retrieval as Section
+from app.config.sections.retrieval import HttpRetrieval, RedisRetrieval, StaticRetrieval
+from app.config.sections.retrieval import Retrieval as Section
 from app.config.settings import LocalEncoder, Settings
 from app.config.values.encryption_key import parse_encryption_key
 from app.core.call import Call

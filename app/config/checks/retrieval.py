@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from app.config.decoding import Path
-from app.config.retrieval import HttpRetrieval, RedisRetrieval, Retrieval, StaticRetrieval
+from app.config.sections.retrieval import HttpRetrieval, RedisRetrieval, Retrieval, StaticRetrieval
 from app.config.settings import Settings
 from app.config.values.store_url import parse_store_url
 from app.retrieval.documents import BadDocument, files_of

@@ -1,0 +1,1 @@
+"""Sections of the file that are large enough for a file of their own."""
