@@ -91,7 +91,7 @@ def test_while_the_disk_is_full_requests_wait_and_then_are_counted(tmp_path: Pat
             for _ in range(300):
                 assert gateway.complete().status == 200
         eventually(lambda: len(log.records(kind="gap")), 1)
-        eventually(lambda: b"headgate_audit_gaps_total 1" in gateway.get("/metrics", None).body)
+        eventually(lambda: b"headgate_audit_gaps_total 1" in gateway.get("/metrics/shared", None).body)
     [gap] = log.records(kind="gap")
     assert (gap["lost"], gap["refused"]) == (300 - 256, 0)
     assert len(log.records(kind="request", status=200)) == 257

@@ -150,7 +150,7 @@ def test_counts_and_the_stream_say_the_same(
     recorded(log, reply.headers["x-request-id"])
     eventually(lambda: reply.headers["x-request-id"] in server.cli("XRANGE", "hg1:audit", "-", "+"))
     counted = b'headgate_audit_records_total{kind="request"}'
-    eventually(lambda: counted in audited.get("/metrics", None).body)
+    eventually(lambda: counted in audited.get("/metrics/shared", None).body)
 
 
 def test_the_command_verifies_it_and_finds_what_was_edited(audited: Gateway, log: Log) -> None:
