@@ -10,6 +10,7 @@ from functools import partial
 from time import time
 from typing import Any
 
+import orjson
 import structlog
 
 from app.config.audit import Audit
@@ -17,6 +18,7 @@ from app.config.checks.references import key_digests
 from app.config.settings import Settings
 from app.connections.client_address import TrustedProxies
 from app.core.call import Call
+from app.core.errors import Unavailable
 from app.core.exchange import Exchange
 from app.core.keys import presented_secret
 from app.core.usage import Counts
@@ -24,6 +26,7 @@ from app.observability.audit.acts import Acts, NotRecorded
 from app.observability.audit.opening import note_broken_chains, open_acts, open_requests
 from app.observability.audit.records import Finished
 from app.observability.audit.requests import RequestAudit, Written
+from cache.registry.registry import Registry
 from cache.store.base import Store, script
 from cache.store.key_names import AUDIT_STREAM
 from middleware.asgi.audit_gate import CODE as REFUSED
@@ -32,6 +35,12 @@ from middleware.asgi.auth import MAX_SECRET_BYTES
 RECORDS = "headgate_audit_records_total"
 LOST = "headgate_audit_lost_total"
 GAPS = "headgate_audit_gaps_total"
+# Refusals of keys that are over, and the act that the use of one is.
+_LATE = {
+    "expired_api_key": "key.used_after_expiry",
+    "blocked_api_key": "key.used_while_blocked",
+    "invalid_api_key": "key.used_after_removal",
+}
 LATE_SECONDS = 3600.0  # between two records of one key that is used after its end
 MAX_LATE = 1_000
 MAX_FORMER = 10_000
@@ -51,6 +60,7 @@ class Audited:
         self._stream = script("audit")
         self.acts: Acts = open_acts(settings)
         self.requests: RequestAudit = open_requests(settings)
+        self._registry: Registry | None = None
         self._keys: dict[bytes, str] = {}
         self._former: OrderedDict[bytes, str] = OrderedDict()
         self._late: OrderedDict[str, float] = OrderedDict()
@@ -68,6 +78,26 @@ class Audited:
         while len(self._former) > MAX_FORMER:
             self._former.popitem(last=False)
         self._keys = now
+
+    def attach(self, registry: Registry) -> None:
+        """From now on no operator changes an object without a word in this log."""
+        self._registry = registry
+        registry.objects.witness = self._witness
+
+    async def _witness(self, record: bytes, made: bool) -> None:
+        """Write down a change through the admin API; raises Unavailable where that cannot be done."""
+        facts = orjson.loads(record)
+        actor = {"admin_key": facts.pop("actor", None), "address": facts.pop("address", None)}
+        act, target = str(facts.pop("action", "unknown")), facts.pop("id", None)
+        facts["of"] = facts.pop("kind", None)  # a record has a kind of its own
+        try:
+            await self.act(act, actor, target, **facts, not_made=None if made else True)
+        except NotRecorded as error:
+            structlog.get_logger("headgate").warning("audit_act_refused", reason=str(error))
+            raise Unavailable(
+                "The audit log cannot take a record of this change, so it was not made.",
+                code=REFUSED,
+            ) from None
 
     def start(self) -> None:
         """Begin; needs a running loop. Raises OSError where the log cannot be written."""
@@ -99,7 +129,7 @@ class Audited:
         if exchange.outcome.unlogged:
             requests.unlogged()
             return
-        if error in {"expired_api_key", "invalid_api_key"}:
+        if error in _LATE:
             self._look_at_key(exchange, facts, address)
         sent = shown = None
         answer: tuple[str, ...] = ()
@@ -135,13 +165,11 @@ class Audited:
 
     def _look_at_key(self, exchange: Exchange | Call, facts: dict[str, Any], address: str) -> None:
         """Write down, once an hour, that a key is used after its end."""
-        key_id, act = facts["key"], "key.used_after_expiry"
+        act, key_id = _LATE[facts["error"]], facts["key"]
         if key_id is None:
             secret = presented_secret(exchange.headers)
-            if not self._former or len(secret) > MAX_SECRET_BYTES:
-                return
-            key_id = self._former.get(hashlib.sha256(secret).digest())
-            act = "key.used_after_removal"
+            if len(secret) <= MAX_SECRET_BYTES:
+                key_id = self._key_of(hashlib.sha256(secret).digest())
         now = time()
         if key_id is None or now - self._late.get(key_id, 0.0) < LATE_SECONDS:
             return
@@ -155,6 +183,14 @@ class Audited:
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def _key_of(self, digest: bytes) -> str | None:
+        """Whose secret this was, or is: a key of an earlier file, or one made at run time."""
+        former = self._former.get(digest)
+        if former is not None or self._registry is None:
+            return former
+        found = self._registry.snapshot.find(digest)
+        return found.id if found is not None else None
 
     async def _act_if_possible(self, act: str, *args: Any, **said: Any) -> None:
         """Write down what happened already, whether or not we like it."""

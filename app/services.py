@@ -98,6 +98,8 @@ class Services:
             _audited(audit, proxies, store, cache.parts.counters),
         )
         readiness.watch_targets(health)
+        if self.shared.audit is not None:
+            self.shared.audit.attach(self.shared.registry)
         self._guard = self._guard_of(server, port) if port is not None else None
         self._watch = StoreWatch(self.shared, self._lag)
         self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from cache.store import key_names as names
@@ -80,11 +80,20 @@ class Repeated(NamedTuple):
     revision: int
 
 
+# Is told of a change before it is made; with False, that it was not made after all. What it raises
+# stops the change.
+Witness = Callable[[bytes, bool], Awaitable[None]]
+
+
 class Objects:
-    """Every method raises StoreUnavailable."""
+    """Every method raises StoreUnavailable.
+
+    ``witness`` gets the record of each change; None where only the store keeps them.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.witness: Witness | None = None
         self._change = script("change_object", on_full_server=True)
         self._note = script("note_act", on_full_server=True)
 
@@ -101,6 +110,8 @@ class Objects:
             names.OPERATORS_AUDIT,
             names.answered(change.request),
         ]
+        if self.witness is not None:
+            await self.witness(change.record, True)
         lost = [digest for digest in change.lost if digest not in change.digests]
         args = [
             *(names.OPERATORS_CHANNEL, kind, change.id, change.expected, change.document),
@@ -111,6 +122,8 @@ class Objects:
         word, *rest = await self._store.run(self._change, keys, args)
         if word == 1:
             return Changed(int(rest[0]))
+        if self.witness is not None:
+            await self.witness(change.record, False)
         if word == 0:
             return Stale(int(rest[0]))
         if word == -1:
@@ -121,11 +134,15 @@ class Objects:
         self, record: bytes, request: str = "", asked: str = "", answer: bytes = b"{}"
     ) -> Changed | Repeated:
         """Record what is done beside objects; its revision names it."""
+        if self.witness is not None:
+            await self.witness(record, True)
         keys = [names.OPERATORS_STATE, names.OPERATORS_AUDIT, names.answered(request)]
         args = [record, MAX_AUDIT_RECORDS, asked if request else "", answer, ANSWERS_KEPT]
         word, *rest = await self._store.run(self._note, keys, args)
         if word == 1:
             return Changed(int(rest[0]))
+        if self.witness is not None:
+            await self.witness(record, False)
         return Repeated(rest[0].decode(), rest[1], int(rest[2]))
 
     async def audit(self, before: str, most: int) -> list[tuple[str, int, bytes]]:

@@ -29,6 +29,14 @@ class Audit:
         cursor, most = call.query.get("cursor", ""), page_size(call.query.get("limit"))
         if cursor and not _ID.fullmatch(cursor):
             raise InvalidRequest("`cursor` is not the `next_cursor` of an answer.", param="cursor")
+        if self._objects.witness is not None:  # who reads the log stands in it
+            facts = {
+                "actor": call.who.id,
+                "address": call.address,
+                "request_id": call.request_id,
+                "action": "audit.show",
+            }
+            await self._objects.witness(orjson.dumps(facts), True)
         found = await self._objects.audit(cursor, most)
         records = [(id_, _record(id_, generation, text)) for id_, generation, text in found]
         seen = [record for _, record in records if _sees(call, record)]
