@@ -92,14 +92,12 @@ class Services:
             health := SharedHealth(store, clock.now, cache.parts.counters),
             mark,
             BadKeys(proxies, BAD_ADMIN_KEYS),
-            Registry(store),
+            registry := Registry(store),
             ProcessMetrics(RequestMetrics(), health, _stores(store, of_cache), late),
             ActivityLog(store, clock),
-            _audited(audit, proxies, store, cache.parts.counters),
+            _audited(audit, proxies, registry, store, cache.parts.counters),
         )
         readiness.watch_targets(health)
-        if self.shared.audit is not None:
-            self.shared.audit.attach(self.shared.registry)
         self._guard = self._guard_of(server, port) if port is not None else None
         self._watch = StoreWatch(self.shared, self._lag)
         self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
@@ -191,14 +189,20 @@ class Services:
 
 
 def _audited(
-    settings: Audit | None, proxies: TrustedProxies, store: Store, counts: Counts
+    settings: Audit | None,
+    proxies: TrustedProxies,
+    registry: Registry,
+    store: Store,
+    counts: Counts,
 ) -> Audited | None:
     """This worker's audit log; nothing of it is loaded where there is none."""
     if settings is None:
         return None
     from app.audited import Audited  # noqa: PLC0415 - where there is one
 
-    return Audited(settings, proxies, store, counts)
+    audited = Audited(settings, proxies, store, counts)
+    audited.attach(registry)
+    return audited
 
 
 def _stores(main: Store, of_cache: Store | None) -> dict[str, Store]:

@@ -91,7 +91,9 @@ def test_while_the_disk_is_full_requests_wait_and_then_are_counted(tmp_path: Pat
             for _ in range(300):
                 assert gateway.complete().status == 200
         eventually(lambda: len(log.records(kind="gap")), 1)
-        eventually(lambda: b"headgate_audit_gaps_total 1" in gateway.get("/metrics/shared", None).body)
+        eventually(
+            lambda: b"headgate_audit_gaps_total 1" in gateway.get("/metrics/shared", None).body
+        )
     [gap] = log.records(kind="gap")
     assert (gap["lost"], gap["refused"]) == (300 - 256, 0)
     assert len(log.records(kind="request", status=200)) == 257
@@ -111,10 +113,10 @@ def test_who_prefers_it_refuses_what_cannot_be_recorded(tmp_path: Path) -> None:
             assert replies[-1].document["error"]["code"] == "audit_unavailable"
             assert gateway.get("/health/live", None).status == 200
         eventually(lambda: gateway.complete().status, 200)
-        eventually(lambda: len(log.records(kind="gap")), 1)
-    [gap] = log.records(kind="gap")
-    assert gap["lost"] == 0
-    assert gap["refused"] >= 14
+        eventually(lambda: bool(log.records(kind="gap")))
+    gaps = log.records(kind="gap")
+    assert sum(gap["lost"] for gap in gaps) == 0
+    assert sum(gap["refused"] for gap in gaps) >= 14
     answered = {reply.headers["x-request-id"] for reply in replies if reply.status == 200}
     assert answered <= {one.get("request_id") for one in log.records(kind="request")}
 
