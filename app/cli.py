@@ -103,7 +103,7 @@ def serve(
         gateway = Main(loaded, text, source, file)
     except OSError as error:
         fail(str(error))
-    _greet(loaded, file, made)
+    _greet(loaded, file, made, gateway.sign_in_link if sys.stderr.isatty() else "")
     if not gateway.run():
         fail("no worker could start; the lines above say why")
 
@@ -262,8 +262,8 @@ def new(key_id: str) -> None:
     click.echo(entry, err=True)
 
 
-def _greet(loaded: Loaded, file: str | None, made: first_steps.Made | None) -> None:
-    """Say where the gateway listens, and what to do next."""
+def _greet(loaded: Loaded, file: str | None, made: first_steps.Made | None, link: str = "") -> None:
+    """Say where the gateway listens, and what to do next; ``link`` opens the dashboard, once."""
     server = loaded.settings.server
     base = f"http://{_reachable(server.host)}:{server.port}"
     lines = [f"Headgate {__version__}, configuration {loaded.generation}, on {base}"]
@@ -273,6 +273,10 @@ def _greet(loaded: Loaded, file: str | None, made: first_steps.Made | None) -> N
         )
     else:
         lines += first_steps.greeting(made, base)
+    management = server.management
+    if link and management is not None:
+        page = f"http://{_reachable(management.host)}:{management.port}/dashboard/"
+        lines.append(f"Dashboard, signed in once within 15 minutes: {page}#link={link}")
     lines.append("Ctrl-C stops it.")
     click.echo("\n".join(lines), err=True)
 

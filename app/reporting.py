@@ -31,7 +31,7 @@ def report_routes(loaded: Loaded, shared: Shared) -> list[AdminRoute]:
         *activity.routes(),
         *RequestsReport(store, now, lambda: shared.readiness.draining).routes(),
         *AccountsReport(lambda: standing, store, shared.ledger, activity).routes(),
-        *CacheReport(activity, counters, index, places(settings), lambda: tenants, now).routes(),
+        *CacheReport(activity, index, places(settings), lambda: tenants, now).routes(),
         *UpstreamsReport(settings, shared.health, counters).routes(),
         *ConfigReport(loaded).routes(),
     ]

@@ -102,6 +102,8 @@ class Main:
         self._fixed = _fixed(load(text, source).settings)
         listening = _named(server, partial(Listening, server.host, server.port, server.workers))
         self._mark = RelayMark()
+        admin = loaded.settings.admin
+        self._has_operators = admin is not None and bool(admin.keys)
         management, descriptors = self._management(server)
         self._snapshot = Snapshot(text, source, loaded.secret_files)
         interval = min(BEAT_SECONDS, float(server.worker_timeout) / BEATS_AT_LEAST)
@@ -131,6 +133,11 @@ class Main:
         self._pid = os.getpid()
         self._reloading = threading.Lock()
         self._lifecycle = Lifecycle(loaded)
+
+    @property
+    def sign_in_link(self) -> str:
+        """What a link to the dashboard ends with, to sign in once; empty without an admin key."""
+        return self._mark.link if self._has_operators else ""
 
     def run(self) -> bool:
         """Serve until told to stop; False where no worker could start."""

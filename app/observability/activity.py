@@ -58,8 +58,9 @@ def error_field(record: Mapping[str, Any]) -> str:
 
 
 def cache_field(record: Mapping[str, Any]) -> str:
-    """The count of what the cache did, in the same form: there is no key in it."""
-    return f"cache|{record['cache']}||{record['tenant'] or ''}||{record['alias'] or ''}"
+    """The count of what the cache did, in the same form: a layer in place of a code, and no key."""
+    layer = record.get("cache_layer") or ""
+    return f"cache|{record['cache']}|{layer}|{record['tenant'] or ''}||{record['alias'] or ''}"
 
 
 class Activity:

@@ -95,7 +95,8 @@ class Recorder:
         if self.audit is not None:
             self.audit(exchange, facts)
         if self._activity is not None:
-            self._activity.add(facts.copy(), self._now())  # the log adds to its own, texts too
+            # A copy, because the log adds to its own, texts too.
+            self._activity.add(facts | {"cache_layer": outcome.cache_layer}, self._now())
         if exchange.outcome.unlogged:
             return
         if isinstance(exchange, Exchange):

@@ -72,11 +72,11 @@ class AccountsReport:
         return [AdminRoute("GET", "/accounts", "usage:read", self.accounts, query)]
 
     async def accounts(self, call: AdminCall) -> AdminReply:
-        """A page of them; ``next`` is what ``cursor`` takes, null on the last."""
+        """A page of them; ``next_cursor`` is what ``cursor`` takes, null on the last."""
         limit = number_in(call.query, "limit", DEFAULT_ROWS, MOST_ROWS)
         cursor = call.query.get("cursor", "")
         if cursor and cursor.count("/") < 2:
-            raise InvalidRequest("`cursor` must be `next` of an earlier page.", param="cursor")
+            raise InvalidRequest("`cursor` must be `next_cursor` of an earlier page.", param="cursor")
         page: list[Account] = []
         more = False
         for one in self._accounts():
@@ -94,7 +94,7 @@ class AccountsReport:
         refused = _refused(counted)
         data = [row | {"refusals": _refusals_of(account, refused)} for account, row in rows]
         return AdminReply(
-            {"object": "list", "data": data, "next": page[-1].place if more else None}
+            {"object": "list", "data": data, "next_cursor": page[-1].place if more else None}
         )
 
     async def _standing(self, page: list[Account]) -> list[tuple[Account, dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,17 +10,14 @@ from app.core.refusal import store_unavailable
 from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
 from app.routes.reports.activity import ActivityReport
 from app.routes.reports.fresh import Fresh
-from app.routes.reports.upstreams import labels_of
 from app.routes.reports.usage import span_of, visible
 from cache.quotas.activity import Counted
-from cache.quotas.counters import Counters
 from cache.semantic.error_bounds import Tally, excess
 from cache.semantic.index import SemanticIndex
 from cache.semantic.plan import TIERS
 from cache.store.base import StoreUnavailable
 
 SERVED = ("hit", "stale", "coalesced")  # what the upstream was not asked for
-HITS = "headgate_semantic_hits_total"
 MOST_PLACES = 200
 
 
@@ -30,14 +27,12 @@ class CacheReport:
     def __init__(
         self,
         activity: ActivityReport,
-        counters: Counters,
         index: SemanticIndex,
         places: Sequence[tuple[str, str, bytes]],
         tenants: Callable[[], Iterable[str]],
         now: Callable[[], float],
     ) -> None:
         self._activity = activity
-        self._counters = counters
         self._index = index
         self._places = places
         self._tenants = tenants
@@ -49,7 +44,7 @@ class CacheReport:
         return [AdminRoute("GET", "/cache", "usage:read", self.cache, query)]
 
     async def cache(self, call: AdminCall) -> AdminReply:
-        """Results of a span of at most eight days; hits by meaning and errors since the beginning."""
+        """Results of a span of at most eight days, and errors since the beginning."""
         since, until = span_of(call.query, datetime.fromtimestamp(self._now(), UTC))
         tenants = frozenset(visible(call, self._tenants()))
         counted = await self._activity.counts(since, until)
@@ -60,18 +55,10 @@ class CacheReport:
             "models": _by_model(results),
         }
         try:
-            document["semantic_hits"] = await self._by_meaning(call)
             document["errors"] = await self._fresh.get(tenants, lambda: self._errors(tenants))
         except StoreUnavailable:
             raise store_unavailable("cache") from None
         return AdminReply(document)
-
-    async def _by_meaning(self, call: AdminCall) -> int | None:
-        """Hits by meaning of all tenants together; None for a key that sees only some."""
-        if call.who.tenants is not None or "tenant" in call.query:
-            return None
-        series: Mapping[str, int] = await self._fresh.get("counters", self._counters.read)
-        return sum(amount for name, amount in series.items() if labels_of(name)[0] == HITS)
 
     async def _errors(self, tenants: frozenset[str]) -> list[dict[str, Any]]:
         """The error of each tier beyond the model's own variation, with its bounds."""
@@ -105,11 +92,19 @@ class CacheReport:
 def _sums(results: Iterable[Counted]) -> dict[str, Any]:
     """What became of requests for cached models; the rate is of those that looked for an entry."""
     counts: dict[str, int] = {}
+    by_meaning = 0
     for one in results:
         counts[one.first] = counts.get(one.first, 0) + one.amount
+        if one.first == "hit" and one.code == "semantic":
+            by_meaning += one.amount
     served = sum(counts.get(name, 0) for name in SERVED)
     asked = served + counts.get("miss", 0) + counts.get("partial", 0)
-    return {**counts, "served": served, "hit_rate": round(served / asked, 4) if asked else None}
+    return {
+        **counts,
+        "semantic_hits": by_meaning,
+        "served": served,
+        "hit_rate": round(served / asked, 4) if asked else None,
+    }
 
 
 def _by_model(results: Sequence[Counted]) -> list[dict[str, Any]]:

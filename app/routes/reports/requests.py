@@ -41,18 +41,18 @@ class RequestsReport:
     def routes(self) -> list[AdminRoute]:
         return [
             AdminRoute(
-                "GET", "/requests", "usage:read", self.requests, ("limit", "before", *FILTERS)
+                "GET", "/requests", "usage:read", self.requests, ("limit", "cursor", *FILTERS)
             ),
             AdminRoute("GET", "/requests/tail", "usage:read", self.tail, FILTERS),
         ]
 
     async def requests(self, call: AdminCall) -> AdminReply:
-        """Newest first; ``next`` is what ``before`` takes, null where there are no older ones.
+        """Newest first; ``next_cursor`` is what ``cursor`` takes, null where there are no older ones.
 
         A page may hold a few more than ``limit``, because records are kept by the second.
         """
         limit = number_in(call.query, "limit", DEFAULT_ROWS, MOST_ROWS)
-        before = _place(call.query.get("before", "+"))
+        before = _place(call.query.get("cursor", "+"))
         fits = _filter(call)
         data: list[Facts] = []
         more: str | None = before
@@ -70,7 +70,7 @@ class RequestsReport:
                     break
         except StoreUnavailable:
             raise store_unavailable("requests") from None
-        return AdminReply({"object": "list", "data": data, "next": more})
+        return AdminReply({"object": "list", "data": data, "next_cursor": more})
 
     async def tail(self, call: AdminCall) -> AdminReply:
         """Server-sent events: ``requests`` with a list of records, oldest first."""
@@ -140,5 +140,5 @@ def _filter(call: AdminCall) -> Callable[[Facts], bool]:
 def _place(text: str) -> str:
     """A place in the stream, as an earlier page gave it. Raises InvalidRequest."""
     if text != "+" and not all(part.isascii() and part.isdigit() for part in text.split("-", 1)):
-        raise InvalidRequest("`before` must be `next` of an earlier page.", param="before")
+        raise InvalidRequest("`cursor` must be `next_cursor` of an earlier page.", param="cursor")
     return text

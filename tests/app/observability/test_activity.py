@@ -41,11 +41,11 @@ def test_failures_and_cache_results_are_counted_by_whom_and_what() -> None:
     seen = Activity()
     seen.add(record(status=401, error="invalid_api_key", tenant=None, key=None, alias=None), NOW)
     seen.add(record(alias="a|b", status=502, error="upstream_timeout"), NOW)
-    seen.add(record(cache="hit"), NOW)
+    seen.add(record(cache="hit", cache_layer="semantic"), NOW)
     assert seen.take(NOW).counts == {
         "error|401|invalid_api_key|||": 1,
         "error|502|upstream_timeout|acme|web|a|b": 1,
-        "cache|hit||acme||demo": 1,
+        "cache|hit|semantic|acme||demo": 1,
     }
 
 

@@ -107,9 +107,9 @@ def test_the_latest_requests_come_in_pages(ops: Visitor) -> None:
     while True:
         page = ops.get(path)
         seen += [one["request_id"] for one in page["data"]]
-        if page["next"] is None:
+        if page["next_cursor"] is None:
             break
-        path = f"/requests?limit=5&before={page['next']}"
+        path = f"/requests?limit=5&cursor={page['next']}"
     assert len(seen) == len(set(seen)) == 32
     assert "prompt" not in ops.get("/requests")["data"][0]
 
@@ -175,7 +175,7 @@ def test_a_key_of_one_tenant_sees_that_tenant(globex: Visitor) -> None:
         ("/usage?since=401d", "since"),
         ("/usage?until=2026-01-01T00:00Z&since=2026-02-01", "since"),
         ("/usage?limit=0", "limit"),
-        ("/requests?before=x", "before"),
+        ("/requests?cursor=x", "cursor"),
         ("/requests?status=bad", "status"),
         ("/accounts?cursor=x", "cursor"),
     ],

@@ -10,7 +10,7 @@ export function Cache() {
   const usage = usePolled('/usage?since=24h', 10);
   const cache = polled.data;
   const results = cache?.results;
-  const asked = results && Object.keys(results).length > 2;
+  const asked = results && results.hit_rate !== null;
   const bounds = (one) => `${percent(one.low)} to ${percent(one.high)}`;
   return html`<${Block} id="cache" title="Cache" note="the last 24 hours" polled=${polled}>
     ${cache && !asked && html`<${Empty}>No model's answers are cached yet. Put <code>cache: {"{}"}</code> under a model in the configuration; a repeated prompt is then answered without the upstream.<//>`}
@@ -20,11 +20,12 @@ export function Cache() {
         <${Tile} name="saved" value=${dollars(usage.data?.totals.saved_usd)} />
         <${Tile} name="hits" value=${count(results.hit)} note=${`${count(results.stale)} stale, ${count(results.coalesced)} shared`} />
         <${Tile} name="misses" value=${count(results.miss)} note=${`${count(results.bypass)} passed by`} />
-        ${cache.semantic_hits !== null && html`<${Tile} name="by meaning" value=${count(cache.semantic_hits)} note="since the beginning" />`}
+        <${Tile} name="of them by meaning" value=${count(results.semantic_hits)} note=${`${count((results.hit || 0) - results.semantic_hits)} exact`} />
       </dl>
       <${Table} label="Cache by model" rows=${cache.models} columns=${[
         { name: 'model', of: (row) => row.model || '–' },
-        { name: 'hits', number: true, of: (row) => count(row.hit) },
+        { name: 'exact hits', number: true, of: (row) => count((row.hit || 0) - row.semantic_hits) },
+        { name: 'by meaning', number: true, of: (row) => count(row.semantic_hits) },
         { name: 'shared', number: true, of: (row) => count(row.coalesced) },
         { name: 'stale', number: true, of: (row) => count(row.stale) },
         { name: 'misses', number: true, of: (row) => count(row.miss) },
@@ -69,10 +70,10 @@ export function Limits() {
   return html`<${Block} id="limits" title="Limits and budgets" polled=${polled}>
     ${polled.data && !rows.length && html`<${Empty}>Nothing is limited. Name a policy under <code>limits</code> or <code>budgets</code>, and give it to a tenant, a model or a <a href="#/keys">key</a>.<//>`}
     ${rows.length > 0 && html`<${Table} label="Limits and budgets as they stand" columns=${columns} rows=${rows} keyOf=${(row) => `${row.tenant}/${row.key}/${row.model}`} />`}
-    ${(polled.data?.next || cursors.length > 1) &&
+    ${(polled.data?.next_cursor || cursors.length > 1) &&
     html`<div class="row">
       <button disabled=${cursors.length < 2} onClick=${() => setCursors(cursors.slice(0, -1))}>Back</button>
-      <button disabled=${!polled.data?.next} onClick=${() => setCursors([...cursors, polled.data.next])}>Next</button>
+      <button disabled=${!polled.data?.next_cursor} onClick=${() => setCursors([...cursors, polled.data.next_cursor])}>Next</button>
     </div>`}
   <//>`;
 }

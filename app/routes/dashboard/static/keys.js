@@ -47,8 +47,7 @@ function NewKey({ choices, made, failed }) {
     event.preventDefault();
     const form = event.target;
     const given = Object.fromEntries(new FormData(form));
-    const body = { tenant: given.tenant };
-    if (given.id) body.id = given.id;
+    const body = { id: given.id, tenant: given.tenant };
     if (given.models) body.models = LIST(given.models);
     if (given.capabilities) body.capabilities = LIST(given.capabilities);
     if (given.limits) body.limits = given.limits;
@@ -65,7 +64,7 @@ function NewKey({ choices, made, failed }) {
     <summary>New key</summary>
     <form onSubmit=${submit}>
       <div class="fields">
-        <label>Name <input name="id" pattern="[A-Za-z0-9._\\-]+" maxlength="64" placeholder="made for you when empty" autocomplete="off" /></label>
+        <label>Name <input name="id" pattern="[A-Za-z0-9._\\-]+" maxlength="64" required autocomplete="off" /></label>
         ${choices.tenants.length
           ? html`<${Choice} name="tenant" label="Tenant" of=${choices.tenants} />`
           : html`<label>Tenant <input name="tenant" required /></label>`}
@@ -81,7 +80,7 @@ function NewKey({ choices, made, failed }) {
 }
 
 function Actions({ row, run, choices }) {
-  if (row.source === 'file') return html`<span class="note">in the file${row.line ? `, line ${row.line}` : ''}</span>`;
+  if (row.source === 'file') return html`<span class="note">${row.line || 'in the file'}</span>`;
   const path = `/keys/${encodeURIComponent(row.id)}`;
   const sure = (question, then) => confirm(question) && then();
   return html`<span class="pills">
@@ -131,10 +130,10 @@ export function Keys({ may }) {
     ${rows.length
       ? html`<${Table} label="Callers' keys" columns=${columns} rows=${rows} keyOf=${(row) => row.id} />`
       : polled.data && html`<${Empty}>There is no key yet. Open “New key” above and create one; it works within a second, on every replica.<//>`}
-    ${(polled.data?.next || cursors.length > 1) &&
+    ${(polled.data?.next_cursor || cursors.length > 1) &&
     html`<div class="row">
       <button disabled=${cursors.length < 2} onClick=${() => setCursors(cursors.slice(0, -1))}>Back</button>
-      <button disabled=${!polled.data?.next} onClick=${() => setCursors([...cursors, polled.data.next])}>Next</button>
+      <button disabled=${!polled.data?.next_cursor} onClick=${() => setCursors([...cursors, polled.data.next_cursor])}>Next</button>
     </div>`}
   <//>`;
 }
