@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from cache.quotas import usage_report
-from cache.quotas.usage import UsageLog, read_usage
+from cache.quotas.usage import OF_ALL_KEYS, UsageLog, read_usage
 from cache.quotas.usage_report import Reading, periods_of, read_tenant
+from cache.store import key_names as names
 from cache.store.base import Store
 from tests.cache.quotas.test_usage import record
 from tests.cache.stores import on
+from tests.harness.redis_server import RedisServer
 
 NOW = datetime(2026, 3, 14, 5, 30, tzinfo=UTC)
 
@@ -96,3 +98,53 @@ def test_with_too_many_keys_the_total_is_the_same_and_rows_are_by_model(
     assert summed(folded) == summed(whole)
     assert one_of_many.rows == one.rows
     assert [row.key for row in one.rows] == ["key-7"]
+
+
+class Counting:
+    """A store that counts what is read of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.commands = 0
+        self.most = 0  # fields in one answer
+
+    async def command(self, *args: Any) -> Any:
+        self.commands += 1
+        found = await self._store.command(*args)
+        self.most = max(self.most, len(found) if isinstance(found, dict | list) else 1)
+        return found
+
+    async def run(self, *args: Any) -> Any:
+        return await self._store.run(*args)
+
+
+def test_a_hundred_thousand_keys_take_no_more_reads_than_ten(server: RedisServer) -> None:
+    """Whatever is read at once stays within the bound, so the store is never held up either."""
+
+    async def body(store: Store) -> list[tuple[int, int, int]]:
+        await filled(store, 10)
+        periods = periods_of(NOW - timedelta(hours=24), NOW, NOW)
+        found = []
+        for keys in (10, 100_000):
+            counted = Counting(store)
+            reading = await read_tenant(counted, "acme", periods)
+            found.append((summed(reading)["requests"], counted.commands, counted.most))
+            if keys == 10:
+                await many_more(store, 99_990)
+        return found
+
+    few, many = on(server.url, body)
+    assert (few[0], many[0]) == (20, 20 + 99_990)
+    assert many[1] == few[1]
+    assert many[2] <= usage_report.MOST_FIELDS
+
+
+async def many_more(store: Store, keys: int) -> None:
+    """One request of each, as the usage log would have counted it in the last hour."""
+    hour = NOW.strftime("%Y-%m-%dT%H")
+    for start in range(0, keys, 10_000):
+        pairs: list[Any] = []
+        for number in range(start, min(start + 10_000, keys)):
+            pairs += (f"more-{number}|m0|requests", 1)
+        await store.command("HSET", names.counters("acme", hour), *pairs)
+    await store.command("HINCRBY", names.counters("acme", hour + OF_ALL_KEYS), "|m0|requests", keys)

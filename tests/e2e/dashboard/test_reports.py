@@ -13,6 +13,7 @@ from tests.e2e.admin.operators import CALLER, OPS, code, operator
 from tests.e2e.dashboard.visitor import HOSTILE, Visitor, visitor, watched
 from tests.harness.command import command
 from tests.harness.gateway import Gateway
+from tests.harness.metrics import parsed
 from tests.harness.redis_server import RedisServer
 from tests.harness.waiting import eventually
 
@@ -77,6 +78,11 @@ def test_every_sum_is_the_same_wherever_one_looks(served: Gateway, ops: Visitor)
         == Decimal(usage["totals"]["saved_usd"])
         == dollars(usage["rows"], "saved_usd")
     )
+    # What is scraped, whose dollars are floats: to the micro-dollar.
+    series = parsed(ops.ask("GET", "/metrics").text)
+    for name, amount in (("cost", total), ("saved", Decimal(saved))):
+        scraped = sum(v for (n, _), v in series.items() if n == f"headgate_{name}_usd_total")
+        assert abs(Decimal(scraped) - amount) < Decimal("0.000001")
     # And what was charged: every call of acme is on the tenant's budget.
     budgets = ops.get("/accounts?tenant=acme")["data"]
     house = next(one for one in budgets if one["key"] is None)["budget"]
@@ -109,7 +115,7 @@ def test_the_latest_requests_come_in_pages(ops: Visitor) -> None:
         seen += [one["request_id"] for one in page["data"]]
         if page["next_cursor"] is None:
             break
-        path = f"/requests?limit=5&cursor={page['next']}"
+        path = f"/requests?limit=5&cursor={page['next_cursor']}"
     assert len(seen) == len(set(seen)) == 32
     assert "prompt" not in ops.get("/requests")["data"][0]
 
