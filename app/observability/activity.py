@@ -6,9 +6,9 @@ worker shares what happened with the others (`cache/quotas/activity.py`).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from math import ceil, log2
 from typing import Any, NamedTuple
 
 MAX_WAITING = 20_000  # records between two looks; more are counted and not looked at
@@ -19,6 +19,7 @@ SLOT_SECONDS = 10  # times are forgotten by so much at once
 SMALLEST_MS = 0.05
 PER_DOUBLING = 4  # buckets of times: a quantile is off by at most 9 %
 LARGEST_BUCKET = 96  # 0.05 ms x 2 ** 24: fourteen minutes
+_ENDS = [SMALLEST_MS * 2 ** (bucket / PER_DOUBLING) for bucket in range(LARGEST_BUCKET)]
 
 Histogram = Counter[int]
 
@@ -33,9 +34,7 @@ class Seen(NamedTuple):
 
 def bucket_of(milliseconds: float) -> int:
     """The bucket of a time: bucket 0 ends at 0.05 ms, and each next one a quarter doubling later."""
-    if milliseconds <= SMALLEST_MS:
-        return 0
-    return min(LARGEST_BUCKET, ceil(log2(milliseconds / SMALLEST_MS) * PER_DOUBLING))
+    return bisect_left(_ENDS, milliseconds)
 
 
 def quantile(histogram: Mapping[int, int], part: float) -> float | None:
@@ -80,15 +79,19 @@ class Activity:
         """Everything since the last look; what of it is counted stays until ``written``."""
         waiting = list(self._waiting)
         self._waiting.clear()
-        shown: list[dict[str, Any]] = []
+        failed: list[tuple[float, dict[str, Any]]] = []
         for at, record in waiting:
-            self._note(int(at), record)
+            if self._note(int(at), record):
+                failed.append((at, record))
         # The newest, and of them those that failed first.
-        for failed in (True, False):
-            for at, record in reversed(waiting):
-                if len(shown) < MAX_LISTED and (record["status"] >= 400) is failed:
-                    shown.append(_shown(at, record))
+        chosen = failed[-MAX_LISTED:]
+        for at, record in reversed(waiting):
+            if len(chosen) >= MAX_LISTED:
+                break
+            if record["status"] < 400:
+                chosen.append((at, record))
         self._forget(int(now))
+        shown = [{"time": round(at, 3), **record} for at, record in chosen]
         shown.sort(key=lambda one: float(one["time"]))
         return Seen(shown, dict(self._counts), len(waiting))
 
@@ -107,22 +110,31 @@ class Activity:
         seconds = [[second, *counts] for second, counts in sorted(self._seconds.items())]
         return {"seconds": seconds, "first_byte": _sparse(first), "gateway": _sparse(own)}
 
-    def _note(self, second: int, record: dict[str, Any]) -> None:
-        status, cache = record["status"], record["cache"]
-        failed = status >= 400
+    def _note(self, second: int, record: dict[str, Any]) -> bool:
+        """Count a record; whether it failed."""
+        cache = record["cache"]
+        failed: bool = record["status"] >= 400
         if failed:
             self._count(error_field(record))
         if cache is not None:
             self._count(cache_field(record))
         if record["operation"] is None or cache in ("shadow", "renewal"):
-            return  # not a caller's call of a model
-        counts = self._seconds.setdefault(second, [0, 0])
+            return failed  # not a caller's call of a model
+        counts = self._seconds.get(second)
+        if counts is None:
+            counts = self._seconds[second] = [0, 0]
         counts[0] += 1
         counts[1] += failed
-        slot = self._times.setdefault(second // SLOT_SECONDS, (Counter(), Counter()))
+        slot = self._times.get(second // SLOT_SECONDS)
+        if slot is None:
+            slot = self._times[second // SLOT_SECONDS] = (Counter(), Counter())
+        first, own = slot
         if record["first_byte_ms"] is not None and not failed:
-            slot[0][bucket_of(record["first_byte_ms"])] += 1
-        slot[1][bucket_of(record["gateway_ms"])] += 1
+            bucket = bisect_left(_ENDS, record["first_byte_ms"])
+            first[bucket] = first.get(bucket, 0) + 1
+        bucket = bisect_left(_ENDS, record["gateway_ms"])
+        own[bucket] = own.get(bucket, 0) + 1
+        return failed
 
     def _count(self, field: str) -> None:
         if field in self._counts or len(self._counts) < MAX_COUNTED:
@@ -145,7 +157,3 @@ def merged(histograms: Iterable[Mapping[str, int]]) -> dict[int, int]:
 
 def _sparse(histogram: Histogram) -> dict[str, int]:
     return {str(bucket): count for bucket, count in sorted(histogram.items())}
-
-
-def _shown(at: float, record: dict[str, Any]) -> dict[str, Any]:
-    return {"time": round(at, 3), **record}

@@ -76,7 +76,9 @@ class AccountsReport:
         limit = number_in(call.query, "limit", DEFAULT_ROWS, MOST_ROWS)
         cursor = call.query.get("cursor", "")
         if cursor and cursor.count("/") < 2:
-            raise InvalidRequest("`cursor` must be `next_cursor` of an earlier page.", param="cursor")
+            raise InvalidRequest(
+                "`cursor` must be `next_cursor` of an earlier page.", param="cursor"
+            )
         page: list[Account] = []
         more = False
         for one in self._accounts():
