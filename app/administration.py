@@ -51,8 +51,9 @@ def management_door(
     keys = admin_keys(loaded.settings)
     if keys and caller_keys is not None:
         slow = shared.bad_admin_keys
-        routes = [*whoami.ROUTES, *_routes(loaded, shared, caller_keys)]
-        routes += report_routes(loaded, shared)
+        directory = Directory(loaded, caller_keys, shared.registry, shared.ledger.clock.now)
+        routes = [*whoami.ROUTES, *_routes(shared, directory)]
+        routes += report_routes(loaded, shared, caller_keys, directory)
         api = AdminApi(routes, SignIn(keys).who, slow)
         sessions = Sessions(shared.store, keys)
         guard = SessionGuard(sessions)
@@ -77,10 +78,8 @@ def _counted(app: ASGIApp, shared: Shared) -> ASGIApp:
     return counted
 
 
-def _routes(loaded: Loaded, shared: Shared, callers: Callers) -> list[AdminRoute]:
+def _routes(shared: Shared, directory: Directory) -> list[AdminRoute]:
     """The rows of every resource."""
-    registry, now = shared.registry, shared.ledger.clock.now
-    directory = Directory(loaded, callers, registry, now)
     accounts = Accounts(directory, shared.ledger)
     resources: list[Any] = [
         Keys(directory, shared.usage.last_used, accounts.spent_over),
@@ -89,6 +88,6 @@ def _routes(loaded: Loaded, shared: Shared, callers: Callers) -> list[AdminRoute
         Budgets(directory, accounts.spent_over),
         accounts,
         CachePurge(directory, shared.cache.responses),
-        Audit(registry.objects),
+        Audit(shared.registry.objects),
     ]
     return [route for resource in resources for route in resource.routes()]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from app.concurrency.together import run_together
 from app.core.budgets import Budget, BudgetRule
-from app.core.errors import InvalidRequest
+from app.core.errors import InvalidRequest, NotFound
 from app.core.limits import LimitRule
 from app.core.pricing import dollars_text
 from app.core.refusal import store_unavailable
 from app.core.units import NanoDollars
+from app.policy.admins import AdminKey
 from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
 from app.routes.reports.activity import ActivityReport
 from app.routes.reports.fresh import Fresh
@@ -24,6 +25,8 @@ from cache.quotas.usage_report import READS_AT_ONCE
 from cache.store.base import Store, StoreUnavailable
 
 DEFAULT_ROWS, MOST_ROWS = 50, 200
+MOST_PAGES = 5  # of keys, for one page of what is bounded
+KEY_PLACE = "2/"
 REFUSALS = ("rate_limit_exceeded", "budget_exceeded")
 REFUSED_WITHIN = timedelta(days=1)
 
@@ -45,23 +48,46 @@ class Account(NamedTuple):
         return self.scope.removeprefix("model:") if self.scope.startswith("model:") else None
 
     @property
+    def bounded(self) -> bool:
+        return self.limits is not None or self.budget is not None
+
+    @property
     def place(self) -> str:
-        """Where it stands in the list: tenants, their models, then keys."""
-        kind = "2" if self.key is not None else "1" if self.model is not None else "0"
-        return f"{kind}/{self.tenant}/{self.scope}"
+        """Where it stands in the list: tenants, their models, then keys by name."""
+        if self.key is not None:
+            return f"{KEY_PLACE}{self.key}"
+        return f"{int(self.model is not None)}/{self.tenant}/{self.scope}"
+
+
+class Holders(Protocol):
+    """Knows who has limits and budgets."""
+
+    def policies(self) -> list[Account]:
+        """Tenants and their models, in the order of their places."""
+        ...
+
+    async def keys(
+        self, who: AdminKey, after: str, tenant: str | None
+    ) -> tuple[list[Account], str | None]:
+        """Some keys after a name, and after which name others follow."""
+        ...
+
+    async def key(self, who: AdminKey, name: str) -> Account:
+        """One key. Raises NotFound."""
+        ...
 
 
 class AccountsReport:
-    """``accounts`` gives all that have a limit or a budget, in the order of their places."""
+    """Everything that has a limit or a budget, and how it stands."""
 
     def __init__(
         self,
-        accounts: Callable[[], Sequence[Account]],
+        holders: Holders,
         store: Store,
         ledger: Ledger,
         activity: ActivityReport,
     ) -> None:
-        self._accounts = accounts
+        self._holders = holders
         self._store = store
         self._ledger = ledger
         self._activity = activity
@@ -75,18 +101,11 @@ class AccountsReport:
         """A page of them; ``next_cursor`` is what ``cursor`` takes, null on the last."""
         limit = number_in(call.query, "limit", DEFAULT_ROWS, MOST_ROWS)
         cursor = call.query.get("cursor", "")
-        if cursor and cursor.count("/") < 2:
+        if cursor and cursor[:2] not in ("0/", "1/", KEY_PLACE):
             raise InvalidRequest(
                 "`cursor` must be `next_cursor` of an earlier page.", param="cursor"
             )
-        page: list[Account] = []
-        more = False
-        for one in self._accounts():
-            if one.place > cursor and _fits(one, call):
-                if len(page) == limit:
-                    more = True
-                    break
-                page.append(one)
+        page, following = await self._page(call, cursor, limit)
         now = datetime.fromtimestamp(self._ledger.clock.now(), UTC)
         counted = await self._activity.counts(now - REFUSED_WITHIN, now)
         try:
@@ -95,9 +114,32 @@ class AccountsReport:
             raise store_unavailable("accounts") from None
         refused = _refused(counted)
         data = [row | {"refusals": _refusals_of(account, refused)} for account, row in rows]
-        return AdminReply(
-            {"object": "list", "data": data, "next_cursor": page[-1].place if more else None}
-        )
+        return AdminReply({"object": "list", "data": data, "next_cursor": following})
+
+    async def _page(
+        self, call: AdminCall, cursor: str, limit: int
+    ) -> tuple[list[Account], str | None]:
+        """At most so many after a place, and the place after which others follow.
+
+        Keys without a limit or a budget are passed over, a bounded number of them at a time: a page
+        may be short, or empty, and others follow all the same.
+        """
+        if "key" in call.query:
+            try:
+                one = await self._holders.key(call.who, call.query["key"])
+            except NotFound:
+                return [], None
+            return [one] if one.bounded and _fits(one, call) else [], None
+        found = [p for p in self._holders.policies() if p.place > cursor and _fits(p, call)]
+        after: str | None = cursor.removeprefix(KEY_PLACE) if cursor.startswith(KEY_PLACE) else ""
+        for _ in range(MOST_PAGES):
+            if len(found) > limit or after is None:
+                break
+            keys, after = await self._holders.keys(call.who, after, call.query.get("tenant"))
+            found += [key for key in keys if key.bounded]
+        if len(found) > limit:
+            return found[:limit], found[limit - 1].place
+        return found, None if after is None else KEY_PLACE + after
 
     async def _standing(self, page: list[Account]) -> list[tuple[Account, dict[str, Any]]]:
         found: dict[Account, dict[str, Any]] = {}

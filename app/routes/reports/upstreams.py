@@ -51,7 +51,7 @@ class UpstreamsReport:
         for name, amount in series.items():
             family, labels = labels_of(name)
             if family == FAILURES:
-                failures.setdefault(labels["target"], {})[labels["kind"]] = amount
+                failures.setdefault(labels["target"], {})[labels["failure"]] = amount
             elif family == OPENINGS:
                 openings[labels["target"]] = amount
         data = [

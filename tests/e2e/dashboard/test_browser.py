@@ -137,6 +137,32 @@ def test_the_playground_streams_and_shows_what_was_written_as_a_text(
         assert (one.troubles(), executed(one)) == ([], None)
 
 
+def test_a_key_is_created_works_and_is_refused_when_blocked(served: Gateway, chromium: Any) -> None:
+    with look(chromium, PHONE) as one:
+        page = enter(one, served)
+        page.click("nav >> text=Keys")
+        page.click("summary >> text=New key")
+        page.get_by_label("Name").fill("from-the-page")
+        page.get_by_label("Tenant").select_option("acme")
+        page.get_by_label("Capabilities").fill("completions")
+        page.click("text=Create the key")
+        secret = page.locator("#secret").inner_text()
+        row = page.locator("tr", has_text="from-the-page")
+        row.locator("text=good").wait_for()
+        eventually(lambda: served.complete(secret, model="sim").status, 200)
+        row.get_by_text("Block", exact=True).click()
+        row.locator("text=blocked").wait_for()
+        eventually(lambda: served.complete(secret, model="sim").status, 401)
+        # The playground shows the refusal as any caller would get it.
+        page.click("nav >> text=Playground")
+        page.get_by_label("Caller's key").fill(secret)
+        page.get_by_label("Model").fill("sim")
+        page.click("text=Send")
+        page.wait_for_selector("text=blocked_api_key")
+        # The console tells of answers with 401, which are what was asked for here.
+        assert [line for line in one.troubles() if "401" not in line] == []
+
+
 def test_the_theme_is_kept_and_a_reload_stays_signed_in(served: Gateway, chromium: Any) -> None:
     with look(chromium) as one:
         page = enter(one, served)

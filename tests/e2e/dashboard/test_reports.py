@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.admin.operators import CALLER, OPS, code, operator
 from tests.e2e.dashboard.visitor import HOSTILE, Visitor, visitor, watched
 from tests.harness.command import command
+from tests.harness.configuration import PRICE, target
 from tests.harness.gateway import Gateway
 from tests.harness.metrics import parsed
 from tests.harness.redis_server import RedisServer
@@ -23,9 +24,12 @@ GLOBEX = "hg-globex-reader-0123456789abcdef"
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Gateway]:
-    """Two workers, after 32 calls of two tenants over three models, of which two failed."""
+    """Two workers, after 33 calls of two tenants over four models, of which three failed."""
     with RedisServer.start() as server:
         made = watched(server.url, workers=2)
+        nowhere = {"kind": "openai", "base_url": "http://127.0.0.1:1/v1", "api_key": "none"}
+        made["providers"]["nowhere"] = nowhere
+        made["models"]["broken"] = target("nowhere", "gone", price=PRICE)
         made["keys"].append({"id": "other", "tenant": "globex", "secret": OTHER, "budget": "small"})
         made["admin"]["keys"].append(
             operator("globex-reader", GLOBEX, "usage:read", "config:read", tenants=["globex"])
@@ -38,6 +42,7 @@ def served() -> Iterator[Gateway]:
                 assert gateway.complete(CALLER, model=HOSTILE, **fields).status == 200
                 assert gateway.complete(OTHER, model="other", **fields).status == 200
             assert gateway.complete(CALLER, model="nothing").status == 404
+            assert gateway.complete(CALLER, model="broken").status == 502
             assert gateway.complete("hg-wrong", model="sim").status == 401
             yield gateway
 
@@ -45,8 +50,8 @@ def served() -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def ops(served: Gateway) -> Iterator[Visitor]:
     with visitor(served, key=OPS) as one:
-        eventually(lambda: one.get("/usage?since=24h")["totals"]["requests"], 31)
-        eventually(lambda: one.get("/errors")["total"], 2)
+        eventually(lambda: one.get("/usage?since=24h")["totals"]["requests"], 32)
+        eventually(lambda: one.get("/errors")["total"], 3)
         yield one
 
 
@@ -72,7 +77,7 @@ def test_every_sum_is_the_same_wherever_one_looks(served: Gateway, ops: Visitor)
     # What the command says, to the last digit.
     said = command("usage", "--config", str(served.file), "--since", "24h").stdout.splitlines()[-1]
     requests, *_, cost, saved = said.split()[1:]
-    assert (requests, Decimal(cost)) == ("31", total)
+    assert (requests, Decimal(cost)) == ("32", total)
     assert (
         Decimal(saved)
         == Decimal(usage["totals"]["saved_usd"])
@@ -102,7 +107,11 @@ def test_a_list_that_is_cut_says_what_the_rest_is(ops: Visitor) -> None:
 
 def test_failures_are_counted_by_code_model_and_key_and_lead_to_their_records(ops: Visitor) -> None:
     rows = {(one["code"], one["key"]): one["count"] for one in ops.get("/errors")["data"]}
-    assert rows == {("model_not_found", "filed"): 1, ("invalid_api_key", None): 1}
+    assert rows == {
+        ("model_not_found", "filed"): 1,
+        ("invalid_api_key", None): 1,
+        ("upstream_unreachable", "filed"): 1,
+    }
     records = ops.get("/requests?status=error&code=model_not_found")["data"]
     assert [(one["status"], one["key"]) for one in records] == [(404, "filed")]
 
@@ -116,7 +125,7 @@ def test_the_latest_requests_come_in_pages(ops: Visitor) -> None:
         if page["next_cursor"] is None:
             break
         path = f"/requests?limit=5&cursor={page['next_cursor']}"
-    assert len(seen) == len(set(seen)) == 32
+    assert len(seen) == len(set(seen)) == 33
     assert "prompt" not in ops.get("/requests")["data"][0]
 
 
@@ -141,8 +150,10 @@ def test_all_workers_are_there_on_one_configuration(ops: Visitor) -> None:
 
 
 def test_upstreams_and_cache_say_how_they_are(ops: Visitor) -> None:
-    states = {one["target"]: one["state"] for one in ops.get("/upstreams")["data"]}
-    assert states == {"sim/simulator-1": "closed", "sim/simulator-2": "closed"}
+    targets = {one["target"]: one for one in ops.get("/upstreams")["data"]}
+    assert targets.keys() == {"sim/simulator-1", "sim/simulator-2", "nowhere/gone"}
+    assert targets["sim/simulator-1"]["state"] == "closed"
+    assert sum(targets["nowhere/gone"]["failures"].values()) >= 1
     cache = ops.get("/cache")
     usage = ops.get("/usage?since=24h&model=sim")["totals"]
     assert cache["results"]["hit"] + cache["results"]["miss"] == usage["requests"]
@@ -159,6 +170,24 @@ def test_the_configuration_is_shown_without_a_secret(served: Gateway, ops: Visit
     }
     assert values["server.send_timeout"]["source"] == "default"
     assert values["keys[0].secret[0]"]["value"] == "********"
+
+
+def test_what_is_made_at_run_time_has_an_account_too(served: Gateway, ops: Visitor) -> None:
+    for number in range(3):
+        made = {"id": f"made-{number}", "tenant": "globex", "limits": "plenty"}
+        assert ops.ask("POST", "/admin/v1/keys", made).status_code == 201
+    found: list[str] = []
+    path = "/accounts?limit=2"
+    while path:
+        page = ops.get(path)
+        found += [one["key"] or one["tenant"] for one in page["data"]]
+        following = page["next_cursor"]
+        path = f"/accounts?limit=2&cursor={following}" if following else ""
+    assert found == ["acme", "filed", "made-0", "made-1", "made-2", "other"]
+    [one] = ops.get("/accounts?key=made-1")["data"]
+    assert [limit["left"] for limit in one["limits"]] == [6000, 50]
+    for number in range(3):
+        ops.ask("DELETE", f"/admin/v1/keys/made-{number}")
 
 
 def test_a_key_of_one_tenant_sees_that_tenant(globex: Visitor) -> None:
