@@ -108,7 +108,9 @@ class Retrieval:
         finally:
             spent = max(1, round((perf_counter() - began) * 1e6))
             self._counts.add(MICROSECONDS, {"retrieval": plan.name}, spent)
-        return found if self._screen is None else await self._screened(call, plan, found)
+        if self._screen is None or not any(found.values()):
+            return found
+        return await self._screened(call, plan, found)
 
     async def _paid(
         self, call: Call, plan: RetrievalPlan, questions: Sequence[str], wanted: Wanted
