@@ -11,6 +11,8 @@ SET_UP = test -n "$(PYTHON)" || \
 	$(PYTHON) tools/environment.py
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	--no-annotate --python-version 3.11 pyproject.toml
+SBOM := headgate.cdx.json
+IMAGE_LOCK := image.lock
 # What the image holds. `semantic` has no wheel for arm64 Linux, so it has an image of its own.
 PARTS := --extra encryption --extra patterns --extra guardrails
 
@@ -21,7 +23,7 @@ UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility
 	--ignore tests/cache/answers/test_fingerprint.py --ignore tests/cache/semantic/test_error_bounds.py \
 	-m "not server" --hypothesis-profile quick
 
-.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails bench-audit soak lock image clean always
+.PHONY: help run check test test-real lint bench bench-check bench-semantic bench-guardrails bench-audit bench-store soak lock image sbom clean always
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -61,6 +63,9 @@ bench-guardrails: $(STAMP) ## What the guardrails find in labelled texts, and co
 bench-audit: $(STAMP) ## What a record of the audit log costs, on the event loop and in its thread
 	$(BIN)/python -m bench.audit
 
+bench-store: $(STAMP) ## How much room in Redis a key, a request and a cached answer take
+	$(BIN)/python -m bench.store_sizes
+
 soak: $(STAMP) ## 1,000 streams at once, floods beside a neighbour, flapping upstreams (four minutes); ARGS=--help
 	$(BIN)/python -m bench.soak $(ARGS)
 
@@ -73,8 +78,14 @@ lock: $(STAMP) ## Pin the dependencies of pyproject.toml anew, with hashes
 image: ## Build the container image headgate; ARGS="--build-arg LOCK=image-semantic.lock"
 	docker build --file deploy/Dockerfile --tag headgate --build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
 
+sbom: $(STAMP) ## List what the image holds, with hashes, as CycloneDX: SBOM=headgate.cdx.json
+	sed '/^\(pip\|setuptools\)==/,/[^\\]$$/d' $(IMAGE_LOCK) | \
+		PYTHONWARNINGS=ignore $(BIN)/uvx --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements - \
+		--pyproject pyproject.toml --mc-type application --output-reproducible \
+		--output-format JSON --output-file $(SBOM)
+
 clean: ## Remove what was made here
-	rm -rf $(VENV) .real .redis .clients build *.egg-info
+	rm -rf $(VENV) .real .redis .clients build *.egg-info headgate.cdx.json
 
 # Asked each time, because an environment also goes bad by itself: a folder that was moved, a Python
 # that was upgraded. It takes a twentieth of a second where all is well.

@@ -21,7 +21,7 @@ from tests.harness.waiting import PATIENCE
 @contextmanager
 def nginx_before(port: int) -> Iterator[str]:
     """The address of an nginx that hands everything on to ``port`` of this machine."""
-    _install()
+    install()
     own = free_port()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # started by root, nginx reads and writes as somebody else
@@ -41,7 +41,7 @@ def nginx_before(port: int) -> Iterator[str]:
             process.wait(PATIENCE)
 
 
-def _install() -> None:
+def install() -> None:
     """Debian's nginx where there is none and the tests run as root, as on a machine of CI."""
     if shutil.which("nginx") or shutil.which("/usr/sbin/nginx") or os.geteuid() != 0:
         return
