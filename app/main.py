@@ -108,6 +108,7 @@ class Gateway:
             wants_vectors=bool(loaded.settings.encoders),
             mark=mark,
             audit=loaded.settings.audit,
+            tracing=loaded.settings.tracing,
         )
         self._services.serve(loaded.settings)
         self._services.shared.activity.facts = self._facts

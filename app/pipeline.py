@@ -128,6 +128,7 @@ def build(
         client_of=shared.proxies.client,
         log_prompts=settings.log.prompts,
         audit=audit.under(generation) if audit is not None else None,
+        tracer=shared.tracer,
         activity=shared.activity.activity if settings.admin else None,
     )
 

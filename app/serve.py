@@ -196,7 +196,7 @@ class Main:
             _say(f"warning: {warning}")
         if _fixed(loaded.settings) != self._fixed:
             _say(
-                "warning: changes under `server`, `store` and `audit` take effect only after a restart"
+                "warning: changes under `server`, `store`, `audit` and `tracing` take effect only after a restart"
             )
         try:
             self._lifecycle.reload(loaded)
@@ -211,7 +211,7 @@ class Main:
 
 def _fixed(settings: Settings) -> tuple[Any, ...]:
     """What changes only with a restart."""
-    return settings.server, settings.store, settings.audit
+    return settings.server, settings.store, settings.audit, settings.tracing
 
 
 def _named(address: Server | ManagementSettings, opened: Callable[[], T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from app.cache_services import CacheServices
 from app.concurrency.loop_lag import LoopLag
 from app.config.audit import Audit
+from app.config.sections.tracing import Tracing
 from app.config.settings import CacheStore, Caching, Server, Settings
 from app.config.settings import Store as StoreSettings
 from app.connections.bad_keys import BadKeys
@@ -43,6 +44,7 @@ from cache.store.opening import open_store
 
 if TYPE_CHECKING:
     from app.audited import Audited
+    from app.observability.tracing.tracer import Tracer
 
 RESTART_SECONDS = 1.0
 BAD_ADMIN_KEYS = 5  # a minute from one address, before answers to it are slowed
@@ -63,6 +65,7 @@ class Services:
         wants_vectors: bool = False,
         mark: RelayMark | None = None,
         audit: Audit | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
@@ -77,6 +80,7 @@ class Services:
         clock = StoreClock()
         ledger, usage = Ledger(store, lease, clock), UsageLog(store, clock)
         proxies = TrustedProxies(server.trusted_proxies)
+        tracer = _tracer(tracing)
         self.shared = Shared(
             store,
             Limiter(store, settings.on_outage.limits, lease),
@@ -93,9 +97,10 @@ class Services:
             mark,
             BadKeys(proxies, BAD_ADMIN_KEYS),
             registry := Registry(store),
-            ProcessMetrics(RequestMetrics(), health, _stores(store, of_cache), late),
+            _measured(health, _stores(store, of_cache), late, tracer),
             ActivityLog(store, clock),
             _audited(audit, proxies, registry, store, cache.parts.counters),
+            tracer,
         )
         readiness.watch_targets(health)
         self._guard = self._guard_of(server, port) if port is not None else None
@@ -123,6 +128,8 @@ class Services:
             shared.audit.start()
         shared.store.start()
         self._run(self._lag.keep_measuring)
+        if shared.tracer is not None:
+            self._run(shared.tracer.exporter.keep_exporting)
         if self._guard is not None:
             self._guard.start()
         self._run(shared.limiter.keep_leases)
@@ -149,6 +156,8 @@ class Services:
         self.shared.limiter.lay_ghosts()
         if self.shared.audit is not None:
             await self.shared.audit.aclose()
+        if self.shared.tracer is not None:
+            await self.shared.tracer.exporter.aclose()
         await self.shared.usage.flush()
         await self.shared.activity.leave()
         await self._cache.aclose()
@@ -203,6 +212,22 @@ def _audited(
     audited = Audited(settings, proxies, store, counts)
     audited.attach(registry)
     return audited
+
+
+def _tracer(settings: Tracing | None) -> Tracer | None:
+    """What traces requests; nothing of it is loaded where they are not traced."""
+    if settings is None:
+        return None
+    from app.observability.tracing.tracer import Tracer  # noqa: PLC0415 - where there are traces
+
+    return Tracer(settings)
+
+
+def _measured(
+    targets: SharedHealth, stores: Mapping[str, Store], late: Histogram, tracer: Tracer | None
+) -> ProcessMetrics:
+    spans = tracer.exporter.counts if tracer is not None else {}
+    return ProcessMetrics(RequestMetrics(), targets, stores, late, spans)
 
 
 def _stores(main: Store, of_cache: Store | None) -> dict[str, Store]:

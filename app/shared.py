@@ -22,6 +22,7 @@ from cache.store.base import Store
 
 if TYPE_CHECKING:
     from app.audited import Audited
+    from app.observability.tracing.tracer import Tracer
 
 
 class Shared(NamedTuple):
@@ -29,7 +30,8 @@ class Shared(NamedTuple):
 
     ``running`` has the scope of each running request by its caller's address and port. ``relay`` is
     what marks the requests of the management listener; None where nothing comes from there.
-    ``bad_admin_keys`` slows those down who guess admin keys. ``audit`` is None where there is no audit log.
+    ``bad_admin_keys`` slows those down who guess admin keys. ``audit`` is None where there is no audit log,
+    ``tracer`` where requests are not traced.
     """
 
     store: Store
@@ -50,3 +52,4 @@ class Shared(NamedTuple):
     measured: ProcessMetrics
     activity: ActivityLog
     audit: Audited | None = None
+    tracer: Tracer | None = None

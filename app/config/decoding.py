@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 
 from app.config.values.header_names import HeaderName
+from app.config.values.otlp_endpoint import OtlpEndpoint
 from app.config.values.quantities import Duration, Secret, Size
 
 Path = tuple[str | int, ...]
@@ -24,7 +25,7 @@ _KINDS = {
     "array": "a list", "object": "a mapping", "null": "nothing",
 }  # fmt: skip
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_QUANTITIES = (Duration, Size, Secret, HeaderName)
+_QUANTITIES = (Duration, Size, Secret, HeaderName, OtlpEndpoint)
 
 
 class Fault(NamedTuple):

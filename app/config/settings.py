@@ -12,6 +12,7 @@ from app.config.guardrails import Rule
 from app.config.providers import AnyProvider, Positive, Rate
 from app.config.section import Section
 from app.config.sections.retrieval import Retrieval
+from app.config.sections.tracing import Tracing
 from app.config.values.header_names import HeaderName
 from app.config.values.quantities import Duration, Secret, Size
 from app.core.request import DEFAULT_PART_TOKENS
@@ -257,6 +258,7 @@ class Settings(Section, frozen=True):
     cache: Caching = Caching()
     log: Log = Log()
     audit: Audit | None = None
+    tracing: Tracing | None = None
     providers: dict[str, AnyProvider] = field(default_factory=dict)
     encoders: dict[str, LocalEncoder | RemoteEncoder] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)

@@ -171,6 +171,7 @@ class Call:
         call.headers, call.header_lines = dict(lines), lines
         call.outcome, call.reply_headers, call.started = Outcome(), [], perf_counter()
         call.outcome.operation, call.outcome.alias = self.outcome.operation, request.model
+        call.outcome.trace = self.outcome.trace
         call.steering = steering
         return call
 

@@ -40,7 +40,8 @@ class Outcome:
     was charged, and None where there was none to charge. ``trail`` has every attempt where there was
     more than one, or where the only one failed.
     ``cache_layer`` is how a kept answer was found, ``exact`` or ``semantic``; ``streamed`` is whether
-    the answer began as a stream. ``guardrails`` counts what rules did, as ``pii.email=redact``;
+    the answer began as a stream. ``trace`` is the request's, where requests are traced.
+    ``guardrails`` counts what rules did, as ``pii.email=redact``;
     ``retrieval`` is what was put beside the prompts.
     ``shown`` is the body that a log may have, where that is not the one that was sent.
     """
@@ -64,6 +65,7 @@ class Outcome:
         "status",
         "streamed",
         "text",
+        "trace",
         "trail",
         "unlogged",
         "upstream_time",
@@ -89,6 +91,7 @@ class Outcome:
         self.unlogged = False
         self.upstream_time = 0.0
         self.text: list[str] | None = None
+        self.trace: Any = None
         self.trail: list[Attempt] | None = None
         self.guardrails: dict[str, int] = {}
         self.retrieval: Retrieved | None = None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from app.observability.logs import probe_log, request_log
 from app.observability.metrics.labels import Labels
 from app.observability.metrics.requests import BACKGROUND, RequestMetrics
 from app.observability.request_record import ActivitySink, AuditSink, Recorder, UsageSink
+
+if TYPE_CHECKING:
+    from app.observability.tracing.tracer import Tracer
 
 
 class Recorders:
@@ -23,7 +27,9 @@ class Recorders:
         log_prompts: bool,
         audit: AuditSink | None = None,
         activity: ActivitySink | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._audit = audit
         self._activity = activity
         self._metrics = metrics
@@ -66,4 +72,5 @@ class Recorders:
             now=self._now,
             metrics=self._metrics.route(self._labels, route, models=models),
             client_of=self._client_of,
+            traces=self._tracer.route(route, self._labels) if self._tracer is not None else None,
         )

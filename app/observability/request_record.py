@@ -51,6 +51,14 @@ class ActivitySink(Protocol):
     def add(self, record: dict[str, Any], now: float) -> None: ...
 
 
+class Traces(Protocol):
+    """Traces the requests of one route."""
+
+    def begin(self, headers: Mapping[bytes, bytes], /) -> Any: ...
+
+    def end(self, exchange: Exchange, facts: Mapping[str, Any], /) -> None: ...
+
+
 class Recorder:
     """Writes one structured line a request; prompts and answers only where ``log_prompts``.
 
@@ -71,7 +79,9 @@ class Recorder:
         now: Callable[[], float] = time,
         metrics: RequestMetrics | None = None,
         client_of: Callable[[str, bytes | None], str] = lambda peer, _: peer,
+        traces: Traces | None = None,
     ) -> None:
+        self.traces = traces
         self._log = log
         self._metrics = metrics
         self._client_of = client_of
@@ -107,6 +117,9 @@ class Recorder:
             facts["client"] = (
                 exchange.peer if forwarded is None else self._client_of(exchange.peer, forwarded)
             )
+            if self.traces is not None and outcome.trace is not None:
+                facts["trace_id"] = outcome.trace.trace_id
+                self.traces.end(exchange, facts)
         if self._logs_prompts:
             facts |= _texts(exchange)
         self._log(facts)

@@ -7,6 +7,7 @@ would count it as often as there are replicas.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from app.core.asgi import Receive, Scope, Send, body_message, start_message
 from app.observability.logs import dropped_lines
@@ -21,7 +22,8 @@ from cache.store.base import Store
 
 
 class ProcessMetrics:
-    """Everything that one worker measures. ``stores`` are by name, ``late`` is its loop's lag."""
+    """Everything that one worker measures. ``stores`` are by name, ``late`` is its loop's lag,
+    ``spans`` how many came to what."""
 
     def __init__(
         self,
@@ -29,7 +31,9 @@ class ProcessMetrics:
         targets: SharedHealth,
         stores: Mapping[str, Store],
         late: Histogram,
+        spans: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        self._spans = spans
         self.requests = requests
         self._targets = targets
         self._stores = stores
@@ -48,6 +52,8 @@ class ProcessMetrics:
             add(into, families.STORE_SECONDS, said, store.trips.row())
             add(into, families.STORE_BREAKER, said, [int(store.breaker.open)])
             add(into, families.STORE_OPENINGS, said, [store.breaker.opened])
+        for result, count in self._spans.items():
+            add(into, families.SPANS, labels_text({"result": result}), [count])
         self._write_targets(into)
         return into
 

@@ -21,6 +21,8 @@ class Metering:
         exchange.outcome.operation = self._operation
         if self._recorder.keeps_texts:
             exchange.outcome.text = []
+        if self._recorder.traces is not None:
+            exchange.outcome.trace = self._recorder.traces.begin(exchange.headers)
         try:
             await self._app(scope, receive, send)
         except Exception:

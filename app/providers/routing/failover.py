@@ -88,7 +88,12 @@ class Failover:
         sent, used, began = tally.attempts, tally.usage, perf_counter()
         one.in_flight += 1
         try:
-            broken = await self._upstream.ask(run.call, route, reply, tally, self._timeouts(run))
+            asked = self._upstream.ask(run.call, route, reply, tally, self._timeouts(run))
+            trace = run.call.outcome.trace
+            if trace is not None:
+                document = run.call.request.document
+                asked = trace.follow(route.provider, route.model, document, asked)
+            broken = await asked
         except GatewayError as error:
             failure = failure_of(error, sent=tally.attempts > sent)
             self._fail(run, one, failure, lease, perf_counter() - began)
