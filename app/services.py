@@ -69,8 +69,7 @@ class Services:
     ) -> None:
         store = open_store(settings.url.reveal(), float(settings.timeout))
         lease = float(settings.lease)
-        late = Histogram(LAG)
-        self._lag = LoopLag(late.observe)
+        self._lag = LoopLag((late := Histogram(LAG)).observe)
         self._cache = cache = CacheServices(
             settings, store, caching, cache_store, self._lag, wants_vectors=wants_vectors
         )
@@ -79,8 +78,7 @@ class Services:
         readiness.watch(store.breaker, self._lag, of_cache.breaker if of_cache else None)
         clock = StoreClock()
         ledger, usage = Ledger(store, lease, clock), UsageLog(store, clock)
-        proxies = TrustedProxies(server.trusted_proxies)
-        tracer = _tracer(tracing)
+        proxies, tracer = TrustedProxies(server.trusted_proxies), _tracer(tracing)
         self.shared = Shared(
             store,
             Limiter(store, settings.on_outage.limits, lease),
