@@ -35,6 +35,8 @@ class CachePurge:
             "address": call.address,
             "request_id": call.request_id,
             "action": "cache.purge",
+            "kind": "cache",
+            "object_id": "cache",
             **spec,
         }
         asked = asked_by(call, "cache/purge")

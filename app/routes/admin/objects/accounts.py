@@ -104,7 +104,7 @@ class Accounts:
                 "request_id": call.request_id,
                 "action": f"budget.{action}",
                 "kind": "accounts",
-                "id": holder.name,
+                "object_id": holder.name,
                 "tenant": holder.tenant,
                 **noted,
             }

@@ -166,7 +166,7 @@ def audit_record(
         "request_id": call.request_id,
         "action": f"{kind.one}.{draft.action}",
         "kind": kind.name,
-        "id": name,
+        "object_id": name,
         **draft.noted,
     }
     after = draft.record
