@@ -4,7 +4,6 @@ guard | rag | audit | keys``."""
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from datetime import timedelta
 
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 
 from app import __version__
 from app.commands import first_steps
+from app.commands.admin.command import admin
 from app.commands.audit import audit, record_act
 from app.commands.estimate.command import estimate
 from app.commands.files import (
@@ -25,12 +25,13 @@ from app.commands.files import (
     shared_configuration,
 )
 from app.commands.guard import guard
+from app.commands.keys import keys
 from app.commands.provider_probe import look_at_providers
 from app.commands.rag import rag
 from app.config.loading import Loaded, json_schema
 from app.config.values.quantities import Duration
 from app.core.errors import GatewayError
-from app.core.keys import GATEWAY, digest_of, new_secret
+from app.core.keys import GATEWAY
 from cache.store.base import StoreUnavailable
 
 
@@ -45,6 +46,7 @@ def main() -> None:
     With a file:          headgate init && headgate check && headgate serve
     Does it work?         headgate test, headgate doctor
     A key for a caller:   headgate keys new acme-web
+    A running gateway:    headgate admin keys list
     """
 
 
@@ -240,28 +242,6 @@ def purge_command(
 cache.add_command(estimate, "estimate")
 
 
-@main.group()
-def keys() -> None:
-    """Callers' keys."""
-
-
-@keys.command()
-@click.argument("key_id", metavar="ID")
-def new(key_id: str) -> None:
-    """Make a key for a caller: the secret to hand out, and the hash for the file.
-
-    The secret is shown once and stored nowhere.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", key_id):
-        fail(f"ID: {key_id!r} must be 1 to 64 letters, digits, dots, dashes or underscores")
-    secret = new_secret(key_id)
-    click.echo(f"secret         {secret}")
-    click.echo(f"secret_sha256  {digest_of(secret).hex()}")
-    click.echo("\nUnder `keys` in the configuration:", err=True)
-    entry = f'  - {{id: {key_id}, tenant: TENANT, secret_sha256: "{digest_of(secret).hex()}"}}'
-    click.echo(entry, err=True)
-
-
 def _greet(loaded: Loaded, file: str | None, made: first_steps.Made | None, link: str = "") -> None:
     """Say where the gateway listens, and what to do next; ``link`` opens the dashboard, once."""
     server = loaded.settings.server
@@ -287,7 +267,16 @@ def _reachable(host: str) -> str:
     return f"[{usable}]" if ":" in usable else usable
 
 
-for command in (first_steps.init, first_steps.test, first_steps.doctor, guard, rag, audit):
+for command in (
+    first_steps.init,
+    first_steps.test,
+    first_steps.doctor,
+    guard,
+    rag,
+    audit,
+    keys,
+    admin,
+):
     main.add_command(command)
 
 

@@ -17,7 +17,14 @@ from app.core.keys import digest_of, new_secret
 from app.policy.admins import AdminKey
 from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
 from app.routes.admin.objects.directory import Directory, missing
-from app.routes.admin.objects.records import EXPIRES_SOON, KEYS, Record, SecretMark, moment
+from app.routes.admin.objects.records import (
+    EXPIRES_SOON,
+    KEYS,
+    Record,
+    SecretMark,
+    moment,
+    record_of,
+)
 from app.routes.admin.objects.resource import Given, Resource
 from app.routes.admin.objects.writing import Draft, raise_faults, spec_in
 from cache.quotas.last_used import LastUsed
@@ -111,6 +118,16 @@ class Keys(Resource):
             for document, at in zip(own, times, strict=True):
                 document["last_used"] = moment(at) if at is not None else None
         return documents
+
+    def add_hashes(self, call: AdminCall, documents: list[dict[str, Any]]) -> None:
+        if call.query["hashes"] != "true":
+            raise InvalidRequest("`hashes` must be true, or left out.", param="hashes")
+        if not call.who.may("keys:write"):
+            raise Forbidden("`hashes` needs the scope 'keys:write'.", code="scope_required")
+        for document in documents:
+            stored = self.directory.registry.snapshot.get("keys", document["id"])
+            if document["source"] == "api" and stored is not None:
+                document["secret_sha256"] = record_of(stored).digests
 
     async def rotate(self, call: AdminCall) -> AdminReply:
         """Give a new secret; the one before is valid for ``grace`` from now, a day when absent."""

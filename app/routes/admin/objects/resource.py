@@ -44,7 +44,7 @@ class Resource:
             f"{self.kind.name}:write",
         )
         one = path + "/{id}"
-        listed = ("cursor", "limit", *(("tenant",) if self.kind is KEYS else ()))
+        listed = ("cursor", "limit", *(("tenant", "hashes") if self.kind is KEYS else ()))
         return [
             AdminRoute("GET", path, read, self.list_page, listed),
             AdminRoute("POST", path, write, self.create),
@@ -62,6 +62,8 @@ class Resource:
         after = call.query.get("cursor", "")
         data, cursor = await self.directory.page(self.kind, call.who, after, most, tenant)
         data = await self.dressed(data)
+        if "hashes" in call.query:
+            self.add_hashes(call, data)
         return AdminReply({"object": "list", "data": data, "next_cursor": cursor})
 
     async def show(self, call: AdminCall) -> AdminReply:
@@ -141,6 +143,9 @@ class Resource:
     async def warnings(self, name: str, given: Given) -> list[str]:  # noqa: ARG002 - most kinds have none
         """What is allowed and worth saying."""
         return []
+
+    def add_hashes(self, call: AdminCall, documents: list[dict[str, Any]]) -> None:
+        """Show what an import needs to let the same secrets in."""
 
     async def dressed(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Documents with what is known of their objects elsewhere."""

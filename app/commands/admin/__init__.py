@@ -1,0 +1,1 @@
+"""``headgate admin``: the admin API from a shell."""
