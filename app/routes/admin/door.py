@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 import orjson
 
@@ -129,19 +130,40 @@ class AdminApi:
         except StoreUnavailable:
             await refuse(exchange, send, store_unavailable("operators' objects"))
             return
-        await _answer(send, reply)
+        await _answer(receive, send, reply)
 
 
-async def _answer(send: Send, reply: AdminReply) -> None:
+async def _answer(receive: Receive, send: Send, reply: AdminReply) -> None:
     headers = [*_FIXED, *reply.headers]
     if reply.stream is not None:
         await send(start_message(reply.status, headers))
-        async for piece in reply.stream:
-            await send(body_message(piece, more=True))
-        await send(body_message(b""))
+        await _send_stream(receive, send, reply.stream)
     elif reply.document is None:
         await send(start_message(reply.status, headers))
         await send(body_message(b""))
     else:
         for message in json_messages(reply.status, orjson.dumps(reply.document), headers):
             await send(message)
+
+
+async def _send_stream(receive: Receive, send: Send, pieces: AsyncIterator[bytes]) -> None:
+    """Send what comes, until it ends or the operator is gone."""
+
+    async def sending() -> None:
+        async for piece in pieces:
+            await send(body_message(piece, more=True))
+        await send(body_message(b""))
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    both = [asyncio.ensure_future(sending()), asyncio.ensure_future(gone())]
+    try:
+        done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)

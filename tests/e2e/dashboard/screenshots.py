@@ -18,7 +18,7 @@ from tests.harness.gateway import Gateway, free_port
 from tests.harness.redis_server import RedisServer
 
 FOLDER = Path(__file__).parents[3] / "docs" / "dashboard"
-WARM_SECONDS = 30
+WARM_SECONDS = 90
 WIDTH = 980
 CALLERS = {"web": "acme", "batch": "acme", "app": "globex"}
 MODELS = ("gpt-oss-120b", "qwen3-coder", "mistral-small")
@@ -101,7 +101,7 @@ def pictures(gateway: Gateway, running: Any, theme: str) -> None:
         for block in BLOCKS:
             page.wait_for_selector(f"#{block} table")
         page.evaluate(
-            "document.querySelectorAll('.scroll').forEach((one) => one.style.maxHeight = '15rem')"
+            "document.querySelectorAll('.scroll').forEach((one) => one.style.maxHeight = '19rem')"
         )
         page.wait_for_timeout(1500)  # the charts have drawn themselves
         for block in BLOCKS:
@@ -114,7 +114,7 @@ def pictures(gateway: Gateway, running: Any, theme: str) -> None:
         page.get_by_label("Caller's key").fill(secret("web"))
         page.get_by_label("Model").fill(MODELS[0])
         page.click("text=Send")
-        page.wait_for_selector("[aria-busy='false'] >> text=x-provider")
+        page.wait_for_selector("text=cost, of the record")
         page.locator("#playground").screenshot(path=FOLDER / f"playground-{theme}.png")
 
 

@@ -118,6 +118,7 @@ def test_the_playground_streams_and_shows_what_was_written_as_a_text(
         page.wait_for_selector("[data-choice='0']")
         eventually(lambda: page.locator("[aria-busy='false']").count())
         assert page.locator("[data-choice='0']").inner_text().strip()
+        page.wait_for_selector("text=cost, of the record")
         page.click("summary >> text=curl")
         assert HOSTILE in page.locator("[aria-label='curl']").inner_text().replace('\\"', '"')
         # Other shapes of the same call: plain with log-probabilities, and chat.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.routes.reports.requests import MOST_TAILS
 from tests.e2e.admin.operators import CALLER, OPS, code, operator
 from tests.e2e.dashboard.visitor import HOSTILE, Visitor, visitor, watched
 from tests.harness.command import command
@@ -27,6 +28,7 @@ def served() -> Iterator[Gateway]:
     """Two workers, after 33 calls of two tenants over four models, of which three failed."""
     with RedisServer.start() as server:
         made = watched(server.url, workers=2)
+        made["store"]["timeout"] = "2s"  # a busy machine is no outage
         nowhere = {"kind": "openai", "base_url": "http://127.0.0.1:1/v1", "api_key": "none"}
         made["providers"]["nowhere"] = nowhere
         made["models"]["broken"] = target("nowhere", "gone", price=PRICE)
@@ -218,3 +220,9 @@ def test_a_key_of_one_tenant_sees_that_tenant(globex: Visitor) -> None:
 def test_a_bad_question_is_told_what_is_right(ops: Visitor, path: str, param: str) -> None:
     answer = ops.ask("GET", f"/admin/v1{path}")
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_whoever_stops_following_leaves_a_place_for_others(ops: Visitor) -> None:
+    for _ in range(MOST_TAILS + 4):
+        with ops.tail() as stream:
+            assert next(stream.iter_lines()) == ": following"

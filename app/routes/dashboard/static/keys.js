@@ -80,7 +80,7 @@ function NewKey({ choices, made, failed }) {
 }
 
 function Actions({ row, run, choices }) {
-  if (row.source === 'file') return html`<span class="note">${row.line || 'in the file'}</span>`;
+  if (row.source === 'file') return html`<span class="note">in ${row.line ? row.line.split('/').pop() : 'the file'}</span>`;
   const path = `/keys/${encodeURIComponent(row.id)}`;
   const sure = (question, then) => confirm(question) && then();
   return html`<span class="pills">

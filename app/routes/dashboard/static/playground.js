@@ -1,7 +1,7 @@
 // The playground: calls a model with a caller's key, as any caller would.
 
-import { Block, html, milliseconds, useEffect, useRef, useState } from './parts.js';
-import { callModel } from './api.js';
+import { Block, dollars, html, milliseconds, useEffect, useRef, useState } from './parts.js';
+import { callModel, get, withQuery } from './api.js';
 import { eventsOf, textsOf, tokensOf } from './stream.js';
 
 const KINDS = [
@@ -91,6 +91,16 @@ function Answer({ answer }) {
   </div>`;
 }
 
+// A stream's cost is known when it is over, too late for a header: its record has it, a second later.
+async function costOf(id) {
+  for (let turn = 0; id && turn < 5; turn += 1) {
+    await new Promise((then) => setTimeout(then, 600));
+    const page = await get(withQuery('/requests', { request_id: id })).catch(() => null);
+    if (page === null || page.data.length) return page?.data[0].cost_usd;
+  }
+  return null;
+}
+
 function useAnswer() {
   const [answer, setAnswer] = useState(NOTHING);
   const turn = useRef(0);
@@ -104,10 +114,12 @@ function useAnswer() {
     const mine = ++turn.current;
     const current = () => mine === turn.current;
     const began = performance.now();
+    let id = '';
     setAnswer({ ...NOTHING, running: true });
     try {
       const { path, body } = requestOf(form);
       const response = await callModel(path, key, body);
+      if (!response.headers.has('x-headgate-cost-usd')) id = response.headers.get('x-request-id');
       const headers = [...response.headers].filter(([name]) => KEPT_HEADERS.test(name));
       if (current()) setAnswer((before) => ({ ...before, status: response.status, took: performance.now() - began, headers }));
       if (response.ok && body.stream) {
@@ -123,6 +135,8 @@ function useAnswer() {
       if (current()) setAnswer((before) => ({ ...before, error: { message: error.message } }));
     }
     if (current()) setAnswer((before) => ({ ...before, running: false, took: performance.now() - began }));
+    const cost = await costOf(id);
+    if (current() && cost) setAnswer((before) => ({ ...before, headers: [...before.headers, ['cost, of the record', dollars(cost)]] }));
   };
   return [answer, run];
 }
