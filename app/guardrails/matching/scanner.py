@@ -9,6 +9,8 @@ import ahocorasick_rs
 
 from app.guardrails.matching.pattern import Pattern, compiled
 
+MANY_HINTS = 1 << 20  # more than a look at each is worth
+
 
 class _Search(Protocol):
     """A compiled pattern, as RE2's module gives it."""
@@ -80,6 +82,17 @@ class Scanner:
             return found
         characters = _characters(data, {at for hit in found for at in hit[1:]})
         return [(literal, characters[start], characters[end]) for literal, start, end in found]
+
+    def hints_in(self, text: str) -> int:
+        """How many signs of a match there are, at least; 0: there is none. Costs least of all."""
+        if self._automaton is None:
+            found = 0
+        else:
+            data = _lower(text).encode(errors="replace")
+            found = len(self._automaton.find_matches_as_indexes(data))
+        if self._any_open is not None and self._any_open.search(text.encode(errors="replace")):
+            found += MANY_HINTS
+        return found
 
     def may_match(self, data: bytes) -> bool:
         """Whether any of the patterns without keywords has a match."""
