@@ -86,6 +86,7 @@ class TopicsRule(_Rule, frozen=True, kw_only=True, tag="topics"):
 class _Remote(_Rule, frozen=True, kw_only=True):
     deadline: Duration = Duration(0.5)
     on_failure: Literal["closed", "open"] = "closed"
+    window: Annotated[int, Meta(ge=32, le=100_000)] | None = None
 
 
 class ModerationRule(_Remote, frozen=True, kw_only=True, tag="moderation"):

@@ -31,6 +31,7 @@ class PhasePlan:
         self.whole = [(i, rule) for i, rule in enumerate(rules) if rule.whole is not None]
         self.remote = [(i, rule) for i, rule in enumerate(rules) if rule.remote is not None]
         self.later = [rule for _, rule in self.remote if rule.mode == "observe"]
+        self.windowed = [r for _, r in self.remote if r.mode != "observe" and r.window is not None]
         self.longest = [(i, rule) for i, rule in enumerate(rules) if rule.longest is not None]
         self.refuses = [rule for rule in rules if rule.unscannable == "refuse"]
         self.detokenizes = [rule for rule in rules if rule.unscannable == "detokenize"]
@@ -43,7 +44,10 @@ class PhasePlan:
     @property
     def needs_all(self) -> bool:
         """Whether a stream must be whole before any of it may go on."""
-        return any(rule.mode != "observe" for _, rule in (*self.whole, *self.remote))
+        return any(
+            rule.mode != "observe" and rule.window is None
+            for _, rule in (*self.whole, *self.remote)
+        )
 
     def label_of(self, finding: Finding) -> str | None:
         """What stands in the place of a finding; None where it blocks."""

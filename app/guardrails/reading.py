@@ -81,7 +81,7 @@ class Reading:
             self._report.seconds["local"] = self._report.seconds.get("local", 0.0) + spent
         for _, rule in self._plan.remote:
             if rule.mode != "observe":
-                await self._remote(rule, texts, changed)
+                await self.ask(rule, texts, changed)
         return changed
 
     async def listen(self, texts: Sequence[Text], *, whole: bool) -> None:
@@ -90,7 +90,7 @@ class Reading:
         With ``whole``, those too that need whole texts.
         """
         for rule in self._plan.later:
-            await self._remote(rule, texts, {})
+            await self.ask(rule, texts)
         if whole:
             for text in texts:
                 for _, rule in self._plan.whole:
@@ -186,8 +186,12 @@ class Reading:
         if any(finding.start < edge < finding.end for edge in edges):
             raise self.blocked(self._plan.rules[finding.rule], finding.entity, text.param)
 
-    async def _remote(self, rule: Rule, texts: Sequence[Text], changed: dict[int, str]) -> None:
-        """Ask a rule beyond the network about the texts as they are by now."""
+    async def ask(
+        self, rule: Rule, texts: Sequence[Text], changed: dict[int, str] | None = None
+    ) -> None:
+        """Ask a rule beyond the network about the texts as they are by now; notes in ``changed`` what
+        it makes of them. Raises GuardrailBlocked and GuardrailUnavailable."""
+        changed = {} if changed is None else changed
         assert rule.remote is not None
         positions = [i for i, text in enumerate(texts) if not text.name]
         sent = [changed.get(i, texts[i].text) for i in positions]
@@ -204,7 +208,8 @@ class Reading:
                 f"The guardrail `{rule.name}` gave no verdict: {failure}."
             ) from None
         finally:
-            self._report.seconds[rule.name] = perf_counter() - began
+            spent = self._report.seconds.get(rule.name, 0.0)
+            self._report.seconds[rule.name] = spent + perf_counter() - began
         if verdict.action == "allow":
             return
         if rule.mode == "observe":

@@ -62,7 +62,8 @@ class Scope(NamedTuple):
 class Rule(NamedTuple):
     """``patterns`` and ``words`` are looked for in any text as it comes; ``whole`` reads whole texts,
     and so does ``remote``, which fails closed unless ``fails_open``. ``longest`` is the most
-    characters of a text. ``identity`` changes with anything that the rule does."""
+    characters of a text, ``window`` how many of a stream ``remote`` is asked about at once; None: all.
+    ``identity`` changes with anything that the rule does."""
 
     name: str
     kind: str
@@ -79,6 +80,7 @@ class Rule(NamedTuple):
     longest: int | None = None
     remote: Remote | None = None
     fails_open: bool = False
+    window: int | None = None
 
     def label(self, entity: str) -> str:
         """What stands for something that was cut out."""

@@ -71,6 +71,7 @@ def rule_of(
     elif isinstance(section, sections.RemoteRule) and post_to is not None:
         said["remote"] = Guarded(_remote(name, section, post_to), float(section.deadline))
         said["fails_open"] = section.on_failure == "open"
+        said["window"] = section.window
     unscannable = section.unscannable or ("allow" if section.mode == "observe" else "refuse")
     return Rule(
         name=name,

@@ -155,6 +155,11 @@ class GuardrailChecks:
             self._fault((*path, "url"), "expected an address like https://host/path")
         if rule.deadline <= 0:
             self._fault((*path, "deadline"), "must be more than 0")
+        if rule.window is not None and rule.mode == "redact":
+            self._fault(
+                (*path, "window"),
+                "needs the mode block or observe: what has left cannot be written anew",
+            )
         if isinstance(rule, sections.WebhookRule) and len(rule.secret.reveal()) < 16:
             self._fault((*path, "secret"), "must have at least 16 characters: it signs every call")
 

@@ -15,6 +15,7 @@ from app.core.family import Said
 from app.core.reply import Chunk
 from app.guardrails.answers.redactor import Found
 from app.guardrails.answers.text_filter import TextFilter
+from app.guardrails.answers.windows import Place, Windows
 from app.guardrails.matching.scanner import Finding
 from app.guardrails.matching.view import View
 from app.guardrails.plan import PhasePlan
@@ -33,8 +34,6 @@ from app.guardrails.texts.documents import (
 from app.guardrails.texts.retold import Retold, tells, without
 from app.guardrails.texts.walk import Text
 from app.openai.said import put, retold_in
-
-Place = tuple[int | None, tuple[str | int, ...]]
 
 
 class TooMuchHeld(Exception):
@@ -71,6 +70,7 @@ class StreamedAnswer:
         self._plan = plan
         self._report = report
         self._reading = Reading(plan, report, asked)
+        self._windows = Windows(plan, self._reading)
         self._said_in = said_in
         self._max_buffer = max_buffer
         self._channels: dict[Place, _Channel] = {}
@@ -102,7 +102,7 @@ class StreamedAnswer:
         if self._plan.needs_all:
             return await self._all()
         for choice in list(self._last):
-            rest = self._flushed(choice)
+            rest = await self._flushed(choice)
             if rest:
                 document = blank(orjson.loads(self._last[choice]), choice, self._said_in)
                 if choice in self._retold:
@@ -112,7 +112,9 @@ class StreamedAnswer:
                 for said, text in rest:
                     put(document, said, text)
                 out.append(Chunk.of(document))
-        self._observe_rest()
+        for channel in self._channels.values():
+            if channel.view is not None:
+                self._reading.observe(channel.view.feed("", final=True))
         return out
 
     def heard(self) -> list[Text]:
@@ -145,7 +147,7 @@ class StreamedAnswer:
                 document = document or orjson.loads(chunk.payload)
                 put(document, one, text)
         for choice in ended:
-            for one, rest in self._flushed(choice):
+            for one, rest in await self._flushed(choice):
                 document = document or orjson.loads(chunk.payload)
                 put(document, one, text_at(document, one, self._said_in) + rest)
                 speaks = True
@@ -177,7 +179,7 @@ class StreamedAnswer:
             out.append(self._filtered(channel, piece))
             if start:
                 await self._reading.pause()
-        return "".join(out)
+        return await self._windows.passed(said, "".join(out))
 
     def _filtered(self, channel: _Channel, piece: str | None) -> str:
         """A piece through its filter; None: the end."""
@@ -209,7 +211,7 @@ class StreamedAnswer:
             channel = self._channels[place] = _Channel(said, reader, view)
         return channel
 
-    def _flushed(self, choice: int | None) -> list[tuple[Said, str]]:
+    async def _flushed(self, choice: int | None) -> list[tuple[Said, str]]:
         """What was held back of a choice's texts, which are over."""
         rest = []
         for place in [place for place in self._channels if place[0] == choice]:
@@ -217,20 +219,16 @@ class StreamedAnswer:
             if channel.view is not None:
                 self._reading.observe(channel.view.feed("", final=True))
             text = self._filtered(channel, None)
+            text = await self._windows.passed(channel.said, text, final=True)
             if text:
                 rest.append((channel.said, text))
         return rest
-
-    def _observe_rest(self) -> None:
-        for channel in self._channels.values():
-            if channel.view is not None:
-                self._reading.observe(channel.view.feed("", final=True))
 
     def _retell(
         self, chunk: Chunk, document: dict[str, Any] | None, said: Sequence[Said], ended: list[int]
     ) -> dict[str, Any] | None:
         """A chunk with what is told again of the text that has gone on, and of no other."""
-        if self._plan.acting is None:
+        if self._plan.acting is None and not self._plan.windowed:
             return document
         for holder, choice in holders(chunk.document):
             members = retold_in(holder)
@@ -263,9 +261,11 @@ class StreamedAnswer:
     def _decided(self, choice: int | None) -> int:
         """How much of a choice's text has gone on, where it has only one; else of the slowest."""
         done = [
-            channel.length - channel.filter.held
+            channel.length
+            - self._windows.held(place)
+            - (channel.filter.held if channel.filter is not None else 0)
             for place, channel in self._channels.items()
-            if place[0] == choice and channel.filter is not None
+            if place[0] == choice
         ]
         return min(done, default=0)
 

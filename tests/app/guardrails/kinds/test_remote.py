@@ -20,7 +20,7 @@ from middleware.input_guardrails import InputGuardrails
 from middleware.output_guardrails import OutputGuardrails
 from tests.cache.serving.serving import Worker
 from tests.harness.chain import Door, in_loop, turns
-from tests.harness.guarded import Counted, Speaking, said
+from tests.harness.guarded import Counted, Speaking, is_blocked, said, said_so_far
 
 ASKED = Asked("id-1", "input", "acme", "web", "house", "chat")
 
@@ -253,3 +253,73 @@ def test_a_judge_that_observes_is_waited_for_by_nobody(stream: bool) -> None:
     assert seen == [["hello"], ["some words"]]
     observed = [name for name in chain.counted.counts if "observe" in name]
     assert len(observed) == 2
+
+
+# Windows of a stream
+
+LINES = "Water runs to the sea. " * 8  # 184 characters
+
+
+@pytest.mark.parametrize("step", [1, 7, 50, 500])
+def test_a_windowed_judge_hears_all_and_holds_back_a_window_at_most(step: int) -> None:
+    rule, seen = judge("allow")
+    speaking = Speaking(LINES, step)
+    chain = Chain(rule, speaking, phases=("output",), window=40)
+    door = chain.ask(stream=True)
+    assert said(door) == {"0.text": LINES}
+    assert all(len(text) <= 40 + 20 + step for [text] in seen)
+    assert len(seen) > 1 or step == 500
+    # Put together, with what each saw before taken off, the windows are the text.
+    whole = seen[0][0]
+    for [text] in seen[1:]:
+        assert text[:20] == whole[-20:]
+        whole += text[20:]
+    assert whole == LINES
+
+
+def test_what_a_window_holds_never_leaves_when_it_is_refused() -> None:
+    judged: list[str] = []
+
+    async def rule(asked: Asked, texts: Sequence[str]) -> Verdict:
+        judged.extend(texts)
+        return Verdict("block" if "poison" in texts[0] else "allow")
+
+    text = (
+        "Water runs to the sea, as ever. " * 3 + "The poison is in the well. " + "More water. " * 9
+    )
+    chain = Chain(rule, Speaking(text, 5), phases=("output",), window=32)
+    door = chain.ask(stream=True)
+    assert door.status == 200  # the first windows were good
+    assert is_blocked(door)
+    left = said_so_far(door)["0"]
+    assert text.startswith(left)
+    assert "poison" not in left
+    assert len(judged) < 10  # the rest was not asked for
+
+
+def test_the_first_window_is_refused_with_a_status() -> None:
+    rule, _ = judge("block")
+    door = Chain(rule, Speaking(LINES), phases=("output",), window=40).ask(stream=True)
+    assert door.status == 400
+
+
+def test_a_window_without_a_verdict_ends_the_stream() -> None:
+    asked: list[int] = []
+
+    async def rule(_: Asked, texts: Sequence[str]) -> Verdict:
+        asked.append(len(texts))
+        if len(asked) > 1:
+            raise RemoteFailure("timeout")
+        return Verdict("allow")
+
+    door = Chain(rule, Speaking(LINES), phases=("output",), window=40).ask(stream=True)
+    assert b"guardrail_unavailable" in door.body
+    assert b"[DONE]" not in door.body
+    assert len(said_so_far(door)["0"]) < 50
+
+
+def test_a_plain_answer_is_judged_as_a_whole() -> None:
+    rule, seen = judge("allow")
+    door = Chain(rule, Speaking(LINES), phases=("output",), window=40).ask(stream=False)
+    assert said(door) == {"0.text": LINES}
+    assert seen == [[LINES]]
