@@ -8,17 +8,18 @@ import sys
 from datetime import timedelta
 
 import click
-import orjson
 from msgspec.structs import replace
 
 from app import __version__
 from app.commands import first_steps
 from app.commands.admin.command import admin
-from app.commands.audit import audit, record_act
-from app.commands.estimate.command import estimate
+from app.commands.audit import audit
+from app.commands.cache import cache
 from app.commands.files import (
     fail,
     find_file,
+    json_text,
+    known_name,
     load_text,
     read_text,
     required_file,
@@ -133,8 +134,14 @@ def check(file: str | None, *, connect: bool) -> None:
 
 @main.command()
 def schema() -> None:
-    """Print the JSON Schema of the configuration file, for editors."""
-    click.echo(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
+    """Print the JSON Schema of the configuration file, for editors.
+
+    \b
+    headgate schema > gateway.schema.json
+    and as the first line of gateway.yaml:
+    # yaml-language-server: $schema=gateway.schema.json
+    """
+    click.echo(json_text(json_schema()))
 
 
 @main.command()
@@ -143,27 +150,43 @@ def schema() -> None:
 @click.option("--key", "key_id", help="Only this key.")
 @click.option("--model", help="Only this alias.")
 @click.option("--since", default="24h", show_default=True, help="How far back: 90m, 24h, 30d.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document, for programs.")
 def usage(
-    file: str | None, tenant: str | None, key_id: str | None, model: str | None, since: str
+    file: str | None,
+    tenant: str | None,
+    key_id: str | None,
+    model: str | None,
+    since: str,
+    as_json: bool,
 ) -> None:
-    """Print what was used, by tenant, key and model, from the store that the gateways share."""
+    """Print what was used, by tenant, key and model, from the store that the gateways share.
+
+    \b
+    headgate usage                             the last day, everybody
+    headgate usage --since 30d --tenant acme   one tenant's month
+    headgate usage --json | jq '.rows[] | select(.errors > 0)'
+
+    The figures are those of `GET /v1/usage`, which shows a key its own.
+    """
     settings = shared_configuration(file).settings
-    if tenant is not None and tenant not in settings.tenants:
-        fail(f"--tenant: no such entry in `tenants`: {tenant!r}")
+    known_name("--tenant", tenant, settings.tenants, "tenants")
     try:
         span = timedelta(seconds=Duration.parse(since))
     except (ValueError, OverflowError) as error:
         fail(f"--since: {error}")
     tenants = [tenant] if tenant is not None else [*sorted(settings.tenants), GATEWAY]
 
-    from app.commands.usage import collect, table  # noqa: PLC0415 - needs redis, the others do not
+    from app.commands.usage import collect, document, table  # noqa: PLC0415 - needs redis, the others do not
 
     try:
         rows = asyncio.run(collect(settings.store, tenants, span))
     except StoreUnavailable as error:
-        fail(f"the store cannot be reached: {error}")
+        fail(f"the store cannot be reached: {error.detail}")
+    # A key or a model that is gone from the file may have been used.
+    known_name("--key", key_id, [*(k.id for k in settings.keys), *(r.key for r in rows)], "keys")
+    known_name("--model", model, [*settings.models, *(r.model for r in rows)], "models")
     chosen = [row for row in rows if key_id in (None, row.key) and model in (None, row.model)]
-    click.echo("\n".join(table(chosen)))
+    click.echo(json_text(document(chosen, span)) if as_json else "\n".join(table(chosen)))
 
 
 @main.command()
@@ -188,58 +211,18 @@ def routes(
     """
     file = required_file(file)
     settings = load_text(read_text(file), file).settings
-    if model not in settings.models:
-        fail(f"MODEL: no such entry in `models`: {model!r}")
+    known_name("MODEL", model, settings.models, "models")
     from app.commands.routes import explain  # noqa: PLC0415 - needs everything, others do not
 
     try:
         lines = asyncio.run(explain(settings, model, key_id, operation, body, remaining))
     except StoreUnavailable as error:
-        fail(f"the store cannot be reached: {error}")
+        fail(f"the store cannot be reached: {error.detail}")
     except GatewayError as error:
         fail(error.message)
     except ValueError as error:
         fail(str(error))
     click.echo("\n".join(lines))
-
-
-@main.group()
-def cache() -> None:
-    """The answers that the gateways keep."""
-
-
-@cache.command("purge")
-@click.option("--config", "file", type=click.Path(dir_okay=False), help="The configuration file.")
-@click.option("--tenant", help="Only this tenant's.")
-@click.option("--model", help="Only this alias's.")
-@click.option("--namespace", help="Only those stored under this x-headgate-cache-namespace.")
-def purge_command(
-    file: str | None, tenant: str | None, model: str | None, namespace: str | None
-) -> None:
-    """Forget kept answers: everything, or what all given options name together.
-
-    It takes effect in every replica within a second, also for answers that are being made right
-    now. Nothing is searched, so it takes equally long for one answer and for millions.
-    """
-    settings = shared_configuration(file, of_cache=True).settings
-    if tenant is not None and tenant not in settings.tenants:
-        fail(f"--tenant: no such entry in `tenants`: {tenant!r}")
-    if model is not None and model not in settings.models:
-        fail(f"--model: no such entry in `models`: {model!r}")
-    from app.commands.purge import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
-
-    tenants = [*sorted(settings.tenants), EVERYBODY] if tenant is None else [tenant]
-    named = {"tenant": tenant, "model": model, "namespace": namespace}
-    record_act(settings, "cache.purge", None, **named)
-    try:
-        asyncio.run(purge(settings, tenants, model, namespace))
-    except StoreUnavailable as error:
-        fail(f"the store cannot be reached: {error}")
-    chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
-    click.echo(f"purged {', '.join(chosen) or 'everything'}")
-
-
-cache.add_command(estimate, "estimate")
 
 
 def _greet(loaded: Loaded, file: str | None, made: first_steps.Made | None, link: str = "") -> None:
@@ -271,6 +254,7 @@ for command in (
     first_steps.init,
     first_steps.test,
     first_steps.doctor,
+    cache,
     guard,
     rag,
     audit,

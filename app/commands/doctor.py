@@ -84,7 +84,8 @@ async def look_at_store(settings: StoreSettings, place: str, *, has_budgets: boo
             *await _keeping(store, place, has_budgets),
         ]
     except (StoreUnavailable, CommandRefused) as error:
-        return [Finding("bad", place, str(error), _store_cure(str(error)))]
+        said = getattr(error, "detail", "") or str(error)
+        return [Finding("bad", place, said, _store_cure(said))]
     finally:
         await store.aclose()
 
@@ -141,6 +142,10 @@ def _store_cure(said: str) -> str:
         return "write the password into `store.url`: redis://:PASSWORD@host:6379"
     if "resolved" in said:
         return "correct the host's name in `store.url`"
+    if "secure connection" in said:
+        return "a Redis without TLS is redis:// and not rediss://; `?ssl_ca_certs=FILE` trusts one"
+    if "no answer" in said:
+        return "is it a Redis, and does it speak TLS where `store.url` says rediss://?"
     if "refused" in said:
         return "start Redis there, or correct `store.url`"
-    return "see the message; `store.url` names the address"
+    return "is it a Redis that answers there? `store.url` names the address"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 import click
+import orjson
 
 from app.config.loading import ConfigError, Loaded, config_file_from_environment, load, read
 
@@ -18,6 +21,21 @@ def fail(*problems: str) -> NoReturn:
     for problem in problems:
         click.echo(problem, err=True)
     sys.exit(1)
+
+
+def known_name(option: str, name: str | None, known: Iterable[str | None], section: str) -> None:
+    """End with 1 where a name was given that is none of those ``known``; name one that is near."""
+    names = sorted({one for one in known if one})
+    if name is None or name in names:
+        return
+    near = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    fail(f"{option}: no such entry in `{section}`: {name!r}{hint}")
+
+
+def json_text(document: object) -> str:
+    """A document as a command prints it."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
 
 
 def find_file(given: str | None) -> str | None:

@@ -1,21 +1,27 @@
-"""``headgate keys``: a key for a caller, for the file or in a running gateway."""
+"""``headgate keys``: a key for a caller, for the file or in a running gateway; and the file's."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from app.commands.admin.client import AdminError
 from app.commands.admin.command import client_of, show
 from app.commands.admin.values import members
-from app.commands.files import fail
+from app.commands.files import fail, json_text, known_name, load_text, read_text, required_file
+from app.config.checks.references import expiry
+from app.config.settings import CallerKey
 from app.core.keys import digest_of, new_secret
+
+HEADINGS = ("id", "tenant", "capabilities", "models", "limits", "budget", "expires", "secret")
 
 
 @click.group()
 def keys() -> None:
-    """Callers' keys."""
+    """Callers' keys: make one, list those of the file."""
 
 
 @keys.command()
@@ -57,3 +63,54 @@ def _make_remotely(
         show(client_of(url).ask("POST", "/keys", body).document, as_json=False)
     except (AdminError, ValueError) as error:
         fail(*str(error).splitlines())
+
+
+@keys.command("list")
+@click.option("--config", "file", type=click.Path(dir_okay=False), help="The configuration file.")
+@click.option("--tenant", help="Only this tenant's.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document, for programs.")
+def list_command(file: str | None, tenant: str | None, as_json: bool) -> None:
+    """List the keys of the file: whose they are, what they may do, when they end.
+
+    Never a secret, and no hash of one: the last column says how the file holds it.
+    """
+    file = required_file(file)
+    settings = load_text(read_text(file), file).settings
+    known_name("--tenant", tenant, settings.tenants, "tenants")
+    now = datetime.now(UTC).timestamp()
+    rows = [_row(key, now) for key in settings.keys if tenant in (None, key.tenant)]
+    click.echo(json_text({"object": "keys", "keys": rows}) if as_json else _table(rows))
+
+
+def _row(key: CallerKey, now: float) -> dict[str, Any]:
+    ends = expiry(key.expires) if key.expires is not None else None
+    held = {"secret": key.secret, "sha256": key.secret_sha256, "file": key.secret_file}
+    return {
+        "id": key.id,
+        "tenant": key.tenant,
+        "capabilities": list(key.capabilities),
+        "models": list(key.models),
+        "limits": key.limits,
+        "budget": key.budget,
+        "expires": key.expires,
+        "expired": ends is not None and ends <= now,
+        "secret": [name for name, secrets in held.items() if secrets],
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    cells = [list(HEADINGS)]
+    for row in rows:
+        shown = {name: _text(row[name]) for name in HEADINGS}
+        shown["expires"] += " (expired)" if row["expired"] else ""
+        cells.append([shown[name] for name in HEADINGS])
+    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else value or "-"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from app.config.settings import Store as StoreSettings
 from app.core.pricing import dollars_text
@@ -40,10 +41,7 @@ async def collect(
 
 def table(rows: Sequence[UsageRow]) -> list[str]:
     """Aligned lines, the sum last. Kinds of tokens of which there are none have no column."""
-    total: dict[str, int] = {}
-    for row in rows:
-        for name, count in row.counts.items():
-            total[name] = total.get(name, 0) + count
+    total = _summed(rows)
     names = [name for name in NUMBERS if name not in DETAILS or total.get(name)]
     cells = [[*HEADINGS, *(NUMBERS[name] for name in names)]]
     cells += [[row.tenant, row.key, row.model or "-", *_numbers(row.counts, names)] for row in rows]
@@ -58,10 +56,42 @@ def table(rows: Sequence[UsageRow]) -> list[str]:
     ]
 
 
+def document(rows: Sequence[UsageRow], span: timedelta) -> dict[str, Any]:
+    """The same for programs; dollars are texts, because they are exact."""
+    return {
+        "object": "usage",
+        "span_seconds": int(span.total_seconds()),
+        "rows": [
+            {"tenant": row.tenant, "key": row.key, "model": row.model or None, **_exact(row.counts)}
+            for row in rows
+        ],
+        "total": _exact(_summed(rows)),
+    }
+
+
+def _exact(counts: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        f"{name}_usd" if name in MONEY else name: _dollars(counts.get(name, 0))
+        if name in MONEY
+        else counts.get(name, 0)
+        for name in NUMBERS
+    }
+
+
+def _summed(rows: Sequence[UsageRow]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for row in rows:
+        for name, count in row.counts.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _dollars(count: int) -> str:
+    return dollars_text(NanoDollars(count))
+
+
 def _numbers(counts: dict[str, int], names: Sequence[str]) -> list[str]:
     return [
-        dollars_text(NanoDollars(counts.get(name, 0)))
-        if name in MONEY
-        else f"{counts.get(name, 0):,}"
+        _dollars(counts.get(name, 0)) if name in MONEY else f"{counts.get(name, 0):,}"
         for name in names
     ]

@@ -17,7 +17,14 @@ from app.observability.metrics.histogram import Histogram
 
 
 class StoreUnavailable(Exception):
-    """The store did not do it: gone, slow, read-only, out of memory, failing over, or too busy."""
+    """The store did not do it: gone, slow, read-only, out of memory, failing over, or too busy.
+
+    Its text is a word; ``detail`` is a sentence with the address, for operators, where one is known.
+    """
+
+    def __init__(self, reason: str = "", detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail or reason
 
 
 class CommandRefused(Exception):

@@ -129,7 +129,7 @@ class RedisStore:
         ordered: bool = False,
     ) -> None:
         if self.breaker.open:
-            raise StoreUnavailable(self.breaker.reason or "open")
+            raise StoreUnavailable(self.breaker.reason or "open", self.breaker.detail)
         if self._closing:
             raise StoreUnavailable("closing")
         if len(self._waiting) >= MAX_WAITING:
@@ -219,7 +219,7 @@ class RedisStore:
         self._queue.clear()
         self._timed = None
         for pending in self._waiting.give_up():
-            self._fail(pending, StoreUnavailable(reason))
+            self._fail(pending, StoreUnavailable(reason, self.breaker.latest[1]))
 
     def _fail(self, pending: Pending, error: Exception) -> None:
         if pending.answer is None:

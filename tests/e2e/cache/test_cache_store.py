@@ -159,7 +159,7 @@ def test_a_purge_reaches_the_caches_store(
     warm(two, prompt)
     main_server.kill()
     try:
-        done = command("cache", "purge", "--config", str(two.file))
+        done = command("cache", "purge", "--yes", "--config", str(two.file))
         assert (done.returncode, done.stdout) == (0, "purged everything\n"), done.stderr
         eventually(lambda: ask(two, prompt, headers=ONLY_CACHED).status == 504)
     finally:

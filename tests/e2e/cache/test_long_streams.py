@@ -68,7 +68,7 @@ def test_what_was_purged_meanwhile_is_not_better_than_an_error(
 
         async def fails_after_a_purge(request: Any, wire: Any) -> None:
             done: subprocess.CompletedProcess[str] = await asyncio.to_thread(
-                command, "cache", "purge", "--config", str(gateway.file)
+                command, "cache", "purge", "--yes", "--config", str(gateway.file)
             )
             assert done.returncode == 0
             await wire.answer({"error": {"message": "no"}}, status=500)

@@ -91,7 +91,7 @@ def test_a_purge_without_a_store_says_so(
 ) -> None:
     server.kill()
     try:
-        done = command("cache", "purge", "--config", str(fragile.file))
+        done = command("cache", "purge", "--yes", "--config", str(fragile.file))
         assert done.returncode == 1
         assert "store" in done.stderr
         assert "Traceback" not in done.stderr
@@ -102,7 +102,7 @@ def test_a_purge_without_a_store_says_so(
 
 def test_a_store_in_the_process_cannot_be_purged_from_outside(the_upstream: Upstream) -> None:
     with open_gateway(configuration("memory://", the_upstream), the_upstream) as gateway:
-        done = command("cache", "purge", "--config", str(gateway.file))
+        done = command("cache", "purge", "--yes", "--config", str(gateway.file))
     assert done.returncode == 1
     assert "memory://" in done.stderr
 

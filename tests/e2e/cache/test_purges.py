@@ -86,7 +86,7 @@ def test_what_is_purged_is_a_miss_everywhere_and_nothing_else(
             for gateway in pair:
                 assert how(ask(gateway, prompt, key, headers, model=model)) == "hit"
     arguments, gone = PURGES[what]
-    done = command("cache", "purge", "--config", str(pair[0].file), *arguments)
+    done = command("cache", "purge", "--yes", "--config", str(pair[0].file), *arguments)
     purged = time.monotonic()
     assert done.returncode == 0, done.stderr
     for gateway in pair:
@@ -104,7 +104,7 @@ def test_the_next_request_is_a_miss_and_is_kept_again(
     for gateway in pair:
         ask(gateway, prompt)
     upstream.on("up", saying("new"))
-    assert command("cache", "purge", "--config", str(pair[0].file)).returncode == 0
+    assert command("cache", "purge", "--yes", "--config", str(pair[0].file)).returncode == 0
     end = time.monotonic() + 1
     while ask(pair[1], prompt, headers=ONLY_CACHED).status == 200:
         assert time.monotonic() < end
@@ -133,7 +133,7 @@ def test_an_answer_under_way_is_purged_too(
     upstream.on("up", held)
     with pair[0].stream(model="cached", prompt=prompt) as events:
         next(events)
-        assert command("cache", "purge", "--config", str(pair[0].file)).returncode == 0
+        assert command("cache", "purge", "--yes", "--config", str(pair[0].file)).returncode == 0
         gate.open()
         assert list(events)[-1] == b"[DONE]"
     upstream.on("up", saying("new"))
@@ -145,7 +145,7 @@ def test_an_answer_under_way_is_purged_too(
 def test_a_stale_answer_is_purged_too(pair: list[Gateway], upstream: Upstream, prompt: str) -> None:
     upstream.on("up", saying("old"))
     warm(pair[0], prompt, headers={"x-headgate-cache-ttl": "1"}, model="backed")
-    assert command("cache", "purge", "--config", str(pair[0].file)).returncode == 0
+    assert command("cache", "purge", "--yes", "--config", str(pair[0].file)).returncode == 0
 
     async def fail(request, wire):
         await wire.answer({"error": {"message": "no"}}, status=500)

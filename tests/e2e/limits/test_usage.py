@@ -206,7 +206,6 @@ def counted(server: RedisServer, books: Books) -> Iterator[Path]:
         (["--key", "b"], {("firm-a", "b", "sim"): 104}),
         (["--key", "b", "--since", "6d"], {("firm-a", "b", "sim"): 1104}),
         (["--key", "b", "--since", "30d"], {("firm-a", "b", "sim"): 1104}),
-        (["--key", "nobody"], {}),
     ],
     ids=lambda value: "-".join(value).replace("--", "") if isinstance(value, list) else "",
 )  # fmt: skip
@@ -229,7 +228,7 @@ def test_the_table_says_what_it_cost(counted: Path) -> None:
     assert row == ["firm-b", "c", "sim", "5", "0", "50", "50", "0.1", "0"]
 
 
-@pytest.mark.parametrize("args", [["--tenant", "nobody"], ["--since", "soon"]])
+@pytest.mark.parametrize("args", [["--tenant", "nobody"], ["--key", "nobody"], ["--since", "soon"]])
 def test_a_wrong_option_is_said(counted: Path, args: list[str]) -> None:
     done = command("usage", "--config", str(counted), *args)
     assert done.returncode == 1

@@ -247,7 +247,7 @@ def test_a_purge_ends_answers_by_meaning(
             done = command("cache", "purge", "--config", str(gateway.file), "--tenant", other)
             assert done.returncode == 0
             assert hit()
-        done = command("cache", "purge", "--config", str(gateway.file), *way)
+        done = command("cache", "purge", "--yes", "--config", str(gateway.file), *way)
         assert done.returncode == 0, done.stderr
         eventually(lambda: not hit(), within=1)
 
