@@ -11,6 +11,9 @@ from app.config.values.quantities import Duration, Secret, Size
 
 Schema = dict[str, Any]
 
+# A setting of any kind may stand in the environment.
+_VARIABLE: Schema = {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}$"}
+
 
 def schema_of(kind: Any) -> Schema:
     """The schema of what ``Decoder`` takes for a ``kind``, its quantities and lone texts too."""
@@ -19,7 +22,7 @@ def schema_of(kind: Any) -> Schema:
         return {}
     if origin is Annotated:
         inner, *metas = get_args(kind)
-        return schema_of(inner) | _bounds(metas)
+        return _bounded(schema_of(inner), _bounds(metas))
     if origin in (Union, types.UnionType):
         members = [schema_of(member) for member in get_args(kind) if member is not type(None)]
         return members[0] if len(members) == 1 else {"anyOf": members}
@@ -34,10 +37,11 @@ def schema_of(kind: Any) -> Schema:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _object(kind)
     if kind in (Duration, Size):
-        return {
-            "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": kind.pattern}]
-        }
-    return {"type": {bool: "boolean", int: "integer", float: "number"}.get(kind, "string")}
+        number = {"type": "number" if kind is Duration else "integer", "minimum": 0}
+        written = {"type": "string", "pattern": kind.pattern}
+        return {"anyOf": [number, written, _VARIABLE], "examples": [*kind.examples]}
+    plain = {bool: "boolean", int: "integer", float: "number"}.get(kind)
+    return {"type": "string"} if plain is None else {"anyOf": [{"type": plain}, _VARIABLE]}
 
 
 def _object(kind: type[msgspec.Struct]) -> Schema:
@@ -60,6 +64,12 @@ def _object(kind: type[msgspec.Struct]) -> Schema:
         "additionalProperties": False,
         **({"required": required} if required else {}),
     }
+
+
+def _bounded(schema: Schema, bounds: Schema) -> Schema:
+    """The bounds stand beside the type that they are of."""
+    first, *others = schema.get("anyOf", [schema])
+    return {"anyOf": [first | bounds, *others]} if others else first | bounds
 
 
 def _bounds(metas: list[Any]) -> Schema:

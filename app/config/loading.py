@@ -18,6 +18,7 @@ import msgspec
 from app.config.checks.advice import advice
 from app.config.checks.references import check_references
 from app.config.decoding import Decoder, Fault, Path, path_text
+from app.config.descriptions import describe
 from app.config.json_schema import schema_of
 from app.config.secret_files import ReadSecret, read_secret_file, with_secret_files
 from app.config.settings import Settings
@@ -154,7 +155,8 @@ def _lines(source: str, tree: YamlTree, faults: list[Fault]) -> list[str]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema_of(Settings)}
+    schema = describe(schema_of(Settings))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def config_file_from_environment() -> str | None:

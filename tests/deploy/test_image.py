@@ -48,7 +48,7 @@ def test_hadolint_finds_nothing() -> None:
 def test_nothing_but_code_and_locks_reaches_the_builder() -> None:
     tops = {name.partition("/")[0] for name in context()}
     assert tops == {
-        *("app", "cache", "headgate", "middleware"),
+        *("app", "cache", "docs", "headgate", "middleware"),
         *("pyproject.toml", "setup.py", "README.md", "LICENSE"),
         *("image.lock", "image-semantic.lock", "runtime.lock"),
     }

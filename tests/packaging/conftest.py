@@ -15,7 +15,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source") / "headgate"
     files = run("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT).split()
     for name in files:
-        if name.partition("/")[0] in ("tests", "bench", "docs", "deploy"):
+        if name.partition("/")[0] in ("tests", "bench", "deploy"):
             continue
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())

@@ -21,7 +21,8 @@ class Duration(float):
     """Seconds. Written as ``50ms``, ``30s``, ``5m``, ``1h30m``, ``7d``, or a number of seconds."""
 
     expects = "a duration such as 50ms, 30s, 5m or 1h"
-    pattern = r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"
+    pattern = r"^\s*(\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h|d))+)\s*$"
+    examples = ("50ms", "30s", "5m", "1h30m", "7d")
 
     @classmethod
     def parse(cls, value: Any) -> Self:
@@ -46,7 +47,8 @@ class Size(int):
     """Bytes. Written as ``64KiB``, ``1MiB``, ``10MB``, or a number of bytes."""
 
     expects = "a size such as 64KiB, 1MiB or a number of bytes"
-    pattern = r"^\d+(\.\d+)?\s*([kKmMgG]?([iI]?[bB]))?$"
+    pattern = r"^\s*\d+(\.\d+)?\s*([bB]|[kKmMgG][iI]?[bB])?\s*$"
+    examples = ("64KiB", "1MiB", "10MB")
 
     @classmethod
     def parse(cls, value: Any) -> Self:
