@@ -18,8 +18,8 @@ import msgspec
 from app.config.checks.advice import advice
 from app.config.checks.references import check_references
 from app.config.decoding import Decoder, Fault, Path, path_text
-from app.config.descriptions import describe
-from app.config.json_schema import schema_of
+from app.config.schema.descriptions import describe
+from app.config.schema.json_schema import schema_of
 from app.config.secret_files import ReadSecret, read_secret_file, with_secret_files
 from app.config.settings import Settings
 from app.config.values.quantities import Secret
