@@ -28,6 +28,9 @@ from app.supervision.worker import Beat, Link
 from cache.store.base import StoreUnavailable
 
 RELOAD_SIGNAL = signal.SIGHUP
+# For which documents are waited for: a worker that does not start is taken for dead, while the old
+# configuration serves on while a new one is made ready.
+START_SECONDS, RELOAD_SECONDS = 5.0, 60.0
 
 
 class Generation:
@@ -45,10 +48,10 @@ class Generation:
         self._retired = False
         self.troubles = self._targets.troubles
 
-    async def prepare(self) -> None:
-        """Embed and open what requests will look things up in."""
+    async def prepare(self, seconds: float) -> None:
+        """Embed and open what requests will look things up in; what takes longer goes on aside."""
         if self._retrievals is not None:
-            await self._retrievals.prepare()
+            await self._retrievals.prepare(seconds)
 
     async def retire(self) -> None:
         """No more requests come; upstream connections close when the last running one ends."""
@@ -138,7 +141,7 @@ class Gateway:
         try:
             loaded = self._load()
             fresh = Generation(loaded, self._services.shared, self._kept)
-            await fresh.prepare()
+            await fresh.prepare(RELOAD_SECONDS)
         except ConfigError as error:
             self._log.error("reload_refused", problems=error.problems)
             return False
@@ -217,7 +220,7 @@ class Gateway:
 
     async def _start(self) -> None:
         self._services.start()
-        await self._current.prepare()
+        await self._current.prepare(START_SECONDS)
         asyncio.get_running_loop().add_signal_handler(RELOAD_SIGNAL, self._begin_reload)
         # A reload may have been asked for between our reading the file and listening.
         if self._load().generation != self._current.name:

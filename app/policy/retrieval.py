@@ -33,7 +33,6 @@ from cache.store.base import Store
 from cache.store.opening import open_store
 
 FAMILIES = frozenset({"completions", "chat"})
-PREPARE_SECONDS = 30.0  # for which a start, or a reload, waits for all sources
 RETRY_SECONDS = (5.0, 15.0, 60.0)
 STORE_TIMEOUT = 0.2
 
@@ -78,7 +77,7 @@ class Retrievals:
         self._kept = kept
         self._plans = plans
         self._sources = sources
-        self._trying: list[asyncio.Task[None]] = []
+        self._preparing: list[asyncio.Task[None]] = []
 
     def of(self, call: Call) -> RetrievalPlan | None:
         """The plan for a call that somebody can answer; None where it gets no chunks."""
@@ -91,23 +90,25 @@ class Retrievals:
         plan = self._plans.get(call.request.model)
         return plan.most(call) if plan is not None else 0
 
-    async def prepare(self) -> None:
-        """Get every source ready; one that cannot be is tried again and again, aside."""
-        for name, source in self._sources.items():  # one by one: they may have files in common
-            await self._prepare(name, source)
-        self._kept.forget_unused()
+    async def prepare(self, seconds: float) -> None:
+        """Get every source ready, and wait for it for a time; what is not ready then goes on aside."""
+        task = asyncio.get_running_loop().create_task(self._prepare_all())
+        self._preparing.append(task)
+        await asyncio.wait([task], timeout=seconds)
 
     async def aclose(self) -> None:
-        for task in self._trying:
+        for task in self._preparing:
             task.cancel()
-        await asyncio.gather(*self._trying, return_exceptions=True)
+        await asyncio.gather(*self._preparing, return_exceptions=True)
         for source in self._sources.values():
             await source.aclose()
 
-    async def _prepare(self, name: str, source: Source) -> None:
-        if not await _is_ready(name, source):
-            task = asyncio.get_running_loop().create_task(_keep_trying(name, source))
-            self._trying.append(task)
+    async def _prepare_all(self) -> None:
+        for name, source in self._sources.items():  # one by one: they may have files in common
+            if not await _is_ready(name, source):
+                task = asyncio.get_running_loop().create_task(_keep_trying(name, source))
+                self._preparing.append(task)
+        self._kept.forget_unused()
 
 
 async def _keep_trying(name: str, source: Source) -> None:
@@ -121,10 +122,9 @@ async def _keep_trying(name: str, source: Source) -> None:
 
 async def _is_ready(name: str, source: Source) -> bool:
     try:
-        async with asyncio.timeout(PREPARE_SECONDS):
-            await source.prepare()
-    except (RetrievalFailure, TimeoutError) as failure:
-        reason = str(failure) or "timeout"
+        await source.prepare()
+    except RetrievalFailure as failure:
+        reason = str(failure)
         structlog.get_logger("headgate").error("retrieval_not_ready", retrieval=name, reason=reason)
         return False
     return True

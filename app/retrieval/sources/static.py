@@ -65,6 +65,8 @@ class StaticSource:
         self._encoder = encoder
         self._kept = kept
         self._embeddings: Embeddings | None = None
+        self._begun = ""  # the generation that is being embedded, and its vectors so far
+        self._vectors: list[bytes] = []
         self._masks: dict[tuple[str, str], NDArray[np.bool_]] = {}
 
     async def prepare(self) -> None:
@@ -126,10 +128,13 @@ class StaticSource:
         """The chunks with their vectors. Raises RetrievalFailure."""
         import numpy as np  # noqa: PLC0415 - an extra
 
-        vectors: list[bytes] = []
-        for at in range(0, len(chunks), BATCH):
+        if self._begun != generation:
+            self._begun, self._vectors = generation, []
+        vectors = self._vectors  # what an encoder that failed has given stays
+        for at in range(len(vectors), len(chunks), BATCH):
             batch = [chunk.text for chunk in chunks[at : at + BATCH]]
             vectors += (await self._encoder.vectors(batch)).vectors
+        self._begun, self._vectors = "", []
         if len({len(vector) for vector in vectors}) > 1:
             raise RetrievalFailure("dimensions")
         rows = np.frombuffer(b"".join(vectors), dtype="<f4")

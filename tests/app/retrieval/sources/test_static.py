@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.retrieval.chunk import (
@@ -56,6 +56,7 @@ def holding(chunks: list[Chunk], encoder: Lengths, kept: Kept) -> StaticSource:
     return source
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(NAMES), KEYS, st.floats(0, 3)), min_size=1, max_size=30),
     st.sampled_from(NAMES[:3]),
@@ -134,3 +135,23 @@ def test_one_id_stands_for_one_text(tmp_path: Path) -> None:
     source = StaticSource("h", [((str(tmp_path / "*.jsonl"),), Audience())], Lengths(), Kept())
     with pytest.raises(RetrievalFailure, match="'x' stands for two texts"):
         in_loop(source.prepare)
+
+
+def test_an_encoder_that_fails_goes_on_where_it_ended(tmp_path: Path) -> None:
+    said = "\n".join(f'{{"text": "text {number:03}"}}' for number in range(130))
+    (tmp_path / "a.jsonl").write_text(said)
+    encoder = Lengths()
+    source = StaticSource("h", [((str(tmp_path / "a.jsonl"),), Audience())], encoder, Kept())
+
+    class Failing(Lengths):
+        async def vectors(self, texts: Sequence[str]) -> Embedded:
+            if len(encoder.texts) == 64:
+                encoder.texts.append("")
+                raise RetrievalFailure("gone")
+            return await encoder.vectors(texts)
+
+    source._encoder = Failing()
+    with pytest.raises(RetrievalFailure, match="gone"):
+        in_loop(source.prepare)
+    in_loop(source.prepare)
+    assert len(encoder.texts) == 131
