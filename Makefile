@@ -16,6 +16,9 @@ IMAGE_LOCK := image.lock
 # What the image holds. `semantic` has no wheel for arm64 Linux, so it has an image of its own.
 PARTS := --extra encryption --extra patterns --extra guardrails
 
+# Compiled once, and not at every start, whatever this machine's images are set to.
+export PYTHONDONTWRITEBYTECODE :=
+
 # What starts no process and opens no socket, but for the long simulations. The rest is `make test`'s.
 UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility.py tests/test_second_family.py \
 	tests/middleware tests/app tests/cache/answers tests/cache/semantic tests/cache/serving \

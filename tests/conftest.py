@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.harness import forked
 from tests.harness.second_look import SECOND, SecondLook, SecondLookSummary, is_alone
 from tests.harness.turns import Turns
 
@@ -46,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    forked.close()
     if TURNS in config.stash:
         config.stash[TURNS].close()
     if FOLDER in config.stash:

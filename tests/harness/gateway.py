@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import IO, Any, Self
 
 import httpx
 
+from tests.harness import forked
 from tests.harness.credentials import (
     KEY,
     KEYS,
@@ -57,7 +57,7 @@ class Gateway:
         self._lines: list[str] = []
         self.errors: list[str] = []
         self._line_came = threading.Condition()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: forked.Forked | subprocess.Popen[str] | None = None
         self._threads: list[threading.Thread] = []
         self._client = httpx.Client(
             timeout=PATIENCE, trust_env=False, limits=httpx.Limits(max_connections=None)
@@ -68,16 +68,9 @@ class Gateway:
         # A proxy in the environment must not be used; one that does not answer shows if it is.
         nowhere = "http://127.0.0.1:1"
         proxies = {"HTTP_PROXY": nowhere, "http_proxy": nowhere, "ALL_PROXY": nowhere}
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "headgate", "serve"),
-                *("--config", str(self.file), "--port", str(self.port)),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | proxies | self._environment,
-            cwd=Path(__file__).parents[2],
+        self._process = forked.start(
+            ["serve", "--config", str(self.file), "--port", str(self.port)],
+            os.environ | proxies | self._environment,
         )
         for stream, keep in (
             (self._process.stdout, self._keep_line),
