@@ -31,6 +31,7 @@ from app.core.errors import GatewayError
 from app.core.family import Family
 from app.core.usage import Counts
 from app.guarded import guarded_bodies, output_guardrails
+from app.lean_imports import lean
 from app.observability.metrics.labels import Labels
 from app.observability.metrics.snapshot import Snapshot
 from app.observability.recorders import Recorders
@@ -229,7 +230,7 @@ def build(
         return _route(path, app, beside(path, "HEAD"))  # balancers ask either way
 
     live = live_app(generation)
-    litestar = Litestar(
+    litestar = lean(Litestar)(
         route_handlers=[
             _route(
                 "/v1/cache/feedback",
