@@ -26,6 +26,7 @@ AXE = (
     "4.14.1",
     "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745",  # SHA-256 of the package
 )
+PORTKEY = "portkey-ai==2.3.4"
 LANGCHAIN = ("langchain-openai==1.7.3", "langchain-core==1.7.2")
 
 
@@ -39,10 +40,23 @@ def node() -> Path:
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise Unavailable("there is no Node and npm")
-    lock = (SCRIPTS / "node" / "package-lock.json").read_bytes()
-    return _made(
-        "node", lock, [npm, "ci", "--silent", "--no-audit", "--no-fund", "--omit=optional"]
-    )
+    return _packages(npm, "node")
+
+
+@cache
+def portkey_node() -> Path:
+    """A folder with Portkey's package for Node, and the script. Raises Unavailable."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise Unavailable("there is no Node and npm")
+    return _packages(npm, "portkey-node")
+
+
+@cache
+def portkey() -> Path:
+    """A folder with Portkey's package for Python. Raises Unavailable."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return _made("portkey", PORTKEY.encode(), [*pip, "--target", ".", PORTKEY])
 
 
 @cache
@@ -50,6 +64,12 @@ def langchain() -> Path:
     """A folder of Python packages. Raises Unavailable."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     return _made("langchain", " ".join(LANGCHAIN).encode(), [*pip, "--target", ".", *LANGCHAIN])
+
+
+def _packages(npm: str, name: str) -> Path:
+    lock = (SCRIPTS / name / "package-lock.json").read_bytes()
+    command = [npm, "ci", "--silent", "--no-audit", "--no-fund", "--omit=optional"]
+    return _made(name, lock, command)
 
 
 def _made(name: str, recipe: bytes, command: list[str]) -> Path:
@@ -62,8 +82,8 @@ def _made(name: str, recipe: bytes, command: list[str]) -> Path:
             print(f"getting the clients {name} for the tests, once …", file=sys.stderr, flush=True)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            for file in ("package.json", "package-lock.json") if name == "node" else ():
-                shutil.copy(SCRIPTS / name / file, folder)
+            for file in (SCRIPTS / name).glob("package*.json"):
+                shutil.copy(file, folder)
             _run(command, folder)
             mark.touch()
     for script in (SCRIPTS / name).glob("*.mjs"):
