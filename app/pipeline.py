@@ -47,6 +47,7 @@ from app.providers.routing.routes import cost_bound
 from app.providers.routing.selection import Selector
 from app.providers.upstream import Upstream
 from app.retrieving import with_retrieval
+from app.routes import messages
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
 from app.routes.documents import OPENAPI_PATH, openapi_app
@@ -73,6 +74,7 @@ from middleware.asgi.audit_gate import AuditGate
 from middleware.asgi.auth import Auth
 from middleware.asgi.body import Body
 from middleware.asgi.canonical_path import CanonicalPath
+from middleware.asgi.message_errors import MessageErrors
 from middleware.asgi.metering import Metering
 from middleware.asgi.protocol import Protocol
 from middleware.asgi.request_id import RequestId
@@ -211,7 +213,7 @@ def build(
 
     door = Http(portkey, send_timeout=float(server.send_timeout))
 
-    def endpoint(family: Family) -> ASGIApp:
+    def endpoint(family: Family, path: str) -> ASGIApp:
         body = Body(
             door,
             family=family,
@@ -219,7 +221,7 @@ def build(
             max_bytes=int(server.max_body_bytes),
             timeout=float(server.body_timeout),
         )
-        recorder = recorders.of_models(PATHS[family.name], shared.usage)
+        recorder = recorders.of_models(path, shared.usage)
         return _behind(metered("POST", family.name, recorder), body)
 
     def beside(path: str, *also: str) -> list[Layer]:
@@ -284,7 +286,10 @@ def build(
         log.error("crash", request_id=request_id, exc_info=error)
 
     fixed = [(b"x-headgate-config", generation.encode())]
-    direct = {path: endpoint(family) for path, family in FAMILIES.items()}
+    direct = {path: endpoint(family, path) for path, family in FAMILIES.items()}
+    direct[messages.PATH] = MessageErrors(endpoint(messages.MESSAGES, messages.PATH))
+    counting = metered("POST", CHAT.name, recorders.of_route(messages.COUNT_PATH))
+    direct[messages.COUNT_PATH] = MessageErrors(_behind(counting, messages.count_tokens))
     operators = [
         _layer(Metering, recorder=recorders.of_route("admin"), operation="admin"),
         _layer(Protocol, method="GET", also=("POST", "PUT", "PATCH", "DELETE")),

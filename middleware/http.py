@@ -24,6 +24,7 @@ from app.core.asgi import (
 from app.core.call import Call, Handler, admitted_call
 from app.core.errors import GatewayError, UpstreamError
 from app.core.exchange import CLIENT_CLOSED_REQUEST, Attempt
+from app.core.family import ReplyEncoding
 from app.core.pricing import dollars_text
 from app.core.reply import Answer, Chunk, Origin, StreamEnd
 from app.openai import sse
@@ -59,7 +60,17 @@ class Http:
 class HttpReply:
     """The reply writer at the caller's end: the shape, the headers and the usage that it asked for."""
 
-    __slots__ = ("_begun", "_call", "_continuous", "_first", "_guard", "_send", "_stall", "_usage")
+    __slots__ = (
+        "_begun",
+        "_call",
+        "_continuous",
+        "_encoding",
+        "_first",
+        "_guard",
+        "_send",
+        "_stall",
+        "_usage",
+    )
 
     def __init__(self, call: Call, send: Send, guard: DisconnectGuard, stall: CoarseTimer) -> None:
         self._call = call
@@ -70,6 +81,7 @@ class HttpReply:
         self._usage = request.include_usage
         self._continuous = request.continuous_usage
         self._begun = False
+        self._encoding: ReplyEncoding | None = None  # of a stream in another form
         self._first: Chunk | None = None  # its envelope is the whole stream's
 
     async def answer(self, origin: Origin, answer: Answer) -> None:
@@ -91,6 +103,9 @@ class HttpReply:
     async def begin(self, origin: Origin) -> None:
         self._begun = self._call.outcome.streamed = True
         self._name(origin)
+        encoding = self._call.family.encoding
+        if encoding is not None:
+            self._encoding = encoding(self._call.request, self._call.request_id)
         await self._send_in_time(start_message(200, list(STREAM_HEADERS)))
 
     async def write(self, chunks: Sequence[Chunk]) -> None:
@@ -110,20 +125,23 @@ class HttpReply:
 
     async def finish(self, end: StreamEnd, chunks: Sequence[Chunk] = ()) -> None:
         data = self._events(chunks)
+        if self._encoding is not None:
+            await self._send_body(data + self._encoding.end(end), more=False)
+            return
         if self._usage:
             data += self._usage_event(end)
         await self._send_body(data + sse.DONE_EVENT, more=False)
 
     async def fail(self, error: UpstreamError) -> None:
         self._call.outcome.error_code = error.code
-        await self._send_body(sse.event(error.body()), more=False)
+        await self._send_error(error)
 
     async def refuse(self, error: GatewayError) -> None:
         """Answer what the chain raised; after the beginning of a stream it is the stream's end."""
         call, outcome = self._call, self._call.outcome
         outcome.error_code = error.code
         if self._begun:
-            await self._send_body(sse.event(error.body()), more=False)
+            await self._send_error(error)
             return
         if outcome.trail is not None:
             attempts = (b"x-headgate-attempts", b"%d" % outcome.attempts)
@@ -147,6 +165,8 @@ class HttpReply:
             call.reply_headers.append(_route([*outcome.trail, answered]))
 
     def _events(self, chunks: Sequence[Chunk]) -> bytes:
+        if self._encoding is not None:
+            return self._encoding.events(chunks)
         if chunks and self._first is None:
             self._first = chunks[0]
         if not self._usage:
@@ -161,6 +181,12 @@ class HttpReply:
     def _usage_event(self, end: StreamEnd) -> bytes:
         assert self._first is not None
         return sse.event(orjson.dumps(self._call.family.usage_event(self._first.document, end)))
+
+    async def _send_error(self, error: GatewayError) -> None:
+        """The end of a stream that broke."""
+        encoding = self._encoding
+        data = sse.event(error.body()) if encoding is None else encoding.error(error)
+        await self._send_body(data, more=False)
 
     async def _send_body(self, data: bytes, *, more: bool) -> None:
         text = self._call.outcome.text

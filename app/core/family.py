@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from app.core.errors import GatewayError
 from app.core.reply import Answer, Chunk, StreamEnd
 from app.core.request import Allowance, Dialect, TargetRules
 from app.core.units import Digest
@@ -115,6 +116,18 @@ class Said(NamedTuple):
     whole: bool = False
 
 
+class ReplyEncoding(Protocol):
+    """A stream in the bytes of another form than the family's own events."""
+
+    def events(self, chunks: Sequence[Chunk]) -> bytes: ...
+
+    def end(self, end: StreamEnd) -> bytes: ...
+
+    def error(self, error: GatewayError) -> bytes:
+        """What ends a stream that broke."""
+        ...
+
+
 class Family(NamedTuple):
     """One family.
 
@@ -140,7 +153,8 @@ class Family(NamedTuple):
     the others (both None where it answers all).
 
     **On the way out.** ``in_form`` is a plain answer in the form that this caller asked for; None
-    where there is only one form.
+    where there is only one form. ``encoding`` is made of a request and its id where streams are
+    written in another form than as the family's own events.
 
     **The guardrails.** ``said_in`` are the texts of a plain answer or of a chunk.
     """
@@ -166,3 +180,4 @@ class Family(NamedTuple):
     said_in: Callable[[Mapping[str, Any]], list[Said]]
     view: Callable[[Any, Sequence[int] | None, Mapping[int, bytes] | None], View]
     in_form: Callable[[bytes, Any], bytes] | None = None
+    encoding: Callable[[Any, str], ReplyEncoding] | None = None
