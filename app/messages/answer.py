@@ -79,10 +79,12 @@ def ending(
     return {"stop_reason": _REASONS.get(reason, "end_turn"), "stop_sequence": None}
 
 
-def usage_of(usage: Usage) -> dict[str, int]:
+def usage_of(usage: Usage) -> dict[str, Any]:
     """Anthropic counts what went from and to the prompt cache apart from the rest of the prompt."""
     apart = usage.cached_tokens + usage.cache_write_tokens
-    return {
+    thought = usage.reasoning_tokens
+    details = {"output_tokens_details": {"thinking_tokens": thought}} if thought else {}
+    return details | {
         "input_tokens": usage.prompt_tokens - apart,
         "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,

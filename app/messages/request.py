@@ -1,7 +1,8 @@
 """A Messages request as a chat request. Pure.
 
 Source: https://docs.anthropic.com/en/api/messages. What chat has no word for is refused by name; what
-only advises Anthropic's servers (``cache_control``, ``context_management``) is left out.
+only advises Anthropic's servers (``cache_control``, ``context_management``,
+``diagnostics``) is left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from app.messages.conversation import Turns, for_any_server
 from app.openai.chat import bounds
 from app.openai.chat.request import ChatRequest, parse
 from app.openai.request_body import Schema, model_problems, read_body
+from app.openai.shown import showing
 from app.openai.validators import (
     MAX_STOPS,
     Check,
@@ -31,6 +33,7 @@ from app.openai.validators import (
 )
 
 
+@showing({"type": "array", "items": {"type": "string"}, "maxItems": MAX_STOPS})
 def _stops(value: Any) -> str | None:
     if type(value) is not list or any(type(item) is not str for item in value):
         return "must be a list of strings"
@@ -58,7 +61,8 @@ FIELDS: dict[str, Check] = {
     "tool_choice": optional_object,
 }
 NESTED = dict.fromkeys(("messages", "system", "tools"), _said_elsewhere)
-ADVICE = frozenset({"cache_control", "context_management"})
+ADVICE = frozenset({"cache_control", "context_management", "diagnostics"})
+_NEUTRAL = {"speed": "standard"}
 CONTRACT = frozenset(FIELDS) | frozenset(NESTED) | ADVICE
 
 _SCHEMA = Schema(FIELDS, frozenset({"max_tokens", "top_k"}), {}, NESTED)
@@ -83,7 +87,9 @@ def parse_messages(body: bytes) -> ChatRequest:
     turns.take(asked.get("messages"))
     problems += turns.problems
     unknown = [
-        problem_at(name, "is not supported here") for name in asked.keys() - CONTRACT if name
+        problem_at(name, "is not supported here")
+        for name in asked
+        if name not in CONTRACT and asked[name] not in (None, _NEUTRAL.get(name))
     ]
     chat = {"messages": turns.messages} if problems else _chat(asked, turns, unknown)
     if problems or unknown:

@@ -27,6 +27,7 @@ AXE = (
     "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745",  # SHA-256 of the package
 )
 PORTKEY = "portkey-ai==2.3.4"
+ANTHROPIC = ("anthropic==2.12.0",)
 LANGCHAIN = ("langchain-openai==1.7.3", "langchain-core==1.7.2")
 
 
@@ -62,8 +63,18 @@ def portkey() -> Path:
 @cache
 def langchain() -> Path:
     """A folder of Python packages. Raises Unavailable."""
+    return _of_pip("langchain", LANGCHAIN)
+
+
+@cache
+def anthropic() -> Path:
+    """A folder of Python packages. Raises Unavailable."""
+    return _of_pip("anthropic", ANTHROPIC)
+
+
+def _of_pip(name: str, packages: tuple[str, ...]) -> Path:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    return _made("langchain", " ".join(LANGCHAIN).encode(), [*pip, "--target", ".", *LANGCHAIN])
+    return _made(name, " ".join(packages).encode(), [*pip, "--target", ".", *packages])
 
 
 def _packages(npm: str, name: str) -> Path:

@@ -81,8 +81,45 @@ def _calls() -> dict[str, Schema]:
         "ChatCompletion": object_of(_envelope("chat.completion", _list(chat)) | usage),
         "ChatEvent": object_of(_envelope("chat.completion.chunk", _list(delta)), usage),
         "Embeddings": object_of(embeddings),
+        **_messages(),
         "CompletionEvents": _events("CompletionEvent"),
         "ChatEvents": _events("ChatEvent"),
+    }
+
+
+def _messages() -> dict[str, Schema]:
+    """What Anthropic's form has."""
+    counts = ("input_tokens", "output_tokens")
+    head = {
+        "id": _TEXT,
+        "type": {"const": "message"},
+        "role": {"const": "assistant"},
+        "model": {"type": "string", "description": "The upstream's name of what answered."},
+        "content": _list(object_of({"type": _TEXT})),
+        "usage": object_of(dict.fromkeys(counts, _COUNT)),
+    }
+    ending = {"stop_reason": _TEXT, "stop_sequence": _TEXT}
+    error = object_of({"type": _TEXT, "message": _TEXT}, {"code": _TEXT, "param": _TEXT})
+    kinds = (
+        *("message_start", "content_block_start", "content_block_delta", "content_block_stop"),
+        *("message_delta", "message_stop", "ping", "error"),
+    )
+    event = object_of({"type": {"enum": [*kinds]}})
+    return {
+        "Message": object_of(head, ending),
+        "MessageError": object_of(
+            {"type": {"const": "error"}, "error": error, "request_id": _TEXT}
+        ),
+        "MessageEvents": object_of(
+            {
+                "event": {"enum": [*kinds]},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": event,
+                },
+            }
+        ),
     }
 
 

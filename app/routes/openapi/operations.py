@@ -72,6 +72,32 @@ CHAT = Operation(
     headers=_OF_CALLS,
     accepts=_ACCEPTED,
 )
+MESSAGES = Operation(
+    "POST",
+    "/v1/messages",
+    "createMessage",
+    "Models",
+    "Answer a conversation, in Anthropic's form",
+    "Anthropic's Messages over any chat model: a chat request under another form, in and out.",
+    "key",
+    (
+        Reply(200, "The message.", "Message"),
+        _events("MessageEvents"),
+        *(Reply(status, "In Anthropic's envelope.", "MessageError") for status in _CALL),
+    ),
+    body="MessagesRequest",
+    examples={
+        "a message": {"model": "demo", "max_tokens": 16, "messages": _MESSAGES},
+        "a message, streamed": {
+            "model": "demo",
+            "max_tokens": 16,
+            "messages": _MESSAGES,
+            "stream": True,
+        },
+    },
+    headers=_OF_CALLS,
+    accepts=_ACCEPTED,
+)
 EMBEDDINGS = Operation(
     "POST",
     "/v1/embeddings",
@@ -101,6 +127,7 @@ _MODEL = Parameter(
 OPERATIONS: Sequence[Operation] = (
     COMPLETIONS,
     CHAT,
+    MESSAGES,
     EMBEDDINGS,
     Operation(
         "GET",

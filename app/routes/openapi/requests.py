@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from app.messages.request import FIELDS as MESSAGE_FIELDS
 from app.openai.chat.request import FIELDS as CHAT_FIELDS
 from app.openai.chat.request import NESTED as CHAT_NESTED
 from app.openai.completions.request import FIELDS as COMPLETION_FIELDS
@@ -81,6 +82,7 @@ def request_schemas() -> dict[str, Schema]:
     schemas["FeedbackRequest"] = object_of(
         {"id": {"type": "string"}, "verdict": {"enum": ["bad", "good"]}}
     ) | {"additionalProperties": False}
+    schemas["MessagesRequest"] = _messages()
     schemas["TokenizeRequest"] = object_of({}, {"model": {"type": "string"}}) | {
         "description": "The server's own body; `model` may be left out where the key has one."
     }
@@ -101,6 +103,18 @@ def _body(name: str, checks: Checks, required: Iterable[str]) -> Schema:
         "additionalProperties": True,
         "description": "Members that are not listed here are forwarded untouched.",
     }
+
+
+def _messages() -> Schema:
+    """Anthropic's request: its own page has what a block may be."""
+    listed: Schema = {"type": "array", "items": {"type": "object"}}
+    checked = {name: schema_of(check) for name, check in MESSAGE_FIELDS.items()}
+    said: Schema = {"anyOf": [{"type": "string"}, listed]}
+    required = {name: checked.pop(name) for name in ("model", "max_tokens")}
+    return object_of(
+        required | {"messages": listed | {"minItems": 1}},
+        checked | {"system": said, "tools": listed},
+    )
 
 
 def _one_of_two(sent: str, absent: str) -> Schema:

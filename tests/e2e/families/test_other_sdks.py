@@ -43,7 +43,14 @@ def test_a_client_for_node(gateway: Gateway, script: str) -> None:
     run(gateway, ["node", script], got(client_install.node))
 
 
-def test_langchain(gateway: Gateway) -> None:
-    folder = got(client_install.langchain)
-    script = client_install.SCRIPTS / "langchain_chat.py"
-    run(gateway, [sys.executable, str(script)], folder, PYTHONPATH=str(folder))
+@pytest.mark.parametrize(
+    ("script", "install"),
+    [
+        ("langchain_chat.py", client_install.langchain),
+        ("anthropic_messages.py", client_install.anthropic),
+    ],
+)
+def test_a_client_for_python(gateway: Gateway, script: str, install: Callable[[], Path]) -> None:
+    folder = got(install)
+    script = str(client_install.SCRIPTS / script)
+    run(gateway, [sys.executable, script], folder, PYTHONPATH=str(folder))

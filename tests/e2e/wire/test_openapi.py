@@ -51,13 +51,13 @@ def document(trial: Gateway) -> Any:
 def for_the_simulator(document: Any) -> Any:
     """The document without what this gateway cannot do, and what a schema cannot say.
 
-    The simulator has no tokenizer, a feedback needs the id of an answer, the longest ``since`` is no
+    The simulator has no tokenizer, the blocks of a message are Anthropic's to describe, a feedback needs the id of an answer, the longest ``since`` is no
     pattern, a server of texts takes ``messages`` only as one user message of text, and to JSON Schema
     ``1.0`` is an integer. What goes only with another member is tested where that is refused.
     """
     narrow = json.loads(json.dumps(document))
     schemas = narrow["components"]["schemas"]
-    for path in ("/tokenize", "/tokenizer_info", "/v1/cache/feedback"):
+    for path in ("/tokenize", "/tokenizer_info", "/v1/cache/feedback", "/v1/messages"):
         del narrow["paths"][path]
     del narrow["paths"]["/v1/usage"]["get"]["parameters"]
     for name in ("CompletionRequest", "ChatRequest", "EmbeddingsRequest"):
