@@ -89,7 +89,7 @@ def serve(
         text, source = made.text, made.source
     else:
         made, text, source = None, read_text(file), file
-    loaded = load_text(text, source)
+    loaded = load_text(text, source, serving=True)
     given = {"host": host, "port": port, "workers": workers}
     changes = {name: value for name, value in given.items() if value is not None}
     server = replace(loaded.settings.server, **changes)
@@ -106,9 +106,12 @@ def serve(
         gateway = Main(loaded, text, source, file)
     except OSError as error:
         fail(str(error))
-    _greet(loaded, file, made, gateway.sign_in_link if sys.stderr.isatty() else "")
+    greeting = _greeting(loaded, file, made, gateway.sign_in_link if sys.stderr.isatty() else "")
+    for line in greeting:
+        gateway.say(line)
     if not gateway.run():
-        fail("no worker could start; the lines above say why")
+        gateway.say("no worker could start; the lines above say why")
+        sys.exit(1)
 
 
 @main.command()
@@ -225,8 +228,10 @@ def routes(
     click.echo("\n".join(lines))
 
 
-def _greet(loaded: Loaded, file: str | None, made: first_steps.Made | None, link: str = "") -> None:
-    """Say where the gateway listens, and what to do next; ``link`` opens the dashboard, once."""
+def _greeting(
+    loaded: Loaded, file: str | None, made: first_steps.Made | None, link: str
+) -> list[str]:
+    """Where the gateway listens, and what to do next; ``link`` opens the dashboard, once."""
     server = loaded.settings.server
     base = f"http://{_reachable(server.host)}:{server.port}"
     lines = [f"Headgate {__version__}, configuration {loaded.generation}, on {base}"]
@@ -240,8 +245,7 @@ def _greet(loaded: Loaded, file: str | None, made: first_steps.Made | None, link
     if link and management is not None:
         page = f"http://{_reachable(management.host)}:{management.port}/dashboard/"
         lines.append(f"Dashboard, signed in once within 15 minutes: {page}#link={link}")
-    lines.append("Ctrl-C stops it.")
-    click.echo("\n".join(lines), err=True)
+    return [*lines, "Ctrl-C stops it."]
 
 
 def _reachable(host: str) -> str:

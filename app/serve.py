@@ -29,6 +29,7 @@ from app.main import RELOAD_SIGNAL, Gateway
 from app.observability import logs
 from app.observability.audit.acts import NotRecorded
 from app.observability.audit.lifecycle import Lifecycle
+from app.observability.own_lines import sayer, server_logging, take_over
 from app.supervision.control import Control, Serve
 from app.supervision.listening import Listening, listen
 from app.supervision.management import Management
@@ -84,6 +85,7 @@ def load_worker(path: Path, source: str, port: int, mark: RelayMark, link: Link)
     """
     link.enter()
     loaded = load_snapshot(path, source)
+    link.say = sayer(loaded.settings.log.format)
     writer = logs.configure(loaded.settings.log.format, loaded.settings.log.level)
     return Gateway(partial(load_snapshot, path, source), writer, port, link, mark)
 
@@ -98,7 +100,8 @@ class Main:
         multiprocessing.set_start_method("fork", force=True)  # workers inherit what is open
         self._file = file
         self._generation = loaded.generation
-        server = loaded.settings.server
+        server, form = loaded.settings.server, loaded.settings.log.format
+        self.say = take_over(form)
         self._fixed = _fixed(load(text, source).settings)
         listening = _named(server, partial(Listening, server.host, server.port, server.workers))
         self._mark = RelayMark()
@@ -110,7 +113,7 @@ class Main:
         self._supervisor = Supervisor(
             listening,
             Control(server.workers, interval, management),
-            _say,
+            self.say,
             worker_timeout=float(server.worker_timeout),
             shutdown_delay=float(server.shutdown_delay),
             shutdown_grace=float(server.shutdown_grace),
@@ -127,10 +130,10 @@ class Main:
                 header_read_timeout=_head_timeout_ms(server), max_buffer_size=MAX_HEADER_BYTES
             ),
             log_level=LogLevels.warning,
+            log_dictconfig=server_logging(form),
         )
         self._supervisor.on_startup(self._take_signals)
-        self._port = server.port
-        self._pid = os.getpid()
+        self._port, self._pid = server.port, os.getpid()
         self._reloading = threading.Lock()
         self._lifecycle = Lifecycle(loaded)
 
@@ -181,32 +184,34 @@ class Main:
 
     def _reload_once(self) -> None:
         if self._file is None:
-            _say("reload: this gateway runs on its built-in configuration; nothing to read anew")
+            self.say(
+                "reload: this gateway runs on its built-in configuration; nothing to read anew"
+            )
             return
         try:
             text = read(self._file)
             loaded = load(text, self._file)
         except ConfigError as error:
-            _say(f"reload refused, {self._generation} stays; {len(error.problems)} problem(s):")
+            self.say(f"reload refused, {self._generation} stays; {len(error.problems)} problem(s):")
             for problem in error.problems:
-                _say(f"  {problem}")
+                self.say(f"  {problem}")
             self._lifecycle.reload_refused(len(error.problems))
             return
         for warning in loaded.warnings:
-            _say(f"warning: {warning}")
+            self.say(f"warning: {warning}")
         if _fixed(loaded.settings) != self._fixed:
-            _say(
+            self.say(
                 "warning: changes under `server`, `store`, `audit` and `tracing` take effect only after a restart"
             )
         try:
             self._lifecycle.reload(loaded)
         except NotRecorded as error:
-            _say(f"reload refused, {self._generation} stays: {error}")
+            self.say(f"reload refused, {self._generation} stays: {error}")
             return
         self._snapshot.write(text, loaded.secret_files)
         self._generation = loaded.generation
         self._supervisor.signal_workers(RELOAD_SIGNAL)
-        _say(f"reload: configuration {loaded.generation}")
+        self.say(f"reload: configuration {loaded.generation}")
 
 
 def _fixed(settings: Settings) -> tuple[Any, ...]:
@@ -239,8 +244,3 @@ def free_port(host: str) -> int:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

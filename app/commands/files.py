@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -65,14 +66,22 @@ def read_text(file: str) -> str:
         fail(*error.problems)
 
 
-def load_text(text: str, source: str) -> Loaded:
-    """A checked configuration, its warnings printed; ends with 1 and every problem otherwise."""
+def load_text(text: str, source: str, *, serving: bool = False) -> Loaded:
+    """A checked configuration, its warnings printed; ends with 1 and every problem otherwise.
+
+    With ``serving``, the warnings are printed in the form of the log.
+    """
     try:
         loaded = load(text, source)
     except ConfigError as error:
         fail(*error.problems)
+    say: Callable[[str], None] = partial(click.echo, err=True)
+    if serving and loaded.settings.log.format == "json":
+        from app.observability.own_lines import sayer  # noqa: PLC0415 - most commands need none
+
+        say = sayer("json")
     for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
     return loaded
 
 

@@ -8,12 +8,14 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import msgspec
 
 from app.observability.metrics.snapshot import Snapshot
+from app.observability.own_lines import sayer
 from app.supervision.frames import Frames, frame
 from app.supervision.listening import BACKLOG
 
@@ -78,6 +80,7 @@ class Link(asyncio.Protocol):
         self._main = os.getpid()
         self._others = others
         self.draining = draining
+        self.say: Callable[[str], None] = sayer("console")
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -154,7 +157,7 @@ class Link(asyncio.Protocol):
         """
         while os.getppid() == self._main:
             time.sleep(ORPHAN_LOOK_SECONDS)
-        os.write(2, b"the main process is gone: this worker ends\n")
+        self.say("the main process is gone: this worker ends")
         os.kill(os.getpid(), STOP_SIGNAL)
         time.sleep(ORPHAN_GRACE_SECONDS)
         os._exit(1)

@@ -35,6 +35,9 @@ FIELDS = {
     "first_byte_ms",
     "total_ms",
     "gateway_ms",
+    "method",
+    "path",
+    "client",
 }
 
 
@@ -172,7 +175,9 @@ def test_nothing_that_was_said_is_logged(gateway: Gateway, upstream: Upstream) -
 def test_every_line_is_json(gateway: Gateway) -> None:
     gateway.complete(headers={"x-request-id": "last-of-them"})
     gateway.line("last-of-them")
-    assert all(isinstance(json.loads(text), dict) for text in gateway.output)
+    for text in (*gateway.output, *gateway.errors):
+        assert text.startswith("{"), text
+        assert isinstance(json.loads(text), dict)
 
 
 def test_the_gateway_does_not_crash_in_its_own_words(gateway: Gateway) -> None:
