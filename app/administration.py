@@ -48,6 +48,7 @@ def management_door(
     playground.
     """
     apps: dict[str, ASGIApp] = {}
+    routes: list[AdminRoute] = []
     keys = admin_keys(loaded.settings)
     if keys and caller_keys is not None:
         slow = shared.bad_admin_keys
@@ -62,7 +63,7 @@ def management_door(
         dashboard = Dashboard(Pages(), sign_in, guard, metered, callers)
         apps[PATH] = apps[BELOW] = dashboard
     near = NearPaths((operation.method, operation.path) for operation in OPERATIONS)
-    return ManagementDoor(shared.relay, apps, recorded, near)
+    return ManagementDoor(shared.relay, apps, recorded, near, routes)
 
 
 def _counted(app: ASGIApp, shared: Shared) -> ASGIApp:

@@ -99,6 +99,9 @@ FAMILIES: Mapping[str, Family] = {
 }
 PATHS: Mapping[str, str] = {family.name: path for path, family in FAMILIES.items()}
 
+# Which of them an operators' path answers is for that path to say.
+OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
+
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Layer = Callable[[Any], Any]
 
@@ -249,7 +252,11 @@ def build(
             *_tokenizer_routes(
                 loaded, targets, tokens, metered, recorders, guardrails, parts.counters
             ),
-            _route(OPENAPI_PATH, openapi_app(), beside(OPENAPI_PATH)),
+            _route(
+                OPENAPI_PATH,
+                openapi_app(shared.relay, lambda: otherwise.routes),
+                beside(OPENAPI_PATH),
+            ),
             _route(
                 PREFIX,
                 models_app(settings.models, int(time())),
@@ -292,7 +299,7 @@ def build(
     direct[messages.COUNT_PATH] = MessageErrors(_behind(counting, messages.count_tokens))
     operators = [
         _layer(Metering, recorder=recorders.of_route("admin"), operation="admin"),
-        _layer(Protocol, method="GET", also=("POST", "PUT", "PATCH", "DELETE")),
+        _layer(Protocol, method="GET", also=OTHER_METHODS),
     ]
     nowhere = recorders.of_nowhere()
 

@@ -12,7 +12,7 @@ from app.config.values.quantities import Duration, Secret, Size
 Schema = dict[str, Any]
 
 # A setting of any kind may stand in the environment.
-_VARIABLE: Schema = {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}$"}
+VARIABLE: Schema = {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}$"}
 
 
 def schema_of(kind: Any) -> Schema:
@@ -39,9 +39,9 @@ def schema_of(kind: Any) -> Schema:
     if kind in (Duration, Size):
         number = {"type": "number" if kind is Duration else "integer", "minimum": 0}
         written = {"type": "string", "pattern": kind.pattern}
-        return {"anyOf": [number, written, _VARIABLE], "examples": [*kind.examples]}
+        return {"anyOf": [number, written, VARIABLE], "examples": [*kind.examples]}
     plain = {bool: "boolean", int: "integer", float: "number"}.get(kind)
-    return {"type": "string"} if plain is None else {"anyOf": [{"type": plain}, _VARIABLE]}
+    return {"type": "string"} if plain is None else {"anyOf": [{"type": plain}, VARIABLE]}
 
 
 def _object(kind: type[msgspec.Struct]) -> Schema:

@@ -26,6 +26,7 @@ class Audit:
         return [AdminRoute("GET", "/audit", "audit:read", self.show, ("cursor", "limit"))]
 
     async def show(self, call: AdminCall) -> AdminReply:
+        """Who changed what, newest first."""
         cursor, most = call.query.get("cursor", ""), page_size(call.query.get("limit"))
         if cursor and not _ID.fullmatch(cursor):
             raise InvalidRequest("`cursor` is not the `next_cursor` of an answer.", param="cursor")

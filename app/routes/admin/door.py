@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
 import orjson
 
@@ -39,7 +39,8 @@ class ManagementDoor:
     """Answers what came over the management listener, by the beginning of its path, and nothing else.
 
     ``apps`` are found by path, or by what a path begins with up to a slash. ``recorded`` is told of
-    requests that lead nowhere, and a caller that sends one of a ``near`` path.
+    requests that lead nowhere, and a caller that sends one of a ``near`` path. ``routes`` are the rows
+    of the admin API.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class ManagementDoor:
         apps: Mapping[str, ASGIApp],
         recorded: Callable[[Exchange], None] = lambda _: None,
         near: NearPaths | None = None,
+        routes: Sequence[AdminRoute] = (),
     ) -> None:
+        self.routes = routes
         self._mark = mark
         self._recorded = recorded
         self._near = near

@@ -87,7 +87,10 @@ def _operation(operation: Operation) -> Part:
                 title.replace(" ", "-").replace(",", ""): {"summary": title, "value": value}
                 for title, value in operation.examples.items()
             }
-        found["requestBody"] = {"required": True, "content": {"application/json": content}}
+        found["requestBody"] = {
+            "required": operation.needs_body,
+            "content": {"application/json": content},
+        }
     return found
 
 

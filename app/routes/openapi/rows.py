@@ -48,8 +48,8 @@ class Reply(NamedTuple):
 class Operation(NamedTuple):
     """One method at one path.
 
-    ``security`` is ``key``, ``admin`` or ``none``; ``body`` names a component of the request, and
-    ``examples`` are whole bodies by their titles. ``refusals`` are statuses; ``headers`` are the
+    ``security`` is ``key``, ``admin`` or ``none``; ``body`` names a component of the request, which may
+    be left out unless ``needs_body``, and ``examples`` are whole bodies by their titles. ``refusals`` are statuses; ``headers`` are the
     names of answer headers beyond those of every answer, and ``accepts`` those of request headers.
     """
 
@@ -67,3 +67,4 @@ class Operation(NamedTuple):
     parameters: Sequence[Parameter] = ()
     headers: Sequence[str] = ()
     accepts: Sequence[str] = ()
+    needs_body: bool = True

@@ -52,6 +52,7 @@ class Accounts:
         ]
 
     async def show(self, call: AdminCall) -> AdminReply:
+        """What a scope has spent, holds and has left in this window."""
         holder = await self._holder(call.names["scope"], call.who)
         return AdminReply(_shown(holder, await self._account(holder)))
 

@@ -55,6 +55,7 @@ class Resource:
         ]
 
     async def list_page(self, call: AdminCall) -> AdminReply:
+        """Those of the file and those made since, in the order of their ids."""
         most = page_size(call.query.get("limit"))
         tenant = call.query.get("tenant")
         if tenant is not None and not call.who.sees(tenant):
@@ -67,14 +68,16 @@ class Resource:
         return AdminReply({"object": "list", "data": data, "next_cursor": cursor})
 
     async def show(self, call: AdminCall) -> AdminReply:
-        source = call.query.get("source", "")
+        """One of them; its `ETag` is its revision, where it is not the file's."""
+        source = _source(call)
         document = await self.directory.show(self.kind, call.names["id"], call.who, source)
         [document] = await self.dressed([document])
         revision = document.get("revision")
         return AdminReply(document, 200, [(b"etag", etag(revision))] if revision else [])
 
     async def create(self, call: AdminCall) -> AdminReply:
-        spec = spec_in(call)
+        """A new one under a new `id`. A key's `secret` is shown in this answer only."""
+        spec = spec_in(call, needed=True)
         name = spec.pop("id", None)
         if not isinstance(name, str):
             text = "`id` is missing; it is the object's name." if name is None else "must be a text"
@@ -92,6 +95,7 @@ class Resource:
         return await self.writer.write(call, name, make)
 
     async def put(self, call: AdminCall) -> AdminReply:
+        """Exactly what is given, whether it was there or not."""
         name, spec = call.names["id"], _named(call)
 
         async def make(before: Record | None) -> Draft:
@@ -100,6 +104,7 @@ class Resource:
         return await self.writer.write(call, name, make)
 
     async def patch(self, call: AdminCall) -> AdminReply:
+        """Only the members that are given; null takes one away (RFC 7396)."""
         name, patch = call.names["id"], _named(call)
 
         async def make(before: Record | None) -> Draft:
@@ -110,7 +115,9 @@ class Resource:
         return await self.writer.write(call, name, make)
 
     async def delete(self, call: AdminCall) -> AdminReply:
+        """Nothing is there under its id any more; 409 while something names it."""
         name = call.names["id"]
+        _source(call)
 
         async def make(before: Record | None) -> Draft:
             if before is None:
@@ -178,9 +185,17 @@ def page_size(text: str | None) -> int:
     return int(text)
 
 
+def _source(call: AdminCall) -> str:
+    """Which of two of one name is meant; empty for the one that counts. Raises InvalidRequest."""
+    source = call.query.get("source", "")
+    if source not in ("", "file", "api"):
+        raise InvalidRequest("`source` must be `file` or `api`.", param="source")
+    return source
+
+
 def _named(call: AdminCall) -> dict[str, Any]:
     """The object of a body whose name stands in the path. Raises InvalidRequest."""
-    spec = spec_in(call)
+    spec = spec_in(call, needed=True)
     if spec.pop("id", call.names["id"]) != call.names["id"]:
         raise InvalidRequest("`id` is not the one in the path; an id stays.", param="id")
     return spec

@@ -189,8 +189,13 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, l
     }
 
 
-def spec_in(call: AdminCall) -> dict[str, Any]:
-    """The JSON object in a request's body; an empty body is an empty one. Raises InvalidRequest."""
+def spec_in(call: AdminCall, *, needed: bool = False) -> dict[str, Any]:
+    """The JSON object in a request's body; without a body an empty one, unless it is ``needed``.
+
+    Raises InvalidRequest.
+    """
+    if needed and not call.body.strip():
+        raise InvalidRequest("The body is missing; send a JSON object.", code="invalid_json")
     try:
         document = orjson.loads(call.body) if call.body.strip() else {}
     except orjson.JSONDecodeError as error:
