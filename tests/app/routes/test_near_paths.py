@@ -27,7 +27,7 @@ NEAR = NearPaths((o.method, o.path) for o in OPERATIONS)
         ("/v1/chat", "POST /v1/chat/completions"),
         ("/v1/chat/completion", "POST /v1/chat/completions"),
         ("/v1/comletions", "POST /v1/completions"),
-        ("/v1/messages", "POST /v1/chat/completions"),
+        ("/v1/message", "POST /v1/messages"),
         ("/api/chat", "POST /v1/chat/completions"),
         ("/v1/embedding", "POST /v1/embeddings"),
         ("/models", "GET /v1/models"),
