@@ -88,7 +88,7 @@ class Audited:
         """Write down a change through the admin API; raises Unavailable where that cannot be done."""
         facts = orjson.loads(record)
         actor = {"admin_key": facts.pop("actor", None), "address": facts.pop("address", None)}
-        act, target = str(facts.pop("action", "unknown")), facts.pop("id", None)
+        act, target = str(facts.pop("action", "unknown")), facts.pop("object_id", None)
         facts["of"] = facts.pop("kind", None)  # a record has a kind of its own
         try:
             await self.act(act, actor, target, **facts, not_made=None if made else True)
