@@ -78,8 +78,8 @@ class OpenAIProvider:
         done = False
         try:
             async for packet in packets:
-                chunks, done, broken = _decoded(parser, packet)
-                chunks = self._mended(chunks)
+                chunks, done, broken = decoded(parser, packet)
+                chunks = self.mended(chunks)
                 if chunks or done:
                     await sink.write(chunks, done=done)
                 if broken is not None:
@@ -107,7 +107,7 @@ class OpenAIProvider:
     def _path(self, call: UpstreamCall) -> str:
         return PATHS[call.operation]
 
-    def _mended(self, chunks: list[Chunk]) -> list[Chunk]:
+    def mended(self, chunks: list[Chunk]) -> list[Chunk]:
         """The chunks of one packet, where this kind of server says something in its own way."""
         return chunks
 
@@ -157,7 +157,7 @@ def refuse_members(document: Mapping[str, Any], names: Iterable[str]) -> None:
         raise InvalidRequest.of(problems, code="unsupported_parameter")
 
 
-def _decoded(
+def decoded(
     parser: sse.EventParser, packet: bytes
 ) -> tuple[list[Chunk], bool, UpstreamError | None]:
     """The chunks that a packet completes, whether the end mark followed, and what broke instead."""

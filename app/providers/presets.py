@@ -23,7 +23,7 @@ from app.providers.openai import PATHS, OpenAIProvider
 class GroqProvider(OpenAIProvider):
     """Streams carry their usage in ``x_groq.usage``; newer ones repeat it where others have it."""
 
-    def _mended(self, chunks: list[Chunk]) -> list[Chunk]:
+    def mended(self, chunks: list[Chunk]) -> list[Chunk]:
         return [_with_groq_usage(chunk) for chunk in chunks]
 
 
@@ -39,7 +39,7 @@ class OpenRouterProvider(OpenAIProvider):
     """An error comes in a chunk of a 200 that also tells what was used until then: that is told
     first, so that it is known when the stream breaks."""
 
-    def _mended(self, chunks: list[Chunk]) -> list[Chunk]:
+    def mended(self, chunks: list[Chunk]) -> list[Chunk]:
         made: list[Chunk] = []
         for chunk in chunks:
             document: Any = chunk.document
@@ -66,7 +66,7 @@ class AzureProvider(OpenAIProvider):
         deployment = quote(call.model, safe="")
         return f"/openai/deployments/{deployment}{PATHS[call.operation]}{self._version}"
 
-    def _mended(self, chunks: list[Chunk]) -> list[Chunk]:
+    def mended(self, chunks: list[Chunk]) -> list[Chunk]:
         """Without the first chunk, which names no answer: its filter results would stand before the
         role."""
         return [chunk for chunk in chunks if not _is_filter_report(chunk.document)]

@@ -52,6 +52,7 @@ def configuration(_: str, upstream: Upstream) -> dict[str, Any]:
         kind: target(kind, "m", completions="chat", price=price) for kind in [*ROOTS, "signed"]
     }
     models["codestral"] = target("mistral", "codestral-latest")
+    models["native"] = target("openai", "m")
     models["tokenized"] = target("openai", "tokenized-name", tokenizer=True)
     models["bedrock-cohere"] = target("bedrock", "cohere.embed-english-v3")
     models["capped"] = target("anthropic", "m", max_output_tokens=777)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.e2e.providers.replay import replaying
+from tests.harness.credentials import KEY
 from tests.harness.gateway import Gateway
 from tests.harness.recordings import Recording, fits, recordings
+from tests.harness.replies import Reply
 from tests.harness.upstream import Upstream
 
 KINDS = {
@@ -37,6 +41,46 @@ def replay(upstream: Upstream, recording: Recording, pieces: int = 1) -> None:
     """Whatever model is asked for: some providers name it in the path."""
     for model in ("m", "None", "codestral-latest", "deepseek-chat"):
         upstream.on(model, replaying(recording, pieces))
+
+
+# Recorded at OpenAI's own endpoint, where prompts, token ids and batches are answered as they are.
+NATIVE = recordings("openai.completions")
+
+
+def ask_natively(gateway: Gateway, upstream: Upstream, recording: Recording) -> Reply:
+    """What a caller gets who asks what was asked when the answer was recorded."""
+    upstream.on("m", replaying(recording, pieces=7))
+    members = {**recording.asked, "model": "native"}
+    if recording.status != 200:  # the gateway itself refuses what OpenAI refused
+        members = {"model": "native", "prompt": "x"}
+    if recording.stream and recording.expect["usage"]:
+        members["stream_options"] = {"include_usage": True}
+    headers = {"content-type": "application/json"}
+    return gateway.ask("POST", "/v1/completions", KEY, headers, json.dumps(members).encode())
+
+
+@pytest.mark.parametrize("recording", NATIVE, ids=lambda r: r.name)
+def test_a_recorded_completion_is_what_its_caller_gets(
+    gateway: Gateway, upstream: Upstream, recording: Recording
+) -> None:
+    reply = ask_natively(gateway, upstream, recording)
+    assert reply.status == recording.expect["status"], reply.body
+    if recording.expect["shape"] == "error":
+        assert reply.error["message"]
+        return
+    expected = {choice["index"]: choice for choice in recording.expect["choices"]}
+    if recording.stream:
+        assert reply.streamed_texts() == {at: choice["text"] for at, choice in expected.items()}
+        found = [c for chunk in reply.chunks for c in chunk["choices"] if c["finish_reason"]]
+    else:
+        found = reply.document["choices"]
+        assert {c["index"]: c["text"] for c in found} == {
+            at: choice["text"] for at, choice in expected.items()
+        }
+        assert fits(reply.document["usage"], recording.expect["usage"])
+        assert all(bool(c["logprobs"]) == expected[c["index"]]["logprobs"] for c in found)
+    reasons = {c["index"]: c["finish_reason"] for c in found}
+    assert reasons == {at: choice["finish_reason"] for at, choice in expected.items()}
 
 
 @pytest.mark.parametrize("recording", SPOKEN, ids=lambda r: r.name)

@@ -26,7 +26,11 @@ TRANSLATIONS = {
     "bedrock.converse": BedrockTranslation(),
     "mistral.chat": MistralTranslation(),
 }
-GOOD = [r for r in recordings(*TRANSLATIONS) if r.status == 200]
+# Where Claude is asked through InvokeModel, Bedrock gives Anthropic's own answer. The gateway asks it
+# through Converse; the recording shows that the translation reads this one too.
+INVOKED = [r for r in recordings("bedrock.invoke") if r.expect["shape"] == "chat"]
+GOOD = [r for r in (*recordings(*TRANSLATIONS), *INVOKED) if r.status == 200]
+TRANSLATIONS["bedrock.invoke"] = AnthropicTranslation()
 PLAIN = [r for r in GOOD if not r.stream]
 STREAMS = [r for r in GOOD if r.stream]
 EMBEDDINGS = {"gemini.embeddings": GeminiTranslation(), "mistral.embeddings": MistralTranslation()}
