@@ -19,7 +19,13 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from app.config.loading import ConfigError, Loaded, load, read
+from app.config.loading import (
+    ConfigError,
+    Loaded,
+    load,
+    notify_socket_from_environment,
+    read,
+)
 from app.config.secret_files import known
 from app.config.settings import Management as ManagementSettings
 from app.config.settings import Server, Settings
@@ -35,6 +41,7 @@ from app.supervision.listening import Listening, listen
 from app.supervision.management import Management
 from app.supervision.relay import Relay
 from app.supervision.relay_mark import RelayMark
+from app.supervision.service_manager import ServiceManager
 from app.supervision.supervisor import Supervisor
 from app.supervision.worker import Link
 
@@ -114,6 +121,7 @@ class Main:
             listening,
             Control(server.workers, interval, management),
             self.say,
+            ServiceManager(notify_socket_from_environment()),
             worker_timeout=float(server.worker_timeout),
             shutdown_delay=float(server.shutdown_delay),
             shutdown_grace=float(server.shutdown_grace),

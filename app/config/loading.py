@@ -162,3 +162,8 @@ def json_schema() -> dict[str, Any]:
 def config_file_from_environment() -> str | None:
     """The file that HEADGATE_CONFIG names, if it is set."""
     return os.environ.get("HEADGATE_CONFIG") or None
+
+
+def notify_socket_from_environment() -> str | None:
+    """Where a service manager wants to be told that the gateway serves: sd_notify(3)."""
+    return os.environ.get("NOTIFY_SOCKET") or None

@@ -20,6 +20,7 @@ from app.supervision.backoff import Backoff
 from app.supervision.control import Control
 from app.supervision.hearing import Hearing
 from app.supervision.listening import BACKLOG, Listening
+from app.supervision.service_manager import READY, STOPPING, ServiceManager
 from app.supervision.worker import STOP_SIGNAL, Link
 
 TICK_SECONDS = 0.5
@@ -54,6 +55,7 @@ class Supervisor(MPServer):
         listening: Listening,
         control: Control,
         say: Callable[[str], None],
+        manager: ServiceManager,
         *,
         worker_timeout: float,
         shutdown_delay: float,
@@ -66,6 +68,7 @@ class Supervisor(MPServer):
         self._listening = listening
         self._control = control
         self._say = say
+        self._manager = manager
         self._worker_timeout = worker_timeout
         self._delay = shutdown_delay
         self._grace = shutdown_grace
@@ -117,6 +120,7 @@ class Supervisor(MPServer):
             if self._stop_at is not None and not told:
                 told = True
                 self._say(f"stopping: requests are served for {self._delay:g}s more")
+                self._manager.tell(STOPPING, "finishes running requests")
             for slot in self._slots:
                 self._look_after(slot)
             self.failed = all(slot.failed for slot in self._slots)
@@ -179,8 +183,10 @@ class Supervisor(MPServer):
         if process is None:
             return
         heard = self._control.heard[slot.number]
-        if heard is not None and heard.beats:
+        if heard is not None and heard.beats and not self._was_heard:
+            # Not "ready", which needs the store: who waits for that must not end us meanwhile.
             self._was_heard = True
+            self._manager.tell(READY, f"serves {self.bind_addr}:{self.bind_port}")
         if not process.is_alive():
             self._bury(slot, f"ended {_how(process.exitcode)}")
         elif heard is not None and heard.silent > self._silence_allowed(heard):
