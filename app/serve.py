@@ -126,19 +126,7 @@ class Main:
             shutdown_delay=float(server.shutdown_delay),
             shutdown_grace=float(server.shutdown_grace),
             foreign=descriptors,
-            address=server.host,
-            port=server.port,
-            interface=Interfaces.ASGI,
-            workers=server.workers,
-            loop=Loops.uvloop,
-            http=HTTPModes.http1,
-            websockets=False,
-            backpressure=server.max_connections,
-            http1_settings=HTTP1Settings(
-                header_read_timeout=_head_timeout_ms(server), max_buffer_size=MAX_HEADER_BYTES
-            ),
-            log_level=LogLevels.warning,
-            log_dictconfig=server_logging(form),
+            **_granian_settings(server, form),
         )
         self._supervisor.on_startup(self._take_signals)
         self._port, self._pid = server.port, os.getpid()
@@ -234,6 +222,25 @@ def _named(address: Server | ManagementSettings, opened: Callable[[], T]) -> T:
     except OSError as error:
         place = f"{address.host}:{address.port}"
         raise OSError(f"cannot listen on {place}: {error.strerror or error}") from None
+
+
+def _granian_settings(server: Server, form: str) -> dict[str, Any]:
+    """How the HTTP server listens and speaks; ``form`` is that of the log."""
+    return {
+        "address": server.host,
+        "port": server.port,
+        "interface": Interfaces.ASGI,
+        "workers": server.workers,
+        "loop": Loops.uvloop,
+        "http": HTTPModes.http1,
+        "websockets": False,
+        "backpressure": server.max_connections,
+        "http1_settings": HTTP1Settings(
+            header_read_timeout=_head_timeout_ms(server), max_buffer_size=MAX_HEADER_BYTES
+        ),
+        "log_level": LogLevels.warning,
+        "log_dictconfig": server_logging(form),
+    }
 
 
 def _head_timeout_ms(server: Server) -> int:
