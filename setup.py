@@ -15,6 +15,7 @@ setup(
         "headgate._code.docs": ["*.md"],
         "headgate._code.cache": ["lua/*.lua"],
         "headgate._code.app.guardrails": ["data/*"],
+        "headgate._code.app.routes.documents": ["static/*"],
         "headgate._code.app.routes.dashboard": ["static/*", "static/vendor/*"],
     },
 )

@@ -26,6 +26,9 @@ from app.routes.dashboard.guard import SessionGuard, SignedIn
 from app.routes.dashboard.pages import Pages
 from app.routes.dashboard.sessions import Sessions
 from app.routes.dashboard.sign_in import SignInApp
+from app.routes.documents.docs import BELOW as DOCS_BELOW
+from app.routes.documents.docs import LLMS_PATH, Docs
+from app.routes.documents.docs import PATH as DOCS
 from app.routes.near_paths import NearPaths
 from app.routes.openapi.operations import OPERATIONS
 from app.shared import Shared
@@ -38,22 +41,26 @@ def management_door(
     shared: Shared,
     caller_keys: Callers | None,
     metered: Callable[[ASGIApp], ASGIApp],
+    read: Callable[[ASGIApp], ASGIApp],
     recorded: Callable[[Exchange], None],
     callers: ASGIApp,
 ) -> ManagementDoor:
     """What a worker answers to the management listener.
 
-    ``metered`` puts the layers around an application that every request passes; ``recorded`` is told of
+    ``metered`` puts the layers around an application that every request passes, ``read`` those around
+    what anybody may read; ``recorded`` is told of
     requests that lead nowhere. ``callers`` is the callers' part of the chain, for the dashboard's
     playground.
     """
-    apps: dict[str, ASGIApp] = {}
+    docs = Docs(read, callers)
+    apps: dict[str, ASGIApp] = {DOCS: docs, DOCS_BELOW: docs, LLMS_PATH: docs}
+    public = dict(apps) if loaded.settings.server.docs else {}
     routes: list[AdminRoute] = []
     keys = admin_keys(loaded.settings)
     if keys and caller_keys is not None:
         slow = shared.bad_admin_keys
         directory = Directory(loaded, caller_keys, shared.registry, shared.ledger.clock.now)
-        routes = [*whoami.ROUTES, *_routes(shared, directory)]
+        routes += [*whoami.ROUTES, *_routes(shared, directory)]
         routes += report_routes(loaded, shared, caller_keys, directory)
         api = AdminApi(routes, SignIn(keys).who, slow)
         sessions = Sessions(shared.store, keys)
@@ -63,7 +70,7 @@ def management_door(
         dashboard = Dashboard(Pages(), sign_in, guard, metered, callers)
         apps[PATH] = apps[BELOW] = dashboard
     near = NearPaths((operation.method, operation.path) for operation in OPERATIONS)
-    return ManagementDoor(shared.relay, apps, recorded, near, routes)
+    return ManagementDoor(shared.relay, apps, recorded, near, routes, public)
 
 
 def _counted(app: ASGIApp, shared: Shared) -> ASGIApp:

@@ -50,7 +50,6 @@ from app.retrieving import with_retrieval
 from app.routes import messages
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
-from app.routes.documents import OPENAPI_PATH, openapi_app
 from app.routes.embeddings import EMBEDDINGS
 from app.routes.errors import answer_crash, answer_gateway_error, answer_http_exception
 from app.routes.feedback import feedback_app
@@ -307,7 +306,13 @@ def build(
         return known(scope, receive, send)
 
     otherwise = management_door(
-        loaded, shared, caller_keys, lambda app: _behind(operators, app), nowhere, callers
+        loaded,
+        shared,
+        caller_keys,
+        lambda app: _behind(operators, app),
+        lambda app: _behind(beside("/docs", "HEAD"), app),
+        nowhere,
+        callers,
     )
     known = inner = _canonical(litestar, direct, otherwise)
     most = server.max_connections_per_address

@@ -44,6 +44,7 @@ class Server(Section, frozen=True):
     shutdown_grace: Duration = Duration(30)
     shutdown_delay: Duration = Duration(5)
     worker_timeout: Duration = Duration(15)
+    docs: bool = False
     management: Management | None = None
 
 

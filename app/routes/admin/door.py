@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import orjson
 
@@ -36,7 +37,9 @@ Who = Callable[[Exchange], AdminKey | GatewayError]
 
 
 class ManagementDoor:
-    """Answers what came over the management listener, by the beginning of its path, and nothing else.
+    """Answers what came over the management listener, by the beginning of its path.
+
+    ``public`` are applications that callers may ask too, on their own port; nothing else is.
 
     ``apps`` are found by path, or by what a path begins with up to a slash. ``recorded`` is told of
     requests that lead nowhere, and a caller that sends one of a ``near`` path. ``routes`` are the rows
@@ -50,9 +53,11 @@ class ManagementDoor:
         recorded: Callable[[Exchange], None] = lambda _: None,
         near: NearPaths | None = None,
         routes: Sequence[AdminRoute] = (),
+        public: Mapping[str, ASGIApp] = MappingProxyType({}),
     ) -> None:
         self.routes = routes
         self._mark = mark
+        self._public = {path.encode(): app for path, app in public.items()}
         self._recorded = recorded
         self._near = near
         self._apps = {path.encode(): app for path, app in apps.items()}
@@ -60,12 +65,14 @@ class ManagementDoor:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange = exchange_of(scope)
         address = self._address(exchange)
-        app = self._app(scope["raw_path"]) if address is not None else None
-        if app is None or address is None:
+        path = scope["raw_path"]
+        app = _found(self._public if address is None else self._apps, path)
+        if app is None:
             hint = self._near.hint(scope["raw_path"]) if self._near and address is None else ""
             return self._refuse(exchange, send, hint or ".")
-        scope["state"]["address"] = address
-        exchange.peer = address
+        if address is not None:
+            scope["state"]["address"] = address
+            exchange.peer = address
         return app(scope, receive, send)
 
     async def _refuse(self, exchange: Exchange, send: Send, hint: str) -> None:
@@ -80,11 +87,10 @@ class ManagementDoor:
             return None
         return self._mark.address_in(exchange.headers.get(RELAY_HEADER))
 
-    def _app(self, path: bytes) -> ASGIApp | None:
-        whole = self._apps.get(path)
-        if whole is not None:
-            return whole
-        return self._apps.get(b"/" + path[1:].partition(b"/")[0] + b"/")
+
+def _found(apps: Mapping[bytes, ASGIApp], path: bytes) -> ASGIApp | None:
+    whole = apps.get(path)
+    return apps.get(b"/" + path[1:].partition(b"/")[0] + b"/") if whole is None else whole
 
 
 class AdminApi:

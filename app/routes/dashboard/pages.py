@@ -41,10 +41,11 @@ class File(NamedTuple):
 
 
 class Pages:
-    """Answers with a file of the folder ``static``; browsers ask each time whether theirs is good."""
+    """Answers with a file of a folder, ``static`` here; browsers ask each time whether theirs is good."""
 
-    def __init__(self) -> None:
-        self._files = _files(resources.files(__package__ or "").joinpath("static"), "")
+    def __init__(self, folder: Traversable | None = None) -> None:
+        own = resources.files(__package__ or "").joinpath("static")
+        self._files = _files(own if folder is None else folder, "")
 
     async def send(self, name: str, scope: Scope, send: Send) -> None:
         """Answer with the file of this name. Raises NotFound."""

@@ -1,0 +1,1 @@
+"""/docs, its pages as Markdown, /llms.txt and /openapi.json: the documents that the gateway serves."""
