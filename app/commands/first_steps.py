@@ -85,22 +85,40 @@ def greeting(made: Made, base: str) -> list[str]:
     "--output", "-o", default=USUAL_FILE, show_default=True, type=click.Path(dir_okay=False)
 )
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
-def init(upstream: str | None, models: tuple[str, ...], output: str, force: bool) -> None:
+@click.option("--from-litellm", metavar="FILE", help="Translate LiteLLM's config.yaml.")
+@click.option("--litellm-keys", metavar="FILE", help="With it: what its GET /key/list answered.")
+def init(
+    upstream: str | None,
+    models: tuple[str, ...],
+    output: str,
+    force: bool,
+    from_litellm: str | None,
+    litellm_keys: str | None,
+) -> None:
     """Write a first configuration file, commented, with a key for one caller.
 
+    \b
+    headgate init                              a simulator, to try things
+    headgate init --upstream URL               all models of a server
+    headgate init --from-litellm config.yaml   what LiteLLM's file says, and what was left out
+
     The key's secret is printed once; the file holds its hash. `headgate serve` finds gateway.yaml
-    in the working directory by itself.
+    in the working directory by itself. Of LiteLLM's secrets none is copied; with --litellm-keys its
+    callers keep their keys, because both know them by their SHA-256.
     """
     file = Path(output)
     if file.exists() and not force:
         fail(f"{output}: is there already; --force replaces it, --output names another")
+    if litellm_keys is not None and from_litellm is None:
+        fail("--litellm-keys: goes with --from-litellm")
+    if from_litellm is not None:
+        if upstream is not None:
+            fail("--from-litellm: goes without --upstream")
+        _translate(from_litellm, litellm_keys, output)
+        return
     found = _upstream(upstream, models, DEFAULT_PORT) if upstream is not None else None
     secret = new_secret("first")
-    text = configuration(found, digest_of(secret).hex())
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        fail(f"{output}: cannot be written: {error.strerror}")
+    _write(output, configuration(found, digest_of(secret).hex()))
     option = "" if output == USUAL_FILE else f" --config {output}"
     click.echo(secret)
     lines = [f"Wrote {output}. The line above is the first key's secret; it is shown once.", ""]
@@ -112,6 +130,32 @@ def init(upstream: str | None, models: tuple[str, ...], output: str, force: bool
         f"  headgate serve{option}",
         "  headgate test              # in another terminal, with HEADGATE_KEY set there",
     ]
+    click.echo("\n".join(lines), err=True)
+
+
+def _write(output: str, text: str) -> None:
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"{output}: cannot be written: {error.strerror}")
+
+
+def _translate(file: str, keys_file: str | None, output: str) -> None:
+    """Write what LiteLLM's file says; tell what was left out, and what is needed."""
+    from app.commands.litellm.command import translated  # noqa: PLC0415 - others need none of it
+
+    made = translated(file, keys_file)
+    _write(output, made.text)
+    if made.secret is not None:
+        click.echo(made.secret)
+    document, left, variables = made.translation
+    counts = [f"{len(document.get(name, ()))} {name}" for name in ("providers", "models", "keys")]
+    lines = [f"Wrote {output}: {', '.join(counts)}."]
+    if made.secret is not None:
+        lines.append("The line above is the first key's secret; it is shown once.")
+    lines += [f"  export {name}=…" for name in variables]
+    lines += [f"  headgate check {output}"]
+    lines += ["", f"Not translated ({len(left)}):", *(f"  {line}" for line in left)] if left else []
     click.echo("\n".join(lines), err=True)
 
 
