@@ -50,6 +50,7 @@ from app.retrieving import with_retrieval
 from app.routes import messages
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
+from app.routes.documents.openapi_app import OPENAPI_PATH, openapi_app
 from app.routes.embeddings import EMBEDDINGS
 from app.routes.errors import answer_crash, answer_gateway_error, answer_http_exception
 from app.routes.feedback import feedback_app
