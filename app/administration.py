@@ -65,7 +65,7 @@ def management_door(
         api = AdminApi(routes, SignIn(keys).who, slow)
         sessions = Sessions(shared.store, keys)
         guard = SessionGuard(sessions)
-        sign_in = SignInApp(keys, sessions, guard, slow, shared.relay)
+        sign_in = SignInApp(keys, sessions, guard, slow, shared.relay, shared.registry.objects.note)
         apps[API] = _counted(metered(SignedIn(api, guard)), shared)
         dashboard = Dashboard(Pages(), sign_in, guard, metered, callers)
         apps[PATH] = apps[BELOW] = dashboard

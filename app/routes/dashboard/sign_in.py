@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -37,7 +38,8 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SignInApp:
-    """``bad_keys`` slows those down who guess; ``mark`` knows the link of this start."""
+    """``bad_keys`` slows those down who guess; ``mark`` knows the link of this start; ``note`` writes
+    down who comes in."""
 
     def __init__(
         self,
@@ -46,12 +48,14 @@ class SignInApp:
         guard: SessionGuard,
         bad_keys: BadKeys,
         mark: RelayMark | None,
+        note: Callable[[bytes], Awaitable[object]],
     ) -> None:
         self._keys = keys
         self._sessions = sessions
         self._guard = guard
         self._bad_keys = bad_keys
         self._mark = mark
+        self._note = note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises GatewayError."""
@@ -93,6 +97,7 @@ class SignInApp:
             if who is None:
                 slowed: GatewayError | None = await self._bad_keys.slow(exchange, address)
                 raise slowed or Unauthenticated(_refusal(given), code="invalid_api_key")
+            await self._note(_record(exchange, who, address))
             return await self._sessions.open(who)
         except StoreUnavailable:
             raise store_unavailable("sessions") from None
@@ -111,6 +116,12 @@ class SignInApp:
             await self._sessions.end(cookie_in(exchange.headers))
         except StoreUnavailable:
             raise store_unavailable("sessions") from None
+
+
+def _record(exchange: Exchange, who: AdminKey, address: str) -> bytes:
+    """What the records of operators' acts hold of a sign-in."""
+    facts = {"actor": who.id, "address": address, "request_id": exchange.request_id}
+    return orjson.dumps(facts | {"action": "dashboard.sign_in"})
 
 
 def _refusal(given: Given) -> str:

@@ -61,6 +61,7 @@ def test_a_killed_worker_loses_at_most_a_second_and_it_shows(tmp_path: Path) -> 
         eventually(lambda: [pid for pid in workers_of(gateway) if pid != worker] != [])
         eventually(lambda: len(log.records(act="audit.broken_off")), 1)
         eventually(lambda: _status(gateway), 200)
+    assert len(log.records(act="stop")) == 1  # the main process ended by itself
     [broken] = log.records(act="audit.broken_off")
     recorded = {record.get("request_id") for record in log.records(kind="request")}
     old = {one for one, moment in answered.items() if moment < killed - 1}

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.admin.operators import CALLER, OPS, READER, TENANT_OPS, Operator, configuration
 from tests.e2e.admin.operators import operators as asking
 from tests.e2e.audit.logs import Log
+from tests.e2e.dashboard.visitor import visitor
 from tests.harness.gateway import Gateway
 from tests.harness.waiting import eventually
 
@@ -50,6 +51,13 @@ def test_a_blocked_key_that_is_used_is_an_act(ops: Operator, gateway: Gateway, l
     assert ops.ask("POST", "/keys/shut/block").status_code == 200
     eventually(lambda: gateway.complete(key=secret, model="sim").status, 401)
     eventually(lambda: len(log.records(act="key.used_while_blocked", target="shut")), 1)
+
+
+def test_who_signs_in_to_the_dashboard_is_an_act(gateway: Gateway, log: Log) -> None:
+    with visitor(gateway) as somebody:
+        assert somebody.sign_in(key=READER).status_code == 200
+    [act] = log.records(act="dashboard.sign_in")
+    assert act["actor"]["admin_key"] == "reader"
 
 
 def test_who_reads_the_records_stands_in_them(ops: Operator, log: Log) -> None:
