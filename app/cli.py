@@ -29,6 +29,7 @@ from app.commands.guard import guard
 from app.commands.keys import keys
 from app.commands.provider_probe import look_at_providers
 from app.commands.rag import rag
+from app.commands.tenants import every_tenant
 from app.config.loading import Loaded, json_schema
 from app.config.values.quantities import Duration
 from app.core.errors import GatewayError
@@ -172,12 +173,13 @@ def usage(
     The figures are those of `GET /v1/usage`, which shows a key its own.
     """
     settings = shared_configuration(file).settings
-    known_name("--tenant", tenant, settings.tenants, "tenants")
+    everybody = every_tenant(settings)
+    known_name("--tenant", tenant, everybody, "tenants")
     try:
         span = timedelta(seconds=Duration.parse(since))
     except (ValueError, OverflowError) as error:
         fail(f"--since: {error}")
-    tenants = [tenant] if tenant is not None else [*sorted(settings.tenants), GATEWAY]
+    tenants = [tenant] if tenant is not None else [*everybody, GATEWAY]
 
     from app.commands.usage import collect, document, table  # noqa: PLC0415 - needs redis, the others do not
 

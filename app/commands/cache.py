@@ -10,7 +10,7 @@ import click
 from app.commands.audit import record_act
 from app.commands.estimate.command import estimate
 from app.commands.files import fail, known_name, shared_configuration
-from app.config.settings import Settings
+from app.commands.tenants import every_tenant
 from cache.store.base import StoreUnavailable
 
 
@@ -39,15 +39,16 @@ def purge_command(
     now. Nothing is searched, so it takes equally long for one answer and for millions.
     """
     settings = shared_configuration(file, of_cache=True).settings
-    known_name("--tenant", tenant, settings.tenants, "tenants")
+    everybody = every_tenant(settings)
+    known_name("--tenant", tenant, everybody, "tenants")
     known_name("--model", model, settings.models, "models")
     named = {"tenant": tenant, "model": model, "namespace": namespace}
     chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
     if not chosen and not yes:
-        _ask(settings)
+        _ask(everybody)
     from app.commands.purge import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
 
-    tenants = [*sorted(settings.tenants), EVERYBODY] if tenant is None else [tenant]
+    tenants = [*everybody, EVERYBODY] if tenant is None else [tenant]
     record_act(settings, "cache.purge", None, **named)
     try:
         asyncio.run(purge(settings, tenants, model, namespace))
@@ -56,9 +57,9 @@ def purge_command(
     click.echo(f"purged {', '.join(chosen) or 'everything'}")
 
 
-def _ask(settings: Settings) -> None:
+def _ask(tenants: list[str]) -> None:
     """Go on only after a yes; where nobody can be asked, end with 1."""
-    of = ", ".join(sorted(settings.tenants)) or "no tenant"
+    of = ", ".join(tenants) or "no tenant"
     if not _at_a_terminal():
         fail(
             f"--yes: this forgets every cached answer of all tenants ({of}), and nobody can be asked "

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from tests.e2e.admin.operators import OPS, READER, Operator
 from tests.harness.gateway import Gateway, free_port
+from tests.harness.waiting import eventually
 
 Run = Any
 
@@ -121,3 +122,22 @@ def test_what_is_missing_is_told(run: Run, name: str) -> None:
     assert "is `server.management` there" in run("admin", "whoami", "--url", nobody).stderr
     assert "must begin with http" in run("admin", "whoami", "--url", "here").stderr
     assert "go with --remote" in run("keys", "new", name, "--tenant", "acme").stderr
+
+
+def test_usage_and_purges_know_tenants_made_at_run_time(
+    run: Run, operated: Gateway, name: str
+) -> None:
+    good(run("admin", "tenants", "create", name))
+    secret = secret_in(run("admin", "keys", "create", name, f"tenant={name}"))
+    assert operated.complete(secret, model="sim").status == 200
+    file = str(operated.file)
+
+    def used() -> list[str]:
+        rows = json.loads(good(run("usage", "--config", file, "--tenant", name, "--json")))["rows"]
+        return [row["key"] for row in rows]
+
+    eventually(used, [name])
+    every = json.loads(good(run("usage", "--config", file, "--json")))["rows"]
+    assert name in {row["tenant"] for row in every}
+    assert f"tenant {name}" in good(run("cache", "purge", "--config", file, "--tenant", name))
+    assert run("usage", "--config", file, "--tenant", "nobody").exit_code == 1
