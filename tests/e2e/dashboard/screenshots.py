@@ -18,7 +18,7 @@ from tests.harness.gateway import Gateway, free_port
 from tests.harness.redis_server import RedisServer
 
 FOLDER = Path(__file__).parents[3] / "docs" / "dashboard"
-WARM_SECONDS = 90
+WARM_SECONDS = 60
 WIDTH = 980
 CALLERS = {"web": "acme", "batch": "acme", "app": "globex"}
 MODELS = ("gpt-oss-120b", "qwen3-coder", "mistral-small")
@@ -58,9 +58,9 @@ def configuration(url: str) -> dict[str, Any]:
             "steady": {"requests_per_minute": 240, "tokens_per_minute": 60000, "concurrent": 8}
         },
         "budgets": {
-            "team": {"usd": 8, "per": "day"},
+            "team": {"usd": 30, "per": "day"},
             "house": {"usd": 40, "per": "month"},
-            "trial": {"usd": 0.6, "per": "day"},
+            "trial": {"usd": 2, "per": "day"},
         },
         "tenants": {"acme": {"budget": "house"}, "globex": {"budget": "team"}},
         "keys": [
