@@ -21,7 +21,8 @@ from pathlib import Path
 import httpx
 
 from app.core.keys import digest_of
-from bench import gateway, redis_store, wrk
+from app.routes.reports.requests import QUIET_SECONDS
+from bench import gateway, procfs, redis_store, wrk
 from bench.processes import HOST, Cores, free_port, ready, running, stop_on_signals
 from bench.requests import KEY, MODEL
 
@@ -37,6 +38,7 @@ POLLS = (  # seconds between two looks, as the page's blocks take them
     ("/errors?since=24h", 5),
 )
 PAGES = 10
+IDLE_SECONDS = 10  # two of the slowest block's turns begin in it
 PATH = "/v1/completions"
 BODY = json.dumps({"model": MODEL, "prompt": "again", "max_tokens": 16, "temperature": 0}).encode()
 
@@ -64,7 +66,7 @@ def opened(port: int, pages: int) -> Iterator[list[int]]:
 def _client(port: int) -> httpx.Client:
     headers = {"authorization": f"Bearer {OPS}"}
     base = f"http://{HOST}:{port}/admin/v1"
-    return httpx.Client(base_url=base, headers=headers, timeout=10.0, trust_env=False)
+    return httpx.Client(base_url=base, headers=headers, timeout=QUIET_SECONDS + 10, trust_env=False)
 
 
 def _poll(port: int, over: threading.Event, asked: list[int], shift: float) -> None:
@@ -106,6 +108,7 @@ def measure(folder: Path, rounds: int, seconds: int, connections: int) -> str:
         with running("gateway", argv, port=port, core=cores.test, folder=folder) as child:
             ready(child, "/health/ready")
             found: dict[int, list[wrk.WrkResult]] = {0: [], PAGES: []}
+            idle = {pages: _cpu(child.pid, management, pages) for pages in (0, PAGES)}
             asked = followed = 0
             for pages in itertools.islice(itertools.cycle((0, PAGES)), 2 * rounds):
                 with opened(management, pages) as counted:
@@ -121,8 +124,21 @@ def measure(folder: Path, rounds: int, seconds: int, connections: int) -> str:
             f"{pages:2} pages open: {_median(r.requests / r.seconds for r in results):7.0f} req/s, "
             f"p50 {_median(r.p50 for r in results):.3f} ms, p99 {_median(r.p99 for r in results):.3f} ms"
         )
+    lines.append(
+        f"CPU of the gateway with no caller: {idle[0]:.1f} % of a core without a page, "
+        f"{idle[PAGES]:.1f} % with {PAGES}"
+    )
     lines.append(f"the pages asked {asked} times and followed {followed / 1e6:.1f} MB of records")
     return "\n".join(lines)
+
+
+def _cpu(root: int, management: int, pages: int) -> float:
+    """Per cent of a core, while nobody calls."""
+    with opened(management, pages):
+        time.sleep(2)
+        before = procfs.cpu_seconds(root)
+        time.sleep(IDLE_SECONDS)
+        return 100 * (procfs.cpu_seconds(root) - before) / IDLE_SECONDS
 
 
 def _median(values: Iterator[float]) -> float:
