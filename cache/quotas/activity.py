@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.observability.activity import Activity
+from cache.quotas.past_counts import PastCounts
 from cache.store import key_names as names
-from cache.store.base import Store, StoreUnavailable, read_counts, script
+from cache.store.base import Store, StoreUnavailable, script
 from cache.store.clock import StoreClock
 
 SHARE_SECONDS = 1.0
 MAX_ENTRIES = 500  # each has up to 50 records: about 10 MB
 KEPT_SECONDS = 8 * 86400
 MAX_COUNTS = 1_000  # different ones in an hour
+UNSETTLED_SECONDS = 7200  # in which an hour's counts may still grow
 SILENT_SECONDS = 5.0  # after which a worker is not one that lives
 
 Facts = dict[str, Any]
@@ -108,15 +110,20 @@ async def read_after(store: Store, after: str, count: int) -> list[tuple[str, li
     return _entries(await store.command("XRANGE", names.ACTIVITY, f"({after}", "+", "COUNT", count))
 
 
-async def read_activity_counts(store: Store, since: float, until: float) -> list[Counted]:
+async def read_activity_counts(
+    store: Store, since: float, until: float, past: PastCounts | None = None
+) -> list[Counted]:
     """What was counted between two moments (unix seconds), by whole hours, at most eight days.
 
-    Raises StoreUnavailable.
+    Hours before the last two are over, so what ``past`` knows of them is not read again. Raises
+    StoreUnavailable.
     """
+    past = past or PastCounts()
     sums: dict[str, int] = {}
     moment = datetime.fromtimestamp(max(since, until - KEPT_SECONDS), UTC)
     while moment.timestamp() <= until:
-        found = await read_counts(store, names.activity_counts(moment.strftime("%Y-%m-%dT%H")))
+        name = names.activity_counts(moment.strftime("%Y-%m-%dT%H"))
+        found = await past.read(store, name, over=moment.timestamp() < until - UNSETTLED_SECONDS)
         for field, amount in found.items():
             sums[field.decode()] = sums.get(field.decode(), 0) + amount
         moment = moment.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)

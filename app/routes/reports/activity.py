@@ -12,6 +12,7 @@ from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
 from app.routes.reports.fresh import Fresh
 from app.routes.reports.usage import number_in, span_of
 from cache.quotas.activity import Counted, Facts, read_activity_counts, read_workers
+from cache.quotas.past_counts import PastCounts
 from cache.store.base import Store, StoreUnavailable
 
 RATE_SECONDS = 10  # over which a rate is taken
@@ -26,6 +27,7 @@ class ActivityReport:
         self._now = now
         self._generation = generation
         self._fresh = Fresh()
+        self._past = PastCounts()
 
     def routes(self) -> list[AdminRoute]:
         counted = ("since", "until", "tenant", "key", "model", "code", "limit")
@@ -115,7 +117,9 @@ class ActivityReport:
         """What was counted in a span. Raises Unavailable."""
 
         async def make() -> list[Counted]:
-            return await read_activity_counts(self._store, since.timestamp(), until.timestamp())
+            return await read_activity_counts(
+                self._store, since.timestamp(), until.timestamp(), self._past
+            )
 
         try:
             what = ("counts", int(since.timestamp()), int(until.timestamp()))

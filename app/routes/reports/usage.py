@@ -13,6 +13,7 @@ from app.core.refusal import store_unavailable
 from app.core.units import NanoDollars
 from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
 from app.routes.reports.fresh import Fresh
+from cache.quotas.past_counts import PastCounts
 from cache.quotas.usage import COUNTED, UsageRow
 from cache.quotas.usage_report import Period, Reading, periods_of, read_tenant
 from cache.store.base import Store, StoreUnavailable
@@ -35,6 +36,7 @@ class UsageReport:
         self._tenants = tenants
         self._now = now
         self._fresh = Fresh()
+        self._past = PastCounts()
 
     def routes(self) -> list[AdminRoute]:
         query = ("since", "until", "tenant", "key", "model", "limit")
@@ -52,7 +54,9 @@ class UsageReport:
         periods = periods_of(since, until, now)
 
         async def make() -> dict[str, Any]:
-            readings = [await read_tenant(self._store, one, periods, *asked) for one in tenants]
+            readings = [
+                await read_tenant(self._store, one, periods, *asked, self._past) for one in tenants
+            ]
             return _document(periods, until, readings, limit)
 
         try:
