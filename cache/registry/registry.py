@@ -23,6 +23,7 @@ ASK_SECONDS = 0.5
 UNKNOWN_SECONDS = 60.0
 MAX_UNKNOWN = 10_000
 LOOK_UPS_PER_SECOND = 50
+LOOK_UP_TRIES = 3
 
 
 class Listener(Protocol):
@@ -128,12 +129,17 @@ class Registry:
         if self._is_unknown(digest) or not self._may_ask():
             return None
         with suppress(StoreUnavailable):
-            name = await self.objects.owner(digest)
-            stored = await self.objects.get("keys", name) if name is not None else None
-            if name is not None and stored is not None:
-                self.snapshot.put("keys", name, stored)
-                return self.snapshot.find(digest)
-            self._remember_unknown(digest)
+            for _ in range(LOOK_UP_TRIES):
+                generation = self.generation
+                name = await self.objects.owner(digest)
+                stored = await self.objects.get("keys", name) if name is not None else None
+                if name is None or stored is None:
+                    self._remember_unknown(digest)
+                    return None
+                # What was read before a change that is known by now may be what it deleted.
+                if generation == self.generation:
+                    self.snapshot.put("keys", name, stored)
+                    return self.snapshot.find(digest)
         return None
 
     def _is_unknown(self, digest: bytes) -> bool:

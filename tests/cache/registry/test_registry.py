@@ -158,6 +158,28 @@ def test_a_key_made_just_now_is_looked_up_and_a_guess_once() -> None:
     assert on("memory://", body) == ("web", 1)
 
 
+def test_a_look_up_that_a_deletion_overtakes_brings_nothing_back() -> None:
+    async def body(store: Store) -> Any:
+        registry = Registry(store)
+        web = await made(registry.objects, key_change("web", 0, "a"))
+        await registry.catch_up()
+        gone = Change("keys", "web", web, b"", b"{}", had="acme", lost=[digest("a").hex()])
+        get = registry.objects.get
+
+        async def overtaken(kind: str, name: str) -> Any:
+            """As if the answer came late: everything is read before it arrives."""
+            found = await get(kind, name)
+            if found is not None:
+                await made(registry.objects, gone)
+                await registry.catch_up()
+            return found
+
+        registry.objects.get = overtaken  # type: ignore[method-assign]
+        return await registry.look_up(digest("a")), opened(registry, "a")
+
+    assert on("memory://", body) == (None, [None])
+
+
 def test_many_guesses_cost_the_store_so_many_a_second_and_memory_is_bounded() -> None:
     async def body(store: Store) -> Any:
         now = [0.0]

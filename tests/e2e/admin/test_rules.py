@@ -208,7 +208,14 @@ def test_one_tenants_operator_sees_and_changes_that_tenants_keys_only(
         ("GET", "/keys?tenant=acme"),
         ("GET", "/tenants/acme"),
     ]:
-        assert code(tenant_ops.ask(method, path)) == (404, "not_found"), path
+        body = {} if method == "PATCH" else None
+        assert code(tenant_ops.ask(method, path, body)) == (404, "not_found"), path
+
+
+def test_an_id_of_another_tenant_is_taken(ops: Operator, tenant_ops: Operator, name: str) -> None:
+    make(ops, name)
+    answer = tenant_ops.ask("POST", "/keys", {"id": name, "tenant": "globex"})
+    assert code(answer) == (409, "already_exists")
 
 
 def test_nobody_grants_beyond_itself(tenant_ops: Operator, name: str) -> None:

@@ -41,6 +41,7 @@ class Directory:
         self._callers = callers
         self._loaded = loaded
         settings = loaded.settings
+        self._places = {key.id: index for index, key in enumerate(settings.keys)}
         # Of the secrets that the file gives to callers and operators.
         self.digests = frozenset(
             digest.hex() for key in settings.keys for digest in key_digests(key)
@@ -95,8 +96,7 @@ class Directory:
         """Where the file declares it, as ``gateway.yaml:12``."""
         place: Path = (kind.name, name)
         if kind is KEYS:
-            ids = [key.id for key in self._loaded.settings.keys]
-            place = (kind.name, ids.index(name))
+            place = (kind.name, self._places[name])
         return f"{self._loaded.source}:{self._loaded.lines.get(place, 1)}"
 
     def show_stored(self, kind: Kind, name: str, stored: Stored) -> dict[str, Any]:

@@ -8,12 +8,19 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from app.config.objects import Read, read_object
-from app.core.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from app.core.errors import Forbidden, InvalidRequest, NotFound
 from app.policy.admins import AdminKey
 from app.routes.admin.calls import AdminCall, AdminReply, AdminRoute
 from app.routes.admin.objects.directory import Directory, missing
 from app.routes.admin.objects.records import KEYS, Kind, Record, SecretMark, etag
-from app.routes.admin.objects.writing import Draft, Writer, merged, raise_faults, spec_in
+from app.routes.admin.objects.writing import (
+    Draft,
+    Writer,
+    already_there,
+    merged,
+    raise_faults,
+    spec_in,
+)
 
 MAX_PAGE = 200
 DEFAULT_PAGE = 50
@@ -85,11 +92,7 @@ class Resource:
 
         async def make(before: Record | None) -> Draft:
             if before is not None:
-                raise Conflict(
-                    f"There is a {self.kind.one} {name!r} already; PUT or PATCH changes it.",
-                    code="already_exists",
-                    param="id",
-                )
+                raise already_there(self.kind, name)
             return await self._draft(call, name, spec, None)
 
         return await self.writer.write(call, name, make)

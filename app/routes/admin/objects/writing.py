@@ -65,7 +65,7 @@ class Writer:
         for _ in range(TRIES):
             stored = await directory.registry.objects.get(kind.name, name)
             if stored is not None and not sees(kind, name, stored, call.who):
-                raise missing(kind, name)
+                raise missing(kind, name) if "id" in call.names else already_there(kind, name)
             check_revision(call, stored.revision if stored is not None else 0)
             draft = await make(record_of(stored) if stored is not None else None)
             change = self._change(call, name, stored, draft, request, asked)
@@ -127,6 +127,14 @@ class Writer:
         document = self._document(name, stored, draft) | dict(draft.once)
         headers = [(b"etag", etag(stored.revision))] if draft.record is not None else []
         return AdminReply(document, draft.status, headers)
+
+
+def already_there(kind: Kind, name: str) -> Conflict:
+    return Conflict(
+        f"There is a {kind.one} {name!r} already; PUT or PATCH changes it.",
+        code="already_exists",
+        param="id",
+    )
 
 
 def _again(kind: Kind, name: str, known: Repeated, asked: str) -> AdminReply:
