@@ -29,7 +29,7 @@ _PLACEHOLDER = re.compile(
     rb"(?i)^(?:[<\[{(*$%]|your|my[-_]|the[-_]|some|xxx|\.\.\.|---|change|replace|insert|example|dummy"
     rb"|none|null|true|false|undefined|required|optional|process\.env|os\.|env\.|config\.|settings\."
     rb"|self\.|this\.|getenv|(?:password|passwd|secret|token|user|string|auth|key)[a-z_. :-]*$|https?:)"
-    rb"|(?:x{4,}|\*{3,}|\.{3,}|[(){}<>\[\]]|_here|-here|1234567890$)"
+    rb"|(?:x{4,}|\*{3,}|\.{3,}|[(){}<>\[\]]|_here|-here|^[A-Za-z_-]{0,4}1234567890$)"
 )
 # Where one kind of character (digit, small, capital letter) follows another.
 _CHANGE = re.compile(rb"(?=[a-z][A-Z0-9]|[A-Z][a-z0-9]|[0-9][A-Za-z])")
@@ -132,7 +132,7 @@ def looks_like_a_password(value: bytes) -> bool:
         return False
     kinds = [rb"[a-z]", rb"[A-Z]", rb"\d", rb"[^A-Za-z0-9]"]
     present = sum(re.search(kind, value) is not None for kind in kinds)
-    sentence = re.fullmatch(rb"[A-Z]?[a-z]+(?:[-'/_.][A-Za-z]+)*", value)
+    sentence = re.fullmatch(rb"[A-Z]?[a-z]+(?:[-'/_.][A-Za-z]+){0,2}", value)
     return sentence is None and (present >= 2 or (value.isdigit() and len(value) >= 6))
 
 

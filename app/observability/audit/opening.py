@@ -88,7 +88,11 @@ def _note(acts: Acts, writer: Writer, last: Path, folder: Path) -> None:
         return  # another process was first
     position = position_after(line)
     record: Record = act_record("audit.broken_off", {"gateway": acts.writer.replica}, writer.name)
-    acts.append([record | {"count": position.length, "tip": position.tip}])
+    try:
+        acts.append([record | {"count": position.length, "tip": position.tip}])
+    except NotRecorded:
+        mark.unlink()  # the next to start tries again
+        raise
 
 
 def _is_end(line: bytes) -> bool:

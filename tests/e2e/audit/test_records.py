@@ -125,6 +125,11 @@ def test_a_reload_is_recorded_and_a_removed_key_is_known(
     audited.signal(signal.SIGHUP)
     eventually(lambda: audited.complete(key=KEYS["team"]).status, 401)
     eventually(lambda: len(log.records(act="key.used_after_removal", target="team")) > 0)
+    generation = log.records(act="reload")[-1]["after"]
+    audited.write({"nonsense": True})
+    audited.signal(signal.SIGHUP)
+    eventually(lambda: len(log.records(act="reload_refused", before=generation)), 1)
+    audited.write(settings(log, server.url))
     first, second = log.records(act="reload")
     assert first["keys_added"] == ["team"]
     assert (second["keys_removed"], second["sections"]) == (["team"], ["keys"])
