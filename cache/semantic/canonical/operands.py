@@ -59,7 +59,7 @@ def _between(tokens: Tokens) -> Tokens:
 def _either(tokens: Tokens, middle: int) -> Tokens:
     end = _end(tokens, middle + 1)
     start = _article_before(tokens, middle)
-    if start is not None and tokens[middle + 1] in _ARTICLES:
+    if start is not None and not _ARTICLES.isdisjoint(tokens[middle + 1 : middle + 2]):
         return _sorted(tokens, start, middle, end)
     # No article shows where the first begins: both are taken for equally long.
     start = middle - (end - middle - 1)

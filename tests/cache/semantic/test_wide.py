@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cache.semantic.canonical import Form, read
@@ -67,6 +67,7 @@ def test_the_wide_key_holds_every_number_and_negation(before: list[str], after: 
         assert sum(word in ("not", "never", "no") for word in form.key.split()) == said
 
 
+@example(["the", "boil", "or"])
 @given(words)
 def test_equal_texts_have_equal_keys_and_known_rules(said: list[str]) -> None:
     reading = read(" ".join(said))
