@@ -9,6 +9,7 @@ from app.core.errors import InvalidRequest
 from app.core.keys import Key
 from app.core.reply import ReplyWriter
 from app.core.request import Allowance
+from app.providers.routing.honouring import check_honoured
 from app.providers.routing.routes import Route
 
 
@@ -36,11 +37,16 @@ class Bounds:
     def _bound(self, call: Call) -> Call:
         """The call for the first target that takes it. Raises what the first of all said."""
         refusal: InvalidRequest | None = None
+        several = len(call.targets) > 1
         for position in range(len(call.targets)):
             try:
-                return self._bound_for(call, call.targets[position:])
+                bounded = self._bound_for(call, call.targets[position:])
+                if several:
+                    check_honoured(bounded.targets[0], call.family.name, bounded.request)
             except InvalidRequest as error:
                 refusal = refusal or error
+            else:
+                return bounded
         assert refusal is not None
         raise refusal
 

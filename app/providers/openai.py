@@ -104,6 +104,10 @@ class OpenAIProvider:
     async def aclose(self) -> None:
         await self._client.aclose()
 
+    def check(self, call: UpstreamCall) -> None:
+        """Raises InvalidRequest naming everything that it would ignore."""
+        self._without_unsupported(call)
+
     def _path(self, call: UpstreamCall) -> str:
         return PATHS[call.operation]
 

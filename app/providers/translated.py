@@ -44,6 +44,10 @@ class Translated:
         self._sign = sign
         self._endings = Endings()
 
+    def check(self, call: UpstreamCall) -> None:
+        """Raises InvalidRequest naming every member that the provider cannot honour."""
+        self._translation.prepare(_asked(call))
+
     async def answer(self, call: UpstreamCall) -> bytes:
         """The plain answer in the OpenAI API's shape. Raises GatewayError."""
         asked = _asked(call)
@@ -93,6 +97,10 @@ class TranslatedProvider:
         self.traits = traits
         self._client = client
         self._calls = calls
+
+    def check(self, call: UpstreamCall) -> None:
+        """Raises InvalidRequest naming every member that the provider cannot honour."""
+        self._calls.check(call)
 
     async def answer(self, call: UpstreamCall) -> bytes:
         return await self._calls.answer(call)

@@ -14,6 +14,7 @@ from app.core.request import FanOut
 from app.openai.completions.answer import read_answer
 from app.openai.completions.best_of import best
 from app.openai.completions.request import CompletionRequest
+from app.providers.adapters.checking import check_inner
 from app.providers.base import Answers, ChunkSink, UpstreamCall
 
 
@@ -45,18 +46,19 @@ class BestOf:
         times = request.best_of if self._one_by_one else 1
         return FanOut(inner.calls * times, inner.times * times, inner.added * times)
 
+    def check(self, call: UpstreamCall) -> None:
+        """Raises InvalidRequest for what cannot be ranked, or not be honoured."""
+        request = call.request
+        assert isinstance(request, CompletionRequest)
+        asked = request if request.best_of <= request.n else self._rankable(request)
+        check_inner(self._answers, call.asking(call.operation, asked))
+
     async def answer(self, call: UpstreamCall) -> bytes:
         request = call.request
         assert isinstance(request, CompletionRequest)
         if request.best_of <= request.n:
             return await self._answers.answer(call)
-        if request.echo:
-            raise InvalidRequest(
-                "`best_of` greater than `n` cannot be honoured by this model together with `echo`.",
-                code="unsupported_parameter",
-                param="best_of",
-            )
-        asked = self._widened(request)
+        asked = self._rankable(request)
         bodies: dict[int, dict[str, Any]] = {}
 
         async def ask(place: int) -> None:
@@ -72,6 +74,16 @@ class BestOf:
 
     async def stream(self, call: UpstreamCall, sink: ChunkSink) -> None:
         await self._answers.stream(call, sink)  # best_of beyond n is not streamed
+
+    def _rankable(self, request: CompletionRequest) -> CompletionRequest:
+        """What the target is sent. Raises InvalidRequest where its choices could not be compared."""
+        if request.echo:
+            raise InvalidRequest(
+                "`best_of` greater than `n` cannot be honoured by this model together with `echo`.",
+                code="unsupported_parameter",
+                param="best_of",
+            )
+        return self._widened(request)
 
     def _widened(self, request: CompletionRequest) -> CompletionRequest:
         """The request for as many choices as are ranked, or for one of them."""

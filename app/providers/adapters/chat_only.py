@@ -24,6 +24,7 @@ from app.openai.chat_bridge import (
 from app.openai.completions.answer import encode
 from app.openai.completions.bounds import TEMPLATE_OVERHEAD
 from app.openai.completions.request import CompletionRequest
+from app.providers.adapters.checking import check_inner
 from app.providers.base import ChunkSink, Provider, UpstreamCall
 
 
@@ -47,6 +48,12 @@ class ChatOnly:
         traits = self._provider.traits
         refuse_unsupported(request, sorted(traits.unsupported))
         return ChatPlan(request, traits.unsupported, traits.max_tokens_field)
+
+    def check(self, call: UpstreamCall) -> None:
+        """Raises InvalidRequest for what chat cannot honour, or this provider's cannot."""
+        for chat_call in self.plan(call):
+            check_inner(self._provider, call.asking("chat", chat_call.request))
+            break  # the others differ in nothing but their texts
 
     async def answer(self, call: UpstreamCall) -> bytes:
         plan = self.plan(call)

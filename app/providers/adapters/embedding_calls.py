@@ -11,6 +11,7 @@ from app.core.errors import NotImplementedHere
 from app.core.request import FanOut
 from app.openai.embeddings.answer import joined, read_answer
 from app.openai.embeddings.request import EmbeddingsRequest
+from app.providers.adapters.checking import check_inner
 from app.providers.base import Provider, UpstreamCall
 
 
@@ -25,6 +26,10 @@ class EmbeddingCalls:
     def fan_out(self, request: Any) -> FanOut:
         """One call for as many different inputs as the provider takes at once."""
         return FanOut(max(1, -(-len(request.first_places()) // self._most)))
+
+    def check(self, call: UpstreamCall) -> None:
+        """Raises InvalidRequest for what the provider cannot honour."""
+        check_inner(self._provider, call)
 
     async def answer(self, call: UpstreamCall) -> bytes:
         request = call.request

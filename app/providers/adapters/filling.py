@@ -9,6 +9,7 @@ from app.core.request import FanOut
 from app.openai.completions.fim import FimTemplate, filled
 from app.openai.neutral import asks
 from app.providers.adapters.changed_request import ChangedRequest
+from app.providers.adapters.checking import check_inner
 from app.providers.base import Answers, ChunkSink, UpstreamCall
 
 
@@ -24,6 +25,10 @@ class Filling:
         if not request.document.get("suffix"):
             return FanOut()
         return FanOut(added=self._template.added * max(1, len(request.prompts)))
+
+    def check(self, call: UpstreamCall) -> None:
+        """Raises InvalidRequest for what cannot be written so, or not be honoured."""
+        check_inner(self._answers, self._filled(call))
 
     async def answer(self, call: UpstreamCall) -> bytes:
         return await self._answers.answer(self._filled(call))

@@ -13,6 +13,7 @@ from app.openai import lenient_json
 from app.openai.neutral import asks
 from app.openai.stops import StoppedStream, cut_choice
 from app.providers.adapters.changed_request import ChangedRequest
+from app.providers.adapters.checking import check_inner
 from app.providers.base import ChunkSink, Provider, UpstreamCall
 
 
@@ -26,6 +27,11 @@ class Stopping:
         self.inner = provider
         self.slug = provider.slug
         self.traits = provider.traits
+
+    def check(self, call: UpstreamCall) -> None:
+        """Raises InvalidRequest for what neither the provider nor the gateway can honour."""
+        sent, own = self._split(call)
+        check_inner(self.inner, _asking(call, sent) if own else call)
 
     async def answer(self, call: UpstreamCall) -> bytes:
         sent, own = self._split(call)

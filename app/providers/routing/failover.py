@@ -19,6 +19,7 @@ from app.core.request import Allowance
 from app.core.usage import Counts
 from app.providers.routing.breaker import Phase
 from app.providers.routing.health import TargetHealth
+from app.providers.routing.honouring import check_honoured
 from app.providers.routing.retry import MAX_CALLS, Failure, RetryBudget, So, after, failure_of
 from app.providers.routing.routes import Route, Router
 from app.providers.routing.run import Run
@@ -185,6 +186,7 @@ class Failover:
         allowance = self._allowance_of(call.key, call.request.model)
         try:
             request = family.bounded(call.request, route.rules, allowance)
+            check_honoured(route, family.name, request)
         except GatewayError:
             return False
         fan_out = endpoint.fan_out(request)

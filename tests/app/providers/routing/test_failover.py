@@ -49,6 +49,21 @@ def test_a_passing_failure_is_repeated_before_the_next_is_asked() -> None:
     assert ask(*both(a, b)).trail == ["a/m=500", "a/m=500", "b/m=200"]
 
 
+class Picky(Server):
+    """Says beforehand that it cannot."""
+
+    def check(self, call: UpstreamCall) -> None:
+        raise InvalidRequest("`seed` is not supported.", param="seed")
+
+
+def test_a_target_that_cannot_honour_the_request_is_no_fallback() -> None:
+    a, b, c = Server(status(503)), Picky(), Server("from c")
+    routes = [route_of(one, f"{name}/m") for one, name in zip((a, b, c), "abc", strict=True)]
+    asked = ask(*routes)
+    assert (counts(a, b, c), asked.reply.texts) == ([1, 0, 1], ["from c"])
+    assert asked.trail == ["a/m=503", "c/m=200"]
+
+
 def test_three_targets_are_asked_once_each() -> None:
     servers = [Server(status(500)), Server(status(500)), Server("c")]
     routes = [route_of(server, f"{name}/m") for server, name in zip(servers, "abc", strict=True)]
