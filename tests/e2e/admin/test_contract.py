@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.admin.operators import OPS, Operator, configuration, operators
 from tests.harness.gateway import Gateway
 
-SECONDS = "6"  # all of it takes a minute
+SECONDS = "3"  # all of it takes a minute
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.harness.redis_server import RedisServer
 from tests.harness.waiting import eventually
 
 REVOKED = 1.0  # seconds within which a change is everywhere
-ROUNDS = 6
+ROUNDS = 4
 CALLS = 6  # to one replica: each worker is asked with 97 % probability
 
 
