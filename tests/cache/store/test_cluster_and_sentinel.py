@@ -23,12 +23,15 @@ from cache.quotas.ledger import BudgetPlan, Ledger, Reservation
 from cache.quotas.limiter import Limiter, LimitPlan
 from cache.quotas.risks import Risks, risks_of
 from cache.quotas.usage import UsageLog, read_usage, settlement
+from cache.registry.registry import Registry
 from cache.semantic.feedback_ids import FeedbackIds, Served
 from cache.semantic.index import SemanticIndex
+from cache.store import key_names as names
 from cache.store.base import Store
 from cache.store.clock import time_of
 from cache.store.redis_urls import finder_for
 from cache.store.subscriber import Mailbox
+from tests.cache.registry.making import key_change, made, policy_change
 from tests.cache.stores import ADD, PATIENCE, fails, on, script_of, server_of, settled, until
 from tests.harness.redis_server import RedisServer, ReplyError, wait_for
 
@@ -96,6 +99,33 @@ def test_limits_hold_on_a_cluster(cluster: list[RedisServer]) -> None:
 
     assert on(cluster_url(cluster), body) == [8] * len(TENANTS)
     assert all(int(node.cli("DBSIZE")) > 0 for node in cluster)
+
+
+def test_what_operators_make_is_kept_and_told_of_on_a_cluster(cluster: list[RedisServer]) -> None:
+    async def body(store: Store) -> None:
+        registry = Registry(store)
+        told = asyncio.Event()
+        box = Mailbox(
+            finder_for(cluster_url(cluster)), names.OPERATORS_CHANNEL, lambda _: told.set()
+        )
+        listening = asyncio.create_task(box.keep_listening())
+        await until(lambda: box.open)
+        for number in range(20):
+            await made(registry.objects, key_change(f"web-{number:02d}"))
+        await registry.catch_up()
+        assert len(registry.snapshot) == 20
+        await made(registry.objects, policy_change("limits", "slow"))
+        await registry.catch_up()
+        assert registry.snapshot.get("limits", "slow") is not None
+        assert [name for name, _ in await registry.objects.page("keys", "web-17", 9)] == [
+            "web-18",
+            "web-19",
+        ]
+        await asyncio.wait_for(told.wait(), PATIENCE)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+    on(cluster_url(cluster), body)
 
 
 def test_budgets_usage_and_beats_work_on_a_cluster(cluster: list[RedisServer]) -> None:
