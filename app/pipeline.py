@@ -15,6 +15,7 @@ docs/architecture.md has the table of who writes and who reads each fact of a ca
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from app.observability.metrics.snapshot import Snapshot
 from app.observability.recorders import Recorders
 from app.observability.request_record import Recorder
 from app.policy.caching import CachePlans, places
-from app.policy.callers import Callers, key_ring
+from app.policy.callers import Callers, key_ring, overlaid
 from app.policy.encoders import make_encoders
 from app.policy.limits_and_budgets import Policies, every_budget
 from app.portkey.config import parse_config
@@ -68,6 +69,7 @@ from app.routes.tokenizer import (
 from app.routes.usage import usage_app
 from app.shared import Shared
 from cache.quotas.admission import RequestTokens
+from cache.quotas.ledger import BudgetPlan
 from cache.serving.verifier import Verifier
 from middleware.asgi.address_cap import AddressCap
 from middleware.asgi.audit_gate import AuditGate
@@ -344,9 +346,16 @@ def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:
         shared.cache.semantic_index,
         places(settings),
         shared.health,
-        every_budget(settings) if settings.server.management else (),
+        partial(_budgets, settings, shared) if settings.server.management else tuple,
         shared.ledger,
     )
+
+
+def _budgets(settings: Settings, shared: Shared) -> list[BudgetPlan]:
+    """Those of the file, and those of tenants that were made at run time."""
+    if settings.admin is not None:
+        settings = overlaid(settings, shared.registry.snapshot)
+    return every_budget(settings)
 
 
 def _metrics_routes(

@@ -72,12 +72,12 @@ class MetricsPage:
         semantic_index: SemanticIndex,
         places: Sequence[tuple[str, str, bytes]],
         targets: SharedHealth,
-        budgets: Sequence[BudgetPlan] = (),
+        budgets: Callable[[], Sequence[BudgetPlan]] = tuple,
         ledger: Ledger | None = None,
     ) -> None:
         """``places`` are tenant, alias and place of every model with answers by meaning;
-        ``targets`` are this worker's copy of what all replicas know of them; ``budgets`` are read
-        from the ``ledger``."""
+        ``targets`` are this worker's copy of what all replicas know of them; ``budgets`` gives those
+        that there are now, which are read from the ``ledger``."""
         self._targets = targets
         self._budgets = budgets
         self._ledger = ledger
@@ -100,8 +100,9 @@ class MetricsPage:
                 *errors,
             ]
         lines += _targets(self._targets)
-        if self._ledger is not None and self._budgets:
-            lines += await _spending(self._budgets, self._ledger)
+        budgets = self._budgets()
+        if self._ledger is not None and budgets:
+            lines += await _spending(budgets, self._ledger)
         return "".join(f"{line}\n" for line in lines)
 
 

@@ -163,9 +163,12 @@ def _of_call(
         if outcome.streamed and outcome.first_byte is not None:
             first = exchange.started + outcome.first_byte - call.began
             said["gen_ai.response.time_to_first_chunk"] = max(0.0, first)
-        if outcome.usage is not None:
-            said["gen_ai.usage.input_tokens"] = outcome.usage.prompt_tokens
-            said["gen_ai.usage.output_tokens"] = outcome.usage.completion_tokens
+        usage = outcome.usage
+        if usage is not None:
+            said["gen_ai.usage.input_tokens"] = usage.prompt_tokens
+            said["gen_ai.usage.output_tokens"] = usage.completion_tokens
+            said["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens or None
+            said["gen_ai.usage.cache_creation.input_tokens"] = usage.cache_write_tokens or None
     return said
 
 

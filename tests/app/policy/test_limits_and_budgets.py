@@ -10,7 +10,7 @@ from app.core.keys import Key
 from app.core.limits import LimitRule
 from app.core.request import Cap
 from app.policy.callers import key_ring
-from app.policy.limits_and_budgets import Policies
+from app.policy.limits_and_budgets import Policies, every_budget
 
 TEXT = """
 providers: {trial: {kind: simulator}}
@@ -108,3 +108,15 @@ def test_a_name_that_leads_nowhere_is_still_limited() -> None:
     plan = Policies(settings).limits(key, "junk")
     assert plan is not None
     assert [bucket.scope for bucket in plan.buckets] == ["tenant"]
+
+
+def test_every_budget_is_listed_once_under_its_tenant() -> None:
+    more = TEXT.replace(
+        "budget: small}}", "budget: small, models: {demo: {budget: small}}}, none: {}}"
+    )
+    text = more.replace('abcdef"}', 'abcdef", budget: small}')
+    [plan] = every_budget(load(text).settings)
+    assert plan.tenant == "acme"
+    assert [(budget.scope, budget.limit, budget.per) for budget in plan.budgets] == [
+        (scope, 10**9, "day") for scope in ("tenant", "model:demo", "key:web")
+    ]

@@ -123,7 +123,7 @@ def test_each_budget_says_what_is_spent_held_and_allowed_up_to_a_number_of_them(
         ledger.settle(charged, NanoDollars(NANO // 8))
         health = SharedHealth(store, time, Counters(store))
         page = MetricsPage(
-            Counters(store), SemanticIndex(store), (), health, budgets=plans, ledger=ledger
+            Counters(store), SemanticIndex(store), (), health, budgets=lambda: plans, ledger=ledger
         )
         return await ask(metrics_app(page))
 
