@@ -76,6 +76,7 @@ def context() -> Iterator[str]:
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {rule[1:] for rule in rules if rule.startswith("!")}
     assert "*" in rules, "an allow-list begins by refusing everything"
+    inside = tuple(f"{rule}/" for rule in rules if rule[:1] not in ("!", "#", "*"))
     listed = subprocess.run(
         ("git", "ls-files", "-co", "--exclude-standard"),
         cwd=ROOT,
@@ -83,7 +84,8 @@ def context() -> Iterator[str]:
         text=True,
         check=True,
     )
-    return (name for name in listed.stdout.split() if name.partition("/")[0] in allowed)
+    names = (name for name in listed.stdout.split() if name.partition("/")[0] in allowed)
+    return (name for name in names if not name.startswith(inside))
 
 
 class Image:

@@ -61,6 +61,13 @@ def test_no_installer_is_left(image: Image) -> None:
     assert not list(image.home.glob("bin/pip*"))
 
 
+def test_every_file_of_the_code_and_every_page_is_in_it(image: Image) -> None:
+    [code] = image.home.glob("lib/python3.*/site-packages/headgate/_code")
+    wanted = [name for name in context() if name.startswith(("app/", "cache/", "docs/"))]
+    assert len(wanted) > 300
+    assert [name for name in wanted if not (code / name).exists()] == []
+
+
 def test_everybody_may_read_what_is_installed(image: Image) -> None:
     closed = [path for path in image.home.rglob("*") if not path.stat().st_mode & stat.S_IROTH]
     assert closed == []
