@@ -22,6 +22,8 @@ WARM_SECONDS = 60
 WIDTH = 980
 CALLERS = {"web": "acme", "batch": "acme", "app": "globex"}
 MODELS = ("gpt-oss-120b", "qwen3-coder", "mistral-small")
+VERIFY = {"tier1": 1, "tier1b": 1, "control": 1, "usd_per_day": 1000}
+SAID = ("Summarise ticket {}.", "Please summarise ticket {}", "summarise ticket {}!")
 BLOCKS = ("now", "spend", "cache", "limits", "upstreams", "errors")
 
 
@@ -45,7 +47,8 @@ def configuration(url: str) -> dict[str, Any]:
             },
         },
         "models": {
-            MODELS[0]: target("house", MODELS[0], price=PRICE) | {"cache": {}},
+            MODELS[0]: target("house", MODELS[0], price=PRICE)
+            | {"cache": {"semantic": {"enabled": True, "verify": VERIFY}}},
             MODELS[1]: target("cloud", MODELS[1], price=PRICE) | {"cache": {}},
             MODELS[2]: {
                 "targets": [
@@ -85,10 +88,8 @@ def call_all_day(gateway: Gateway, over: threading.Event, seed: int) -> None:
         name = chance.choice(list(CALLERS))
         model = "gpt-unknown" if chance.random() < 0.04 else chance.choice(MODELS)
         key = "hg-forgotten" if chance.random() < 0.03 else secret(name)
-        prompt = f"Summarise ticket {int(chance.expovariate(0.15))}."
-        gateway.complete(
-            key, model=model, prompt=prompt, max_tokens=chance.randint(4, 60), temperature=0
-        )
+        prompt = chance.choice(SAID).format(int(chance.expovariate(0.15)))
+        gateway.complete(key, model=model, prompt=prompt, max_tokens=40, temperature=0)
 
 
 def pictures(gateway: Gateway, running: Any, theme: str) -> None:

@@ -19,8 +19,8 @@ export function Cache() {
         <${Tile} name="hit rate" value=${percent(results.hit_rate)} note=${`${count(results.served)} served`} />
         <${Tile} name="saved" value=${dollars(usage.data?.totals.saved_usd)} />
         <${Tile} name="hits" value=${count(results.hit)} note=${`${count(results.stale)} stale, ${count(results.coalesced)} shared`} />
-        <${Tile} name="misses" value=${count(results.miss)} note=${`${count(results.bypass)} passed by`} />
         <${Tile} name="of them by meaning" value=${count(results.semantic_hits)} note=${`${count((results.hit || 0) - results.semantic_hits)} exact`} />
+        <${Tile} name="misses" value=${count(results.miss)} note=${`${count(results.bypass)} passed by`} />
       </dl>
       <${Table} label="Cache by model" rows=${cache.models} columns=${[
         { name: 'model', of: (row) => row.model || '–' },
