@@ -211,6 +211,7 @@ def build(
         routing,
         configs={name: parse_config(document) for name, document in settings.configs.items()},
         providers_of=targets.providers_of,
+        addresses_of=targets.addresses_of,
         limits_of=policies.limits,
         paths=PATHS,
     )

@@ -21,6 +21,7 @@ from app.core.request import ModelRequest
 from app.portkey.conditions import Mistake
 from app.portkey.config import Leaf, Node, place_text
 from app.portkey.headers import CONFIG, Asked, asks, read_headers, refusal
+from app.portkey.hosts import provider_at
 from app.portkey.legs import leaves, legs_of
 from app.portkey.reply import LegReply
 from app.providers.routing.retry import Kind, failure_of
@@ -45,7 +46,8 @@ class Portkey:
     """Answers a call by the config in its headers; passes on every other.
 
     Only keys with ``portkey: true`` may send one. ``configs`` are the stored ones by id,
-    ``providers_of`` says which providers an alias has (none: there is no such alias), ``limits_of``
+    ``providers_of`` says which providers an alias has (none: there is no such alias),
+    ``addresses_of`` which of them may be chosen by their address, and what that is, ``limits_of``
     which limits stand on a key's requests for it, ``paths`` the URL paths by family.
     """
 
@@ -55,6 +57,7 @@ class Portkey:
         *,
         configs: Mapping[str, Node],
         providers_of: Callable[[str], frozenset[str]],
+        addresses_of: Callable[[str], Mapping[str, str]],
         limits_of: Callable[[Key, str], LimitPlan | None],
         paths: Mapping[str, str],
         chance: Callable[[], float] = random,
@@ -62,6 +65,7 @@ class Portkey:
         self._inner = inner
         self._configs = configs
         self._providers_of = providers_of
+        self._addresses_of = addresses_of
         self._limits_of = limits_of
         self._paths = paths
         self._chance = chance
@@ -121,8 +125,6 @@ class Portkey:
     def _bound(self, leaf: Leaf, call: Call, asked: Asked) -> Bound:
         """The alias that a target means. Raises InvalidRequest where the key may not use it, or its
         provider is not the alias's own."""
-        if leaf.host is not None:
-            raise refusal(f"{leaf.path}.custom_host", "is not allowed: its origin is on no list")
         said = leaf.overrides.get("model")
         alias = call.request.model if said is None else said
         place = f"{leaf.path}.override_params.model" if said is not None else "model"
@@ -137,6 +139,7 @@ class Portkey:
         known = self._providers_of(alias) if alias in call.key.models else frozenset[str]()
         if not known and said is not None:
             raise refusal(place, f"is no model that this key may use: {alias!r}")
+        provider = self._at_host(leaf, alias if known else "", provider, asked)
         if provider is None and asked.node is not None:
             raise refusal(leaf.path, "needs a `provider`")
         if known and provider is not None and provider not in known:
@@ -145,6 +148,23 @@ class Portkey:
                 f"must be the model's own: {alias!r} is not on {provider!r}",
             )
         return Bound(leaf, alias, provider)
+
+    def _at_host(self, leaf: Leaf, alias: str, provider: str | None, asked: Asked) -> str | None:
+        """The provider at the address that is asked for, by the header before the config; the one
+        that was named where no address is. Raises InvalidRequest for any address but that of one of
+        the alias's own providers whose settings allow it."""
+        host, place = asked.host, "x-portkey-custom-host"
+        if host is None:
+            host, place = leaf.host, f"{leaf.path}.custom_host"
+        if host is None:
+            return provider
+        chosen = provider_at(host, provider, self._addresses_of(alias))
+        if chosen is None:
+            raise refusal(
+                place,
+                "is not allowed: it is no address by which the model's provider may be chosen",
+            )
+        return chosen
 
     async def _leg(self, call: Call, bound: Bound, asked: Asked, left: CallsLeft) -> Call:
         leaf = bound.leaf

@@ -52,6 +52,7 @@ class HttpProvider(Section, frozen=True):
     keepalive: Duration = Duration(15)
     proxy: Secret = Secret("")
     ca_file: str = ""
+    custom_host: bool = False
 
 
 class OpenAILike(HttpProvider, frozen=True):

@@ -25,6 +25,7 @@ API_KEY = b"x-portkey-api-key"
 MAX_METADATA = 16
 MAX_METADATA_TEXT = 128
 
+HOST = PREFIX + b"custom-host"
 # What the clients say of themselves; nothing here depends on it.
 _ABOUT_CLIENTS = frozenset(
     PREFIX + name.encode()
@@ -41,7 +42,7 @@ _NAMESPACE = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
 
 
 class Asked(NamedTuple):
-    """What a request's headers ask for. ``timeout`` is seconds; ``node`` is the config, where there
+    """What a request's headers ask for. ``host`` is the address of the one to ask. ``timeout`` is seconds; ``node`` is the config, where there
     is one. ``steers``: the request goes where they say, and not as any other would."""
 
     node: Node | None
@@ -52,10 +53,11 @@ class Asked(NamedTuple):
     forward: tuple[str, ...] | None
     refresh: bool
     namespace: bytes | None
+    host: str | None = None
 
     @property
     def steers(self) -> bool:
-        named = (self.node, self.provider, self.timeout, self.forward)
+        named = (self.node, self.provider, self.timeout, self.forward, self.host)
         return any(one is not None for one in named)
 
 
@@ -76,8 +78,7 @@ def read_headers(headers: Mapping[bytes, bytes], configs: Mapping[str, Node]) ->
             raise refusal(
                 name.decode("latin-1"), "is not known here; credentials are the operator's"
             )
-    if PREFIX + b"custom-host" in headers:
-        raise refusal("x-portkey-custom-host", "is not allowed: its origin is on no list")
+    host = headers.get(HOST)
     return Asked(
         _config(headers.get(CONFIG), configs),
         _provider(headers),
@@ -92,6 +93,7 @@ def read_headers(headers: Mapping[bytes, bytes], configs: Mapping[str, Node]) ->
             _NAMESPACE,
             "must be 1 to 64 letters, digits, dots, dashes or underscores",
         ),
+        host.decode("latin-1") if host is not None else None,
     )
 
 

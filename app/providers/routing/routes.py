@@ -9,6 +9,7 @@ import msgspec
 
 from app.config.fim import fim_target
 from app.config.prices import price_of
+from app.config.providers import HttpProvider, base_url_of
 from app.config.settings import Model, Settings, Target
 from app.core.call import Call
 from app.core.errors import GatewayError, NotFound, NotImplementedHere
@@ -108,6 +109,11 @@ class Router:
 
     def __init__(self, settings: Settings) -> None:
         self._providers = make_providers(settings)
+        self._addresses = {
+            name: base_url_of(one)
+            for name, one in settings.providers.items()
+            if isinstance(one, HttpProvider) and one.custom_host
+        }
         self._aliases = {
             alias: self._alias(alias, model, settings) for alias, model in settings.models.items()
         }
@@ -142,6 +148,11 @@ class Router:
         """The providers of an alias's targets; empty where there is no such alias."""
         found = self._aliases.get(alias)
         return frozenset(route.provider for route in found.routes) if found else frozenset()
+
+    def addresses_of(self, alias: str) -> Mapping[str, str]:
+        """The addresses of an alias's providers that callers may choose by them."""
+        names = self.providers_of(alias)
+        return {name: one for name, one in self._addresses.items() if name in names}
 
     def refusal(self, call: Call) -> GatewayError:
         """Why a call has no targets: the same words for an unknown alias as for one that its key may

@@ -17,7 +17,10 @@ def configuration(url: str, upstream: Upstream) -> dict[str, Any]:
     return {
         "log": {"format": "json"},
         "store": {"url": url},
-        "providers": {"openai": openai(upstream.base_url), "other": openai(upstream.base_url)},
+        "providers": {
+            "openai": openai(upstream.base_url),
+            "other": openai(upstream.base_url, custom_host=True),
+        },
         "models": {
             **{name: target("openai", name) for name in ("m0", "a", "b", "c", "hidden")},
             "x": target("other", "x"),

@@ -232,6 +232,35 @@ def test_a_header_may_not(
     assert models(upstream) == []
 
 
+def test_a_host_chooses_a_provider_that_may_be_chosen_so(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    own = upstream.base_url + "/"
+    for config, headers in (
+        ({"custom_host": own, "override_params": {"model": "x"}}, {}),
+        (t("x", provider="other", custom_host=own), {}),
+        ({"override_params": {"model": "x"}}, {"x-portkey-custom-host": own}),
+        (t("x", provider="other", custom_host="http://10.0.0.1/"), {"x-portkey-custom-host": own}),
+    ):
+        reply = ask(gateway, config, headers=headers)
+        assert (reply.status, reply.headers["x-provider"]) == (200, "other")
+    assert models(upstream) == ["x"] * 4
+
+
+def test_a_host_chooses_nobody_else(gateway: Gateway, upstream: Upstream) -> None:
+    own = upstream.base_url
+    for config in (
+        t("a", custom_host=own),  # its provider may not be chosen so
+        t("x", provider="other", custom_host=own.replace("//", "//u:p@")),
+        t("x", provider="other", custom_host=own + "?a=b"),
+        t("x", provider="other", custom_host=own.removesuffix("/v1")),
+        t("x", provider="other", custom_host=own.replace("http:", "https:")),
+        t("x", provider="other", custom_host="http://[::1"),
+    ):
+        assert refused(ask(gateway, config), "config.custom_host")
+    assert models(upstream) == []
+
+
 def test_credentials_are_not_forwarded_though_named(gateway: Gateway, upstream: Upstream) -> None:
     names = ["authorization", "cookie", "x-team"]
     headers = {"cookie": "crumb-1", "x-team": "red"}
