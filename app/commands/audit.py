@@ -105,8 +105,14 @@ def _show(report: Any, signatures: bool) -> None:
     click.echo(
         f"{report.chains} chains, {report.records} records, {report.checkpoints} checkpoints"
         f"{'' if signatures else ' (signatures not looked at: name --public-key)'}: "
-        f"{f'{len(report.findings)} findings' if report.findings else 'nothing was changed'}"
+        f"{_counted(len(report.findings))}"
     )
+
+
+def _counted(findings: int) -> str:
+    if not findings:
+        return "nothing was changed"
+    return f"{findings} finding{'s' if findings > 1 else ''}"
 
 
 @audit.command()

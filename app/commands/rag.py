@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.commands.audit import record_act
 from app.commands.files import fail, load_text, read_text, required_file
 from app.config.sections.retrieval import RedisRetrieval
 from app.config.settings import Settings
@@ -75,6 +76,8 @@ def load(
     audience = Audience((tenant or EVERYONE,), keys or (EVERYONE,))
     try:
         paths = files_of(files)
+        whose = {"tenant": tenant, "keys": keys or None, "replace": replace or None}
+        record_act(settings, "rag.load", name, files=[str(path) for path in paths[:1000]], **whose)
         done = asyncio.run(_load(settings, name, section, paths, audience, replace=replace))
     except (BadDocument, RetrievalFailure) as error:
         fail(str(error))

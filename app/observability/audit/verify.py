@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from app.observability.audit.acts import ACTS
 from app.observability.audit.canonical import NO_DIGEST, Record, canonical, digest
 from app.observability.audit.chain import BEGIN, CONTINUE, END, KIND, Position, Writer
 from app.observability.audit.files import chains_in, is_being_written
@@ -220,10 +221,12 @@ class _Walk:
             report.noticed(self._torn, "half a record: its writer lost its power, or its disk")
         if self._ended or self._last is None:
             return
-        alive = self.writer.worker == "acts" or is_being_written(self._last)
         left = self._next.length - self._covered
         rest = f"; its last {left} records are covered by no checkpoint" if left else ""
-        if alive:
+        if self.writer.worker == ACTS:  # which has no end, and is whole after each act
+            if left:
+                report.noticed(place, f"goes on{rest}")
+        elif is_being_written(self._last):
             report.noticed(place, f"still being written{rest}")
         else:
             report.noticed(

@@ -184,6 +184,24 @@ def test_every_byte_counts(tmp_path: Path) -> None:
         assert look(tmp_path).findings, f"byte {place} may be anything"
 
 
+def test_every_line_counts(tmp_path: Path) -> None:
+    """Take any line away, write any twice, change any two neighbours' places: it shows."""
+    write_chain(tmp_path).close()
+    for path in files(tmp_path):
+        content = list(lines(path))
+        for place, line in enumerate(content):
+            before, after = content[:place], content[place + 1 :]
+            for changed in (
+                [*before, *after],
+                [*before, line, line, *after],
+                [*before, *after[:1], line, *after[1:]],
+            ):
+                path.write_bytes(b"".join(changed))
+                assert changed == content or look(tmp_path).findings, (path.name, place)
+        path.write_bytes(b"".join(content))
+    assert look(tmp_path).findings == []
+
+
 def test_without_an_end_the_loss_is_told(tmp_path: Path) -> None:
     write_chain(tmp_path, end=False).close()
     report = look(tmp_path)
