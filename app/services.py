@@ -106,7 +106,7 @@ class Services:
         self._heartbeat = Heartbeat(store, self._share, clock, self._watch.emptied)
         self._housekeeping = Housekeeping(store)
         self._tasks: list[asyncio.Task[None]] = []
-        self._registry = RegistryWatch(self.shared, self._housekeeping, settings.url.reveal())
+        self._registry = RegistryWatch(self.shared, self._housekeeping, settings, self._guard)
 
     def serve(self, settings: Settings) -> None:
         """Look after what a configuration, the first or a new one, keeps in the store."""

@@ -60,6 +60,7 @@ class Guard:
         self._ended = ended
         self._tidy = tidy
         self._connections: dict[bytes, Connection] = {}  # oldest first
+        self._cut: dict[tuple[str, str], Callable[[], bool]] = {}
         self._known = monotonic()
         self._asked: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -76,6 +77,10 @@ class Guard:
         self._stop.set()
         self._thread.join()
         self._sockets.close()
+
+    def cut(self, peer: tuple[str, str], still: Callable[[], bool]) -> None:
+        """End this caller's connection in the next round, if it is ``still`` wanted then."""
+        self._cut[peer] = still
 
     def look(self, now: float) -> float:
         """One round; the seconds until the next one should begin."""
@@ -138,9 +143,13 @@ class Guard:
         connections = self._connections.values()
         unsent = 0
         ending: dict[bytes, tuple[Connection, str]] = {}
+        cut, self._cut = self._cut, {}
         for connection in connections:
             unsent += connection.reading.unsent
+            still = cut.get(connection.peer)
             reason = connection.overdue(limits, now, known)
+            if still is not None and still():
+                reason = "key_blocked"
             if reason is not None:
                 ending[connection.reading.cookie] = connection, reason
         if limits.per_address is not None:

@@ -24,6 +24,7 @@ UNKNOWN_SECONDS = 60.0
 MAX_UNKNOWN = 10_000
 LOOK_UPS_PER_SECOND = 50
 LOOK_UP_TRIES = 3
+CUT_MARK = b'"cancels":true'  # in the document of a key that was blocked with its requests
 
 
 class Listener(Protocol):
@@ -33,7 +34,10 @@ class Listener(Protocol):
 
 
 class Registry:
-    """Off until ``start``: then `keep_in_step` must run. ``now`` counts seconds, for what is unknown."""
+    """Off until `keep_in_step` runs. ``now`` counts seconds, for what is unknown.
+
+    ``on_cut`` is told of keys whose running requests must end.
+    """
 
     def __init__(self, store: Store, now: Callable[[], float] = monotonic) -> None:
         self.objects = Objects(store)
@@ -41,6 +45,7 @@ class Registry:
         self.generation = 0
         self.whole = False  # whether all of the store's objects were read once
         self.on = False
+        self.on_cut: Callable[[str], None] = lambda _: None
         self._since = b""
         self._now = now
         self._listeners: WeakSet[Listener] = WeakSet()
@@ -89,6 +94,9 @@ class Registry:
     async def _read_changes(self, state: State) -> set[str]:
         generation, changes = await self.objects.changed_since(self.generation)
         self.generation = generation if changes else state.generation
+        for kind, name, found in changes:
+            if kind == "keys" and found is not None and CUT_MARK in found.document:
+                self.on_cut(name)
         return {kind for kind, name, found in changes if self.snapshot.put(kind, name, found)}
 
     async def _begin_anew(self, state: State) -> set[str]:

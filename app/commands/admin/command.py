@@ -164,10 +164,13 @@ def rotate(client: AdminClient, name: str, grace: str, *, as_json: bool) -> None
 
 @keys.command()
 @NAMED
+@click.option("--cancel", is_flag=True, help="End its running requests, too.")
 @asking
-def block(client: AdminClient, name: str, *, as_json: bool) -> None:
+def block(client: AdminClient, name: str, *, cancel: bool, as_json: bool) -> None:
     """Refuse a key from now on, in every replica."""
-    show(client.ask("POST", f"/keys/{quoted(name)}/block").document, as_json=as_json)
+    query = {"running": "cancel"} if cancel else {}
+    done = client.ask("POST", f"/keys/{quoted(name)}/block", query=query)
+    show(done.document, as_json=as_json)
 
 
 @keys.command()

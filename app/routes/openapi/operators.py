@@ -44,6 +44,7 @@ _QUERY: Mapping[str, tuple[str, Schema]] = {
     "cursor": ("The `next_cursor` of the page before.", {"type": "string"}),
     "tenant": ("Only this tenant's.", NAME),
     "hashes": ("Also the hashes of secrets; needs `keys:write`.", {"enum": ["true"]}),
+    "running": ("What becomes of requests that run.", {"enum": ["finish", "cancel"]}),
     "source": ("`file` or `api`, where both have one of this name.", {"enum": ["file", "api"]}),
 }
 

@@ -195,3 +195,14 @@ def test_a_round_costs_a_small_share_of_a_core(
     clock = iter([0.0, 0.1])
     monkeypatch.setattr(guard_module, "thread_time", lambda: next(clock))
     assert world.guard.look(world.now) == pytest.approx(0.1 / SHARE)
+
+
+def test_a_connection_is_cut_whose_request_still_runs(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.has(name)
+        world.run(name)
+    assert world.look() == []
+    world.guard.cut(("host", "a"), lambda: True)
+    world.guard.cut(("host", "b"), lambda: False)  # it has another request by now
+    assert world.look(1) == ["a"]
+    assert world.look(1) == []

@@ -45,10 +45,14 @@ def configuration(url: str, workers: int = 1) -> dict[str, Any]:
         },
         "log": {"format": "json"},
         "store": {"url": url},
-        "providers": {"sim": {"kind": "simulator"}},
+        "providers": {
+            "sim": {"kind": "simulator"},
+            "slow": {"kind": "simulator", "tokens_per_second": 12},
+        },
         "models": {
             "sim": target("sim", "simulator-1", price=PRICE),
             "other": target("sim", "simulator-2", price=PRICE),
+            "slow": target("slow", "simulator-1", price=PRICE),
         },
         "limits": {"slow": {"requests_per_minute": 2}},
         "budgets": {"small": {"usd": 1, "per": "month"}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from app.core.keys import digest_of
@@ -200,3 +201,25 @@ def test_an_expiry_is_warned_of(operated: Gateway, ops: Operator, name: str) -> 
     key = made(ops, name, expires="2001-01-01")
     assert key["warnings"] == ["`expires` is over: the key is refused."]
     assert codes(operated, key["secret"]) == {"expired_api_key"}
+
+
+def test_a_key_is_blocked_with_what_runs(ops: Operator, operated: Gateway, name: str) -> None:
+    secrets = {one: made(ops, f"{name}-{one}")["secret"] for one in ("leaked", "good")}
+    body = {"model": "slow", "prompt": "p", "stream": True, "max_tokens": 40}
+
+    def streamed(secret: str) -> Any:
+        headers = {"authorization": f"Bearer {secret}"}
+        url = operated.url + "/v1/completions"
+        return operated.client.stream("POST", url, json=body, headers=headers)
+
+    with streamed(secrets["leaked"]) as leaked, streamed(secrets["good"]) as good:
+        assert (leaked.status_code, good.status_code) == (200, 200)
+        pieces = leaked.iter_raw()
+        next(pieces)
+        answer = ops.ask("POST", f"/keys/{name}-leaked/block?running=cancel")
+        assert answer.json()["blocked"] is True
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)
+        assert b"[DONE]" in good.read()  # somebody else's goes on to its end
+    wrong = ops.ask("POST", f"/keys/{name}-good/block?running=stop")
+    assert code(wrong) == (400, "invalid_request")

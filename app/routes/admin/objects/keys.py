@@ -53,7 +53,7 @@ class Keys(Resource):
         return [
             *super().routes(),
             AdminRoute("POST", f"{one}/rotate", "keys:write", self.rotate),
-            AdminRoute("POST", f"{one}/block", "keys:write", self.block),
+            AdminRoute("POST", f"{one}/block", "keys:write", self.block, ("running",)),
             AdminRoute("POST", f"{one}/unblock", "keys:write", self.unblock),
         ]
 
@@ -164,7 +164,9 @@ class Keys(Resource):
         return await self.writer.write(call, name, make)
 
     async def block(self, call: AdminCall) -> AdminReply:
-        """Refuse the key from now on, in every replica."""
+        """Refuse the key from now on, in every replica; with `running=cancel` end what runs, too."""
+        if call.query.get("running", "finish") not in ("finish", "cancel"):
+            raise InvalidRequest("`running` must be `cancel` or `finish`.", param="running")
         return await self._set_blocked(call, blocked=True)
 
     async def unblock(self, call: AdminCall) -> AdminReply:
@@ -179,8 +181,10 @@ class Keys(Resource):
         async def make(before: Record | None) -> Draft:
             if before is None:
                 raise missing(KEYS, name)
-            record = self._changed(call, before, blocked=blocked)
-            return Draft(record, "block" if blocked else "unblock")
+            cancels = call.query.get("running") == "cancel"
+            record = self._changed(call, before, blocked=blocked, cancels=cancels)
+            noted = {"running": "cancel"} if cancels else {}
+            return Draft(record, "block" if blocked else "unblock", noted=noted)
 
         return await self.writer.write(call, name, make)
 

@@ -41,7 +41,10 @@ class SecretMark(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One object: ``spec`` is what an operator wrote, the rest is kept beside it. Times in unix seconds."""
+    """One object: ``spec`` is what an operator wrote, the rest is kept beside it. Times in unix seconds.
+
+    ``cancels`` says that requests of a blocked key that ran when it was blocked must end.
+    """
 
     spec: dict[str, Any]
     created: float
@@ -50,6 +53,7 @@ class Record(msgspec.Struct, frozen=True):
     changed_by: str
     secrets: tuple[SecretMark, ...] = ()
     blocked: bool = False
+    cancels: bool = False
 
     @property
     def tenant(self) -> str:
