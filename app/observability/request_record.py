@@ -7,7 +7,7 @@ from time import perf_counter, time
 from typing import Any, Protocol
 
 from app.core.call import Call
-from app.core.exchange import CLIENT_CLOSED_REQUEST, Attempt, Exchange
+from app.core.exchange import CLIENT_CLOSED_REQUEST, Attempt, Exchange, Retrieved
 from app.core.pricing import dollars_text
 from app.core.usage import Usage
 
@@ -147,8 +147,7 @@ def record(exchange: Exchange | Call, total: float) -> dict[str, Any]:
         "saved_usd": dollars_text(outcome.saved) if outcome.saved else None,
         "cache": outcome.cache,
         "guardrails": sorted(outcome.guardrails) or None,
-        "rag": outcome.retrieval.result if outcome.retrieval else None,
-        "rag_chunks": list(outcome.retrieval.chunks) if outcome.retrieval else None,
+        **(_documents(outcome.retrieval) if outcome.retrieval else NO_DETAILS),
         "attempts": outcome.attempts,
         "route": _route(outcome.trail) if outcome.trail else None,
         "first_byte_ms": _ms(outcome.first_byte) if outcome.first_byte is not None else None,
@@ -171,6 +170,11 @@ def _details(usage: Usage) -> Mapping[str, int]:
         "cache_write_tokens": written,
         "reasoning_tokens": reasoning,
     }
+
+
+def _documents(retrieved: Retrieved) -> Mapping[str, Any]:
+    """What was put beside the prompts; not there where the model gets no documents."""
+    return {"rag": retrieved.result, "rag_chunks": list(retrieved.chunks)}
 
 
 def _route(trail: list[Attempt]) -> list[str]:

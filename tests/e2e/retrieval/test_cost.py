@@ -35,7 +35,7 @@ def test_a_thousand_chunks_add_less_than_two_milliseconds(gateway: Gateway) -> N
         for model, times in took.items():
             reply = ask(gateway, f"Where does the kettle number {number} stand?", model=model)
             line = gateway.line(reply.headers["x-request-id"])
-            assert (reply.status, line["rag"]) == (200, None if model == "plain" else "used")
+            assert (reply.status, line.get("rag")) == (200, None if model == "plain" else "used")
             times.append(line["gateway_ms"])
     plain = median(took.pop("plain"))
     added = {model: median(times) - plain for model, times in took.items()}
