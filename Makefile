@@ -21,6 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # What starts no process and opens no socket, but for the long simulations. The rest is `make test`'s.
 UNITS := tests/test_architecture.py tests/test_shape.py tests/test_extensibility.py tests/test_second_family.py \
+	tests/deploy/test_compose_file.py tests/deploy/test_kubernetes.py tests/packaging/test_locks.py \
 	tests/middleware tests/app tests/cache/answers tests/cache/semantic tests/cache/serving \
 	--ignore tests/app/cli --ignore tests/app/supervision --ignore tests/app/providers/http1 \
 	--ignore tests/cache/answers/test_fingerprint.py --ignore tests/cache/semantic/test_error_bounds.py \

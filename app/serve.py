@@ -46,6 +46,10 @@ from app.supervision.supervisor import Supervisor
 from app.supervision.worker import Link
 
 MAX_HEADER_BYTES = 64 << 10
+NO_FOLDER = (
+    "there is no folder for temporary files, and workers get their configuration in one: give the "
+    "process a /tmp that it may write (docker run --tmpfs /tmp), or set TMPDIR"
+)
 BEAT_SECONDS = 1.0
 BEATS_AT_LEAST = 5  # in `worker_timeout`, so that one late beat is not a hung worker
 
@@ -60,7 +64,10 @@ class Snapshot:
     """
 
     def __init__(self, text: str, source: str, secret_files: Mapping[str, Secret]) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="headgate-")
+        try:
+            self._directory = tempfile.TemporaryDirectory(prefix="headgate-")
+        except FileNotFoundError:
+            raise OSError(NO_FOLDER) from None
         self.path = Path(self._directory.name) / "configuration.json"
         self.source = source
         self.write(text, secret_files)

@@ -131,11 +131,23 @@ class Image:
             found[name] = value.replace("${PATH}", found["PATH"])
         return found
 
-    def confined(self, command: list[str]) -> list[str]:
-        """As the image's user on a read-only root, where we may arrange that."""
+    def confined(self, command: list[str], scratch: Path | None = None) -> list[str]:
+        """As the image's user on a read-only root but for ``scratch``, where we may arrange that.
+
+        ``scratch`` is the image's /tmp unless another is given.
+        """
         if os.geteuid() != 0 or subprocess.run(("unshare", "-m", "true"), check=False).returncode:
             return command
-        return ["unshare", "-m", "sh", "-c", READ_ONLY, "sh", str(self.scratch), *command]
+        return [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            READ_ONLY,
+            "sh",
+            str(scratch or self.scratch),
+            *command,
+        ]
 
     def _copy(self, *names: str) -> None:
         *sources, target = names

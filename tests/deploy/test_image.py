@@ -114,5 +114,20 @@ def test_the_root_is_read_only_there(image: Image) -> None:
     assert "Read-only file system" in done.stderr
 
 
+def test_without_a_tmp_it_says_what_it_needs(image: Image) -> None:
+    elsewhere = image.home.parent / "elsewhere"
+    elsewhere.mkdir()
+    command = image.command(["headgate", "serve", "--port", "0"])
+    confined = image.confined(command, elsewhere)
+    if confined == command:
+        pytest.skip("needs root and mount namespaces")
+    done = subprocess.run(
+        confined, env=image.environment(), cwd="/", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "docker run --tmpfs /tmp" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_user_is_a_number_and_not_root() -> None:
     assert only(FINAL, "USER") == "10001:10001"

@@ -121,3 +121,11 @@ def test_a_package_with_another_hash_is_refused_and_nothing_counts_as_done(proje
     assert failed.returncode == 1
     assert "do not match" in failed.stderr.lower()
     assert state(project / ".venv") is None
+
+
+@pytest.mark.parametrize(("target", "lock"), [("run", "runtime.lock"), ("lint", FULL)])
+def test_make_asks_for_the_lock_of_what_it_does(target: str, lock: str) -> None:
+    command = ("make", "--dry-run", target)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    asked = re.findall(r"tools/environment\.py (\S+)", done.stdout)
+    assert asked == [lock]
