@@ -17,7 +17,7 @@ from tests.harness.upstream import Upstream
 from tests.harness.waiting import eventually
 
 QUESTION = "When are refunds paid after the goods came back?"
-OWN = "The library opens at seven in the morning."
+OWN = "The museum opens at seven in the morning."
 
 
 @pytest.fixture(scope="module")
