@@ -101,6 +101,8 @@ class MistralProvider(HttpProvider, frozen=True, tag_field="kind", tag="mistral"
 
 
 class GroqProvider(OpenAILike, frozen=True, tag_field="kind", tag="groq"):
+    """Source: https://console.groq.com/docs/openai."""
+
     base_url: str = "https://api.groq.com/openai/v1"
     endpoints: tuple[EndpointName, ...] = ("chat",)
     unsupported: tuple[str, ...] = ("n", "logit_bias", *_NO_LOGPROBS)
@@ -108,11 +110,16 @@ class GroqProvider(OpenAILike, frozen=True, tag_field="kind", tag="groq"):
 
 
 class TogetherProvider(OpenAILike, frozen=True, tag_field="kind", tag="together"):
+    """Source: https://docs.together.ai/docs/inference/openai-compatibility (which now writes
+    ``api.together.ai``; prices are published under the older name)."""
+
     base_url: str = "https://api.together.xyz/v1"
     unsupported_completions: tuple[str, ...] = ("best_of", "suffix")
 
 
 class FireworksProvider(OpenAILike, frozen=True, tag_field="kind", tag="fireworks"):
+    """Source: https://docs.fireworks.ai/tools-sdks/openai-compatibility."""
+
     base_url: str = "https://api.fireworks.ai/inference/v1"
     unsupported_completions: tuple[str, ...] = ("best_of", "suffix")
     stop_limit: Positive | None = 4
@@ -126,6 +133,8 @@ class OpenRouterProvider(OpenAILike, frozen=True, tag_field="kind", tag="openrou
 
 
 class PerplexityProvider(OpenAILike, frozen=True, tag_field="kind", tag="perplexity"):
+    """Source: https://docs.perplexity.ai/docs/sonar/openai-compatibility."""
+
     base_url: str = "https://api.perplexity.ai"
     endpoints: tuple[EndpointName, ...] = ("chat",)
     unsupported: tuple[str, ...] = (
@@ -141,6 +150,8 @@ class XaiProvider(OpenAILike, frozen=True, tag_field="kind", tag="xai"):
 
 
 class CerebrasProvider(OpenAILike, frozen=True, tag_field="kind", tag="cerebras"):
+    """Source: https://inference-docs.cerebras.ai/resources/openai."""
+
     base_url: str = "https://api.cerebras.ai/v1"
     endpoints: tuple[EndpointName, ...] = ("chat",)
     unsupported: tuple[str, ...] = ("n", "logit_bias", "presence_penalty", "frequency_penalty")
@@ -159,6 +170,8 @@ class DeepSeekProvider(OpenAILike, frozen=True, tag_field="kind", tag="deepseek"
 
 
 class OllamaProvider(OpenAILike, frozen=True, tag_field="kind", tag="ollama"):
+    """Source: https://docs.ollama.com/api/openai-compatibility."""
+
     base_url: str = "http://127.0.0.1:11434/v1"
     unsupported: tuple[str, ...] = ("n", "logit_bias", "tool_choice", *_NO_LOGPROBS)
     unsupported_completions: tuple[str, ...] = ("n", "best_of", "echo", "logit_bias", "logprobs")
@@ -166,11 +179,15 @@ class OllamaProvider(OpenAILike, frozen=True, tag_field="kind", tag="ollama"):
 
 
 class VllmProvider(OpenAILike, frozen=True, tag_field="kind", tag="vllm"):
+    """Source: https://docs.vllm.ai/en/stable/serving/openai_compatible_server."""
+
     base_url: str = "http://127.0.0.1:8000/v1"
     unsupported_completions: tuple[str, ...] = ("best_of", "suffix")
 
 
 class SglangProvider(OpenAILike, frozen=True, tag_field="kind", tag="sglang"):
+    """Source: https://docs.sglang.io/docs/basic_usage/openai_api_completions."""
+
     base_url: str = "http://127.0.0.1:30000/v1"
     unsupported_completions: tuple[str, ...] = ("best_of", "suffix")
 

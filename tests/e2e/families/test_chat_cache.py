@@ -27,6 +27,11 @@ from tests.harness.prompts import unseen
 from tests.harness.upstream import Upstream
 from tests.harness.waiting import eventually
 
+# Chat's keys, entries and money over the embedded store and a real Redis.
+pytestmark = pytest.mark.parametrize(
+    "store_url", ["memory", "redis8"], indirect=True, scope="session"
+)
+
 FIRST = pytest.mark.parametrize("first", [False, True], ids=["plain-first", "stream-first"])
 THEN = pytest.mark.parametrize("then", [False, True], ids=["plain-then", "stream-then"])
 CACHED: dict[str, Any] = {"model": "cached"}

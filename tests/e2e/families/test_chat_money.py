@@ -15,6 +15,11 @@ from tests.harness.gateway import Gateway
 from tests.harness.upstream import Upstream
 from tests.harness.waiting import eventually
 
+# Chat's keys, entries and money over the embedded store and a real Redis.
+pytestmark = pytest.mark.parametrize(
+    "store_url", ["memory", "redis8"], indirect=True, scope="session"
+)
+
 PAYING, COUNTED, CAPPED = KEYS["team"], KEYS["hashed"], KEYS["later"]
 BUDGET_TOKENS = BUDGET * 10**9 // TOKEN
 
