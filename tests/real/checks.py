@@ -11,6 +11,7 @@ from tests.real import (
     clients_run,
     crowd,
     disconnect,
+    families,
     harness,
     matrix,
     outage,
@@ -19,7 +20,8 @@ from tests.real import (
 )
 from tests.real.clients_list import CLIENTS, Client
 from tests.real.report import Finding
-from tests.real.servers import Endpoint, Servers
+from tests.real.servers import Endpoint, Servers, llama, vllm
+from tests.real.servers import gateway as front
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def everything() -> Iterator[Check]:
         yield Check("chat bridge", question.name, VLLM, partial(_bridge, question))
     for question, param in chat_bridge.REFUSED:
         yield Check("chat bridge", question.name, VLLM, partial(_refused, question, param))
+    yield from _families()
     for refusal in refusals.REFUSALS:
         yield Check("errors", refusal.name, BOTH, partial(_error, refusal))
     for sent in bodies.every():
@@ -62,8 +65,23 @@ def everything() -> Iterator[Check]:
     yield Check("outage", "a kept connection that the server closed", LLAMA, _idle)
     yield Check("crowd", "no answer goes to another caller", VLLM, _crowd)
     yield Check("lm-eval", "the same scores", VLLM, _scores, direct=True)
+    yield Check("lm-eval", "the same answers in conversation", VLLM, _chat_scores, direct=True)
     for client in CLIENTS:
         yield Check("clients", client.name, VLLM, partial(_client, client))
+
+
+def _families() -> Iterator[Check]:
+    """Chat, tools, gaps to be filled, Anthropic's form, vectors: on both servers."""
+    for name, needs in (("llama", LLAMA), ("vllm", VLLM)):
+        for asked in families.CONVERSATIONS:
+            run = partial(_chat, name, asked)
+            yield Check("chat", f"{asked.name}, {name}", needs, run, direct=True)
+        run = partial(_compared, families.fill, name, f"fim-{name}")
+        yield Check("fim", f"by the model's template, {name}", needs, run)
+        run = partial(_compared, families.message, name, f"tiny-{name}")
+        yield Check("messages", f"plain and streamed, {name}", needs, run)
+    yield Check("embeddings", "llama", frozenset(), _vectors_of_llama)
+    yield Check("embeddings", "vllm", frozenset(), _vectors_of_vllm)
 
 
 def selected(patterns: list[str], *, direct: bool) -> list[Check]:
@@ -93,6 +111,34 @@ def _on_vllm(question: matrix.Question, servers: Servers) -> Finding:
 def _on_llama(question: matrix.Question, servers: Servers) -> Finding:
     gateway = servers.gateway and servers.gateway.under("tiny-llama")
     return same.compare(question, _there(servers.llama), gateway)
+
+
+def _chat(name: str, asked: families.Conversation, servers: Servers) -> Finding:
+    gateway = servers.gateway and servers.gateway.under(f"tiny-{name}")
+    return families.converse(asked, _there(getattr(servers, name)), gateway)
+
+
+def _compared(
+    compare: Callable[[Endpoint, Endpoint], Finding], name: str, alias: str, servers: Servers
+) -> Finding:
+    return compare(_there(getattr(servers, name)), _there(servers.gateway).under(alias))
+
+
+def _vectors_of_llama(_: Servers) -> Finding:
+    with (
+        llama(None, "llama-vectors.log", "--embedding", "True") as server,
+        front(None, server, "llama-vectors") as gateway,
+    ):
+        return families.embed(server, gateway.under("tiny-llama"))
+
+
+def _vectors_of_vllm(_: Servers) -> Finding:
+    options = ("--runner", "pooling", "--convert", "embed")
+    with (
+        vllm(*options, log="vllm-vectors.log") as server,
+        front(server, None, "vllm-vectors") as gateway,
+    ):
+        return families.embed(server, gateway.under("tiny-vllm"))
 
 
 def _bridge(question: matrix.Question, servers: Servers) -> Finding:
@@ -126,6 +172,10 @@ def _crowd(servers: Servers) -> Finding:
 
 def _scores(servers: Servers) -> Finding:
     return harness.compare(_there(servers.vllm), servers.gateway)
+
+
+def _chat_scores(servers: Servers) -> Finding:
+    return harness.compare(_there(servers.vllm), servers.gateway, chat=True)
 
 
 def _client(client: Client, servers: Servers) -> Finding:

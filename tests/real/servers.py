@@ -61,15 +61,18 @@ def tiny_hf() -> Path:
 
 
 @contextmanager
-def vllm() -> Iterator[Endpoint]:
-    """vLLM on the CPU, without anything that makes a second answer differ from the first."""
+def vllm(*more: str, log: str = "vllm.log") -> Iterator[Endpoint]:
+    """vLLM on the CPU, without anything that makes a second answer differ from the first.
+
+    ``more`` are further options: one server either writes or makes vectors.
+    """
     folder = tiny_hf()
     port = places.free_port()
     command = [
         environments.VLLM.tool("vllm"), "serve", str(folder), "--served-model-name", places.MODEL,
         "--host", places.HOST, "--port", str(port), "--api-key", places.VLLM_KEY,
         "--max-model-len", str(places.CONTEXT), "--enforce-eager", "--dtype", "float32",
-        "--max-num-seqs", "32", "--no-enable-prefix-caching",
+        "--max-num-seqs", "32", "--no-enable-prefix-caching", *more,
     ]  # fmt: skip
     root = f"http://{places.HOST}:{port}"
     environment = places.quiet_environment(
@@ -81,7 +84,7 @@ def vllm() -> Iterator[Endpoint]:
     with running(
         command,
         ready=f"{root}/health",
-        log=places.LOGS / "vllm.log",
+        log=places.LOGS / log,
         environment=environment,
         folder=places.MADE,
     ):
@@ -89,8 +92,8 @@ def vllm() -> Iterator[Endpoint]:
 
 
 @contextmanager
-def llama(port: int | None = None, log: str = "llama.log") -> Iterator[Endpoint]:
-    """llama-cpp-python's server over llama.cpp."""
+def llama(port: int | None = None, log: str = "llama.log", *more: str) -> Iterator[Endpoint]:
+    """llama-cpp-python's server over llama.cpp, with ``more`` options."""
     environments.LLAMA.ensure()
     file = _model_file(environments.LLAMA, "tiny_gguf.py", places.MADE / "tiny.gguf")
     port = port or places.free_port()
@@ -98,6 +101,7 @@ def llama(port: int | None = None, log: str = "llama.log") -> Iterator[Endpoint]
         environments.LLAMA.tool("python"), "-m", "llama_cpp.server", "--model", str(file),
         "--model_alias", places.MODEL, "--host", places.HOST, "--port", str(port),
         "--api_key", places.LLAMA_KEY, "--n_ctx", str(places.CONTEXT), "--logits_all", "True",
+        *more,
     ]  # fmt: skip
     root = f"http://{places.HOST}:{port}"
     with running(
@@ -144,6 +148,8 @@ providers:
 models:
   tiny-vllm: {{targets: [{{provider: vllm, model: {places.MODEL}}}]}}
   tiny-llama: {{targets: [{{provider: llama, model: {places.MODEL}}}]}}
+  fim-vllm: {{targets: [{{provider: vllm, model: {places.MODEL}}}], fim: qwen}}
+  fim-llama: {{targets: [{{provider: llama, model: {places.MODEL}}}], fim: qwen}}
   tiny-chat: {{targets: [{{provider: vllm, model: {places.MODEL}}}], completions: chat}}
   wrong-key: {{targets: [{{provider: vllm-wrong-key, model: {places.MODEL}}}]}}
   wrong-name: {{targets: [{{provider: vllm, model: no-such-model}}]}}
@@ -153,7 +159,7 @@ keys:
   - id: real
     tenant: real
     secret: "{places.GATEWAY_KEY}"
-    capabilities: [completions, chat]
+    capabilities: [completions, chat, embeddings]
     models: ["*"]
 log: {{format: json, level: info}}
 """
