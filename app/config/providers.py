@@ -100,6 +100,12 @@ class MistralProvider(HttpProvider, frozen=True, tag_field="kind", tag="mistral"
     base_url: str = "https://api.mistral.ai/v1"
 
 
+class CohereProvider(HttpProvider, frozen=True, tag_field="kind", tag="cohere"):
+    base_url: str = "https://api.cohere.com/v2"
+    stop_limit: Positive | None = 5
+    embedding_inputs: Annotated[int, Meta(ge=1, le=2048)] = 96
+
+
 class GroqProvider(OpenAILike, frozen=True, tag_field="kind", tag="groq"):
     """Source: https://console.groq.com/docs/openai."""
 
@@ -222,6 +228,7 @@ AnyProvider = (
     | GeminiProvider
     | BedrockProvider
     | MistralProvider
+    | CohereProvider
     | GroqProvider
     | TogetherProvider
     | FireworksProvider
@@ -261,7 +268,12 @@ def base_url_of(provider: HttpProvider) -> str:
     base = provider.base_url.rstrip("/")
     if isinstance(provider, AzureProvider):
         return base.removesuffix("/openai")
-    version = {AnthropicProvider: "/v1", GeminiProvider: "/v1beta", MistralProvider: "/v1"}
+    version = {
+        AnthropicProvider: "/v1",
+        GeminiProvider: "/v1beta",
+        MistralProvider: "/v1",
+        CohereProvider: "/v2",
+    }
     if type(provider) in version and not _VERSION.search(urlsplit(base).path):
         return base + version[type(provider)]
     return base

@@ -18,7 +18,13 @@ from app.providers.presets import (
     OpenRouterProvider,
 )
 from app.providers.simulator.provider import SimulatorProvider
-from app.providers.vendors import make_anthropic, make_bedrock, make_gemini, make_mistral
+from app.providers.vendors import (
+    make_anthropic,
+    make_bedrock,
+    make_cohere,
+    make_gemini,
+    make_mistral,
+)
 
 KINDS: Mapping[type, Callable[[str, Any], Provider]] = {
     kinds.OpenAIProvider: OpenAIProvider,
@@ -27,6 +33,7 @@ KINDS: Mapping[type, Callable[[str, Any], Provider]] = {
     kinds.GeminiProvider: make_gemini,
     kinds.BedrockProvider: make_bedrock,
     kinds.MistralProvider: make_mistral,
+    kinds.CohereProvider: make_cohere,
     kinds.GroqProvider: GroqProvider,
     kinds.TogetherProvider: OpenAIProvider,
     kinds.FireworksProvider: OpenAIProvider,

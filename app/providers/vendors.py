@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from app.config.providers import (
     AnthropicProvider,
     BedrockProvider,
+    CohereProvider,
     GeminiProvider,
     HttpProvider,
     MistralProvider,
@@ -17,6 +18,7 @@ from app.providers.aws_credentials import Signer
 from app.providers.base import Traits
 from app.providers.bedrock.translation import BedrockTranslation
 from app.providers.client.client import Client
+from app.providers.cohere.translation import CohereTranslation
 from app.providers.gemini.translation import GeminiTranslation
 from app.providers.mistral.translation import MistralTranslation
 from app.providers.translated import Translated, TranslatedProvider
@@ -60,6 +62,14 @@ def make_mistral(slug: str, settings: MistralProvider) -> TranslatedProvider:
     calls = Translated(client, MistralTranslation(), int(settings.max_event_bytes))
     members = {"safe_prompt", "prompt_mode", "min_tokens"}
     traits = _traits(settings, {"chat", "completions", "embeddings"}, (), members)
+    return TranslatedProvider(slug, traits, client, calls)
+
+
+def make_cohere(slug: str, settings: CohereProvider) -> TranslatedProvider:
+    """Chat and embeddings over version 2 of the API."""
+    client = Client(settings, name=slug)
+    calls = Translated(client, CohereTranslation(), int(settings.max_event_bytes))
+    traits = _traits(settings, {"chat", "embeddings"}, {"n"}, {"top_k", "input_type"})
     return TranslatedProvider(slug, traits, client, calls)
 
 

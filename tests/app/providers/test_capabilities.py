@@ -13,12 +13,19 @@ from app.config import providers as kinds
 from app.config.loading import load
 from app.providers.anthropic.request import HONOURED as ANTHROPIC
 from app.providers.bedrock.request import HONOURED as BEDROCK
+from app.providers.cohere.request import CHAT_HONOURED as COHERE
 from app.providers.gemini.request import HONOURED as GEMINI
 from app.providers.kinds import KINDS
 from app.providers.mistral.request import CHAT_HONOURED as MISTRAL
 
 PAGE = (Path(__file__).parents[3] / "docs" / "providers.md").read_text()
-HONOURED = {"anthropic": ANTHROPIC, "gemini": GEMINI, "bedrock": BEDROCK, "mistral": MISTRAL}
+HONOURED = {
+    "anthropic": ANTHROPIC,
+    "gemini": GEMINI,
+    "bedrock": BEDROCK,
+    "mistral": MISTRAL,
+    "cohere": COHERE,
+}
 SECTIONS = {str(k.__struct_config__.tag): k for k in get_args(kinds.AnyProvider)}
 
 

@@ -124,6 +124,11 @@ ADDRESSES = [
         f"https://bedrock-runtime.{REGION}.amazonaws.com/model/m/converse", "authorization",
     ),
     (kinds.MistralProvider, {}, "chat", "https://api.mistral.ai/v1/chat/completions", "authorization"),
+    (kinds.CohereProvider, {}, "chat", "https://api.cohere.com/v2/chat", "authorization"),
+    (
+        kinds.CohereProvider, {"base_url": "http://h"}, "embeddings", "http://h/v2/embed",
+        "authorization",
+    ),
     (
         kinds.MistralProvider, {"base_url": "http://h"}, "completions",
         "http://h/v1/fim/completions", "authorization",
@@ -154,6 +159,7 @@ ANSWERS = {
     kinds.AnthropicProvider: {"content": [], "stop_reason": "end_turn"},
     kinds.GeminiProvider: {"candidates": [{"finishReason": "STOP"}]},
     kinds.BedrockProvider: {"output": {"message": {"content": []}}, "stopReason": "end_turn"},
+    kinds.CohereProvider: {"message": {"content": []}, "embeddings": {"float": [[0.5]]}},
     kinds.MistralProvider: {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]},
 }
 
@@ -199,6 +205,7 @@ REPLAYED = {
     "gemini.generateContent": kinds.GeminiProvider(),
     "bedrock.converse": kinds.BedrockProvider(region=REGION, api_key=Secret(KEY)),
     "mistral.chat": kinds.MistralProvider(),
+    "cohere.chat": kinds.CohereProvider(),
 }
 GOOD = [r for r in recordings(*REPLAYED) if r.status == 200]
 

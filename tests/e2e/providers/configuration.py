@@ -14,6 +14,7 @@ ROOTS = {
     "gemini": "",
     "bedrock": "",
     "mistral": "",
+    "cohere": "",
     "azure": "",
     "openai": "/v1",
     "groq": "/openai/v1",

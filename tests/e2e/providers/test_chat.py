@@ -20,6 +20,7 @@ KINDS = {
     "vertex.generateContent": "gemini",
     "bedrock.converse": "bedrock",
     "mistral.chat": "mistral",
+    "cohere.chat": "cohere",
     "azure.chat": "azure",
     "groq.chat": "groq",
     "openrouter.chat": "openrouter",
@@ -36,6 +37,7 @@ EMBEDDINGS = {
     "azure.embeddings": "azure",
     "gemini.embeddings": "gemini",
     "mistral.embeddings": "mistral",
+    "cohere.embeddings": "cohere",
     "bedrock.invoke": "bedrock-cohere",
     "voyage.embeddings": "openai",
 }

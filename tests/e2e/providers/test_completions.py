@@ -18,6 +18,7 @@ KINDS = {
     "gemini.generateContent": "gemini",
     "bedrock.converse": "bedrock",
     "mistral.chat": "mistral",
+    "cohere.chat": "cohere",
     "azure.chat": "azure",
     "groq.chat": "groq",
     "openrouter.chat": "openrouter",

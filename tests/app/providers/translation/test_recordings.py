@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.providers.anthropic.translation import AnthropicTranslation
 from app.providers.bedrock.translation import BedrockTranslation
+from app.providers.cohere.translation import CohereTranslation
 from app.providers.gemini.translation import GeminiTranslation
 from app.providers.mistral.translation import MistralTranslation
 from app.providers.translation.base import Asked
@@ -25,6 +26,7 @@ TRANSLATIONS = {
     "vertex.generateContent": GeminiTranslation(),
     "bedrock.converse": BedrockTranslation(),
     "mistral.chat": MistralTranslation(),
+    "cohere.chat": CohereTranslation(),
 }
 # Where Claude is asked through InvokeModel, Bedrock gives Anthropic's own answer. The gateway asks it
 # through Converse; the recording shows that the translation reads this one too.
@@ -33,7 +35,11 @@ GOOD = [r for r in (*recordings(*TRANSLATIONS), *INVOKED) if r.status == 200]
 TRANSLATIONS["bedrock.invoke"] = AnthropicTranslation()
 PLAIN = [r for r in GOOD if not r.stream]
 STREAMS = [r for r in GOOD if r.stream]
-EMBEDDINGS = {"gemini.embeddings": GeminiTranslation(), "mistral.embeddings": MistralTranslation()}
+EMBEDDINGS = {
+    "gemini.embeddings": GeminiTranslation(),
+    "mistral.embeddings": MistralTranslation(),
+    "cohere.embeddings": CohereTranslation(),
+}
 
 
 def asked_of(recording: Recording, operation: str = "chat") -> Asked:
