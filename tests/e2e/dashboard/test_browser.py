@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.admin.operators import CALLER, OPS
+from tests.e2e.admin.operators import CALLER, OPS, operator
 from tests.e2e.dashboard.visitor import HOSTILE, watched
 from tests.harness.browser import Look, browser, look
 from tests.harness.client_install import Unavailable
@@ -15,6 +15,7 @@ from tests.harness.gateway import Gateway
 from tests.harness.waiting import eventually
 
 PHONE = 375
+GLOBEX = "hg-globex-reader-0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,10 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Gateway]:
-    with Gateway(watched(), [OPS, CALLER]) as gateway:
+    made = watched()
+    reader = operator("globex-reader", GLOBEX, "usage:read", tenants=["globex"])
+    made["admin"]["keys"].append(reader)
+    with Gateway(made, [OPS, CALLER, GLOBEX]) as gateway:
         for number in range(8):
             fields: dict[str, Any] = {"max_tokens": 5, "temperature": 0, "user": HOSTILE}
             gateway.complete(CALLER, model="sim", prompt=f"p{number % 3}", **fields)
@@ -42,13 +46,13 @@ def address(gateway: Gateway, below: str = "") -> str:
     return f"http://127.0.0.1:{port}/dashboard/{below}"
 
 
-def enter(one: Look, gateway: Gateway) -> Any:
+def enter(one: Look, gateway: Gateway, key: str = OPS) -> Any:
     """Sign in, by keyboard alone."""
     one.page.goto(address(gateway))
     one.page.wait_for_selector("#key")
-    one.page.keyboard.type(OPS)
+    one.page.keyboard.type(key)
     one.page.keyboard.press("Enter")
-    one.page.wait_for_selector("#now .tiles")
+    one.page.wait_for_selector("#now .tiles" if key == OPS else "#now")
     return one.page
 
 
@@ -76,6 +80,16 @@ def test_every_block_shows_at_any_width_without_a_barrier(
         assert found == {"overview": [], "Keys": [], "Playground": []}
         assert wide == [False] * 3
         assert (one.troubles(), executed(one)) == ([], None)
+
+
+def test_who_sees_one_tenant_gets_a_page_without_a_refusal(served: Gateway, chromium: Any) -> None:
+    with look(chromium) as one:
+        page = enter(one, served, GLOBEX)
+        page.wait_for_selector("#spend >> text=Nothing was used")
+        assert page.locator("#upstreams").count() == 0
+        page.click("nav >> text=Keys")
+        page.wait_for_selector("text=lacks the scope")
+        assert (one.barriers(), one.troubles()) == ([], [])
 
 
 def test_the_figures_are_those_of_the_api(served: Gateway, chromium: Any) -> None:

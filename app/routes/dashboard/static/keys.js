@@ -28,11 +28,12 @@ function names(list) {
   return (list || []).map((one) => one.id ?? one.name);
 }
 
-// What a key may be given: names of the policies that exist.
-function useChoices() {
+// What a key may be given: names of the policies that exist, as far as this operator may see them.
+function useChoices(may, tenants) {
   const [choices, setChoices] = useState({ tenants: [], limits: [], budgets: [] });
   useEffect(() => {
-    for (const kind of ['tenants', 'limits', 'budgets'])
+    if (tenants) setChoices((before) => ({ ...before, tenants }));
+    for (const kind of ['tenants', 'limits', 'budgets'].filter((one) => may(`${one}:read`)))
       get(`/${kind}?limit=200`).then((page) => setChoices((before) => ({ ...before, [kind]: names(page.data) })), () => {});
   }, []);
   return choices;
@@ -96,12 +97,13 @@ function Actions({ row, run, choices }) {
 
 const state = (row) => (row.blocked ? 'blocked' : row.expired ? 'expired' : row.shadowed ? 'shadowed by the file' : 'good');
 
-export function Keys({ may }) {
+export function Keys({ may, tenants }) {
   const [cursors, setCursors] = useState(['']);
   const [made, setMade] = useState(null);
   const [trouble, setTrouble] = useState(null);
-  const polled = usePolled(withQuery('/keys', { cursor: cursors[cursors.length - 1], limit: '50' }), 5);
-  const choices = useChoices();
+  const reads = may('keys:read');
+  const polled = usePolled(reads && withQuery('/keys', { cursor: cursors[cursors.length - 1], limit: '50' }), 5);
+  const choices = useChoices(may, tenants);
   const writes = may('keys:write');
   const rows = polled.data?.data || [];
   const done = (answer) => {
@@ -122,11 +124,12 @@ export function Keys({ may }) {
     { name: 'expires', of: (row) => moment(row.expires) },
     { name: 'change', of: (row) => writes && html`<${Actions} row=${row} run=${run} choices=${choices} />` },
   ];
-  return html`<${Block} id="keys" title="Keys" polled=${polled} note="A change holds on every replica within a second.">
+  return html`<${Block} id="keys" title="Keys" polled=${reads ? polled : null} note="A change holds on every replica within a second.">
     ${trouble && html`<div class="trouble" role="alert"><p>${trouble.message}</p>
       ${trouble.details?.length > 1 && html`<ul>${trouble.details.map((one) => html`<li>${one.param}: ${one.message}</li>`)}</ul>`}</div>`}
     ${made && html`<${Secret} made=${made} close=${() => setMade(null)} />`}
     ${writes ? html`<${NewKey} choices=${choices} made=${done} failed=${setTrouble} />` : html`<p class="note">This admin key may look at keys, and not change them.</p>`}
+    ${!reads && html`<${Empty}>This admin key may not look at keys; it lacks the scope <code>keys:read</code>.<//>`}
     ${rows.length
       ? html`<${Table} label="Callers' keys" columns=${columns} rows=${rows} keyOf=${(row) => row.id} />`
       : polled.data && html`<${Empty}>There is no key yet. Open “New key” above and create one; it works within a second, on every replica.<//>`}
