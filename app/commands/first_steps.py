@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ import click
 from app.commands.files import USUAL_FILE, fail, load_text, read_text, required_file
 from app.commands.provider_probe import Finding
 from app.commands.starter import (
+    Dashboard,
     NoUpstream,
     Upstream,
     api_base,
@@ -26,6 +29,7 @@ from app.core.keys import digest_of, new_secret
 
 AUTO = "auto"
 DEFAULT_PORT = 8080
+DASHBOARD_PORT = 8081
 SHOWN_MODELS = 8
 _MARKS = {"ok": "ok  ", "warn": "warn", "bad": "BAD "}
 
@@ -39,6 +43,17 @@ class Made(NamedTuple):
     upstream: Upstream | None
 
 
+def _port_for_dashboard(callers: int) -> int:
+    """The usual one, or any that nobody listens on; not the callers'."""
+    for port in (DASHBOARD_PORT, 0) if callers != DASHBOARD_PORT else (0,):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    return DASHBOARD_PORT
+
+
 def without_file(
     upstream: str | None, models: tuple[str, ...], host: str | None, port: int | None
 ) -> Made:
@@ -46,7 +61,18 @@ def without_file(
     listen = DEFAULT_PORT if port is None else port
     found = _upstream(upstream, models, listen) if upstream is not None else None
     secret = new_secret("first")
-    text = configuration(found, digest_of(secret).hex(), host=host or "127.0.0.1", port=listen)
+    # For whoever sits at a terminal: the link there signs in, and nobody knows the key itself.
+    dashboard = None
+    if sys.stderr.isatty():
+        unknown = digest_of(new_secret("first-operator")).hex()
+        dashboard = Dashboard(_port_for_dashboard(listen), unknown)
+    text = configuration(
+        found,
+        digest_of(secret).hex(),
+        host=host or "127.0.0.1",
+        port=listen,
+        dashboard=dashboard,
+    )
     source = "built-in configuration" if found is None else f"--upstream {found.base_url}"
     return Made(text, source, secret, found)
 

@@ -93,8 +93,20 @@ def find_upstreams(except_port: int) -> list[tuple[str, Upstream]]:
     return [(name, upstream) for (name, _), upstream in zip(places, found, strict=True) if upstream]
 
 
+class Dashboard(NamedTuple):
+    """Where the dashboard listens, and the SHA-256 of its one operator's secret, in hexadecimal."""
+
+    port: int
+    digest: str
+
+
 def configuration(
-    upstream: Upstream | None, digest: str, *, host: str = "127.0.0.1", port: int = 8080
+    upstream: Upstream | None,
+    digest: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    dashboard: Dashboard | None = None,
 ) -> str:
     """A commented file; ``digest`` is the SHA-256 of the first key's secret, in hexadecimal."""
     if upstream is None:
@@ -111,7 +123,16 @@ def configuration(
         f"  {_yaml(alias)}: {{targets: [{{provider: upstream, model: {_yaml(name)}}}], cache: {{}}}}"
         for alias, name in models
     )
-    return _FILE.format(host=_yaml(host), port=port, provider=provider, models=lines, digest=digest)
+    management = f", management: {{port: {dashboard.port}}}" if dashboard is not None else ""
+    text = _FILE.format(
+        host=_yaml(host),
+        port=port,
+        management=management,
+        provider=provider,
+        models=lines,
+        digest=digest,
+    )
+    return text if dashboard is None else text + _OPERATOR.format(digest=dashboard.digest)
 
 
 def key_variable(base_url: str) -> str:
@@ -126,7 +147,7 @@ def upstream_key(base_url: str) -> str:
 
 _FILE = """\
 # Headgate's configuration. Check it: headgate check. Run it: headgate serve.
-server: {{host: {host}, port: {port}}}
+server: {{host: {host}, port: {port}{management}}}
 
 # One Redis for more than one worker or replica; without it, everything is in this process.
 # store: {{url: "redis://127.0.0.1:6379"}}
@@ -151,6 +172,12 @@ keys:                        # another: headgate keys new NAME
     tenant: default
     secret_sha256: "{digest}"
     capabilities: [completions, chat, embeddings]
+"""
+
+
+_OPERATOR = """\
+admin:
+  keys: [{{id: first-operator, secret_sha256: "{digest}", scopes: ["*"]}}]
 """
 
 

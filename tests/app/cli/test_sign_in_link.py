@@ -21,15 +21,21 @@ from tests.harness.waiting import PATIENCE, eventually
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def printed(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["a file", "no file"])
+def printed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """What a gateway that runs meanwhile has said to a terminal."""
-    file = tmp_path / "gateway.yaml"
-    file.write_text(json.dumps(configuration("memory://")))
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(free_port())]
+    if request.param == "a file":
+        file = tmp_path / "gateway.yaml"
+        file.write_text(json.dumps(configuration("memory://")))
+        command += ["--config", str(file)]
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "app.cli", "serve", "--config", str(file)]
     process = subprocess.Popen(
-        [*command, "--port", str(free_port())], cwd=ROOT, stderr=theirs, stdout=subprocess.DEVNULL
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
     )
     os.close(theirs)
     try:
@@ -60,4 +66,4 @@ def test_the_link_signs_in_once_and_holds_no_key(printed: str) -> None:
         given = [link[:-1], link, link]
         answers = [client.post("/dashboard/session", json={"link": one}) for one in given]
     assert [answer.status_code for answer in answers] == [401, 200, 401]
-    assert answers[1].json()["id"] == "ops"
+    assert answers[1].json()["scopes"] == ["*"]
