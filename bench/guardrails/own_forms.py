@@ -70,6 +70,9 @@ credentials: admin/<P>
 htpasswd -b .htpasswd bob <P>
 net use z: /user:bob <P>
 PIN: <D4>
+`<A24>` is my api key
+I use <P> as my password
+requirepass <P>
 """.strip().split("\n")
 
 NAMES = "GITHUB STRIPE OPENAI SLACK DATADOG MAILGUN HEROKU AZURE TWILIO SENTRY CIRCLECI".split()
