@@ -55,6 +55,21 @@ def test_the_breaker_opens_when_the_server_is_killed_and_closes_by_itself(
     assert on(server.url, body, TIMEOUT) == 1
 
 
+def test_trips_are_timed_before_an_outage_and_after_it(server: RedisServer) -> None:
+    async def body(store: Store) -> list[int]:
+        await store.command("INCR", "k")
+        timed = [sum(store.trips.counts)]
+        server.kill()
+        assert await fails(store.command("INCR", "k"))
+        server.restart()
+        await until(lambda: not store.breaker.open)
+        await store.command("INCR", "k")
+        return [*timed, sum(store.trips.counts)]
+
+    before, after = on(server.url, body, TIMEOUT)
+    assert 0 < before < after
+
+
 def test_while_the_breaker_is_open_nobody_waits(server: RedisServer) -> None:
     async def body(store: Store) -> float:
         server.kill()

@@ -43,6 +43,20 @@ def test_one_too_many_is_refused_and_told_when_to_come_back(run: Any) -> None:
     assert counts == {"192.0.2.7": 2}
 
 
+def test_a_refusal_is_recorded_and_what_runs_is_left_to_others(run: Any) -> None:
+    recorded: list[Any] = []
+
+    def layer(app: Any) -> Any:
+        counts = {"192.0.2.7": 2}
+        return AddressCap(app, proxies=PROXIES, most=2, counts=counts, recorded=recorded.append)
+
+    run(from_address(b"192.0.2.8")).through(layer)
+    assert recorded == []
+    refused = run(from_address(b"192.0.2.7")).through(layer)
+    assert recorded == [refused.exchange]
+    assert refused.exchange.outcome.error_code == "too_many_connections"
+
+
 def test_another_address_is_not_held_back(run: Any) -> None:
     assert run(from_address(b"192.0.2.8")).through(cap({"192.0.2.7": 2})).status == 200
 
