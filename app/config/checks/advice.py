@@ -46,6 +46,12 @@ def advice(settings: Settings, now: datetime) -> Iterator[Fault]:
             "names no provider, model or key, so every call is refused; `headgate init` writes a file to begin with",
         )
     yield from _in_the_open(settings.server)
+    if settings.server.workers > 1 and settings.server.management is None:
+        yield Fault(
+            ("server", "workers"),
+            "without `server.management`, /metrics is of whichever worker answers; "
+            "with `management: {port: 9090}` it is of all of them",
+        )
     for index, key in enumerate(settings.keys):
         if key is not None and key.expires is not None and _is_over(key.expires, now):
             yield Fault(

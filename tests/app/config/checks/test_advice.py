@@ -59,6 +59,13 @@ def test_an_expired_key_is_told() -> None:
     assert warnings(of_key(f"secret: {SECRET}, expires: {later}")) == ()
 
 
+def test_several_workers_without_a_listener_for_their_metrics_are_told() -> None:
+    server = "server: {workers: 2%s}\nstore: {url: 'redis://127.0.0.1:1'}\n"
+    [told] = warnings(BASE + server % "")
+    assert "f:4: server.workers: without `server.management`" in told
+    assert warnings(BASE + server % ", management: {port: 9090}") == ()
+
+
 def test_policies_that_nobody_names_are_told() -> None:
     text = of_key(f"secret: {SECRET}, limits: used") + (
         "limits: {used: {requests_per_minute: 1}, spare: {requests_per_minute: 1}}\n"
