@@ -39,7 +39,7 @@ function kind(schema) {
   return type === "array" ? `list of ${kind(found.items)}` : type + range;
 }
 
-const table = (head, rows) => ["div", { class: "wide" }, ["table", {}, ["thead", {}, ["tr", {}, ...head.map((one) => ["th", {}, one])]],
+const table = (head, rows) => ["div", { class: "wide", tabindex: "0" }, ["table", {}, ["thead", {}, ["tr", {}, ...head.map((one) => ["th", {}, one])]],
   ["tbody", {}, ...rows.map((row) => ["tr", {}, ...row.map((cell) => ["td", {}, cell])])]]];
 const prose = (words) => ["span", {}, ...(markdown(words ?? "")[0] ?? ["p", {}]).slice(2)];
 
@@ -55,7 +55,7 @@ function form(method, path, operation) {
   const body = operation.requestBody?.content["application/json"];
   const examples = Object.values(body?.examples ?? {});
   const sent = element(["textarea", { "aria-label": "Body", spellcheck: "false" }, JSON.stringify(examples[0]?.value ?? {}, null, 2)]);
-  const out = element(["pre", { "aria-live": "polite" }]);
+  const out = element(["pre", { "aria-live": "polite", tabindex: "0" }]);
   const choose = ["select", { "aria-label": "Example", onchange: (event) => { sent.value = JSON.stringify(examples[event.target.value].value, null, 2); } },
     ...examples.map((one, at) => ["option", { value: String(at) }, one.summary])];
   const send = async () => {

@@ -48,13 +48,13 @@ export function markdown(text) {
       at += 1;
       const code = take((one) => !one.startsWith("```"));
       at += 1;
-      tree.push(["pre", {}, ["code", {}, code.join("\n")]]);
+      tree.push(["pre", { tabindex: "0" }, ["code", {}, code.join("\n")]]);
     } else if (line.startsWith("|")) {
       const rows = take((one) => one.startsWith("|")).map(cells);
       const head = rows.shift() ?? [];
       if (rows[0]?.every((cell) => /^:?-*:?$/.test(cell))) rows.shift();
       const row = (kind) => (one) => ["tr", {}, ...one.map((cell) => [kind, {}, ...inline(cell)])];
-      tree.push(["div", { class: "wide" }, ["table", {}, ["thead", {}, row("th")(head)], ["tbody", {}, ...rows.map(row("td"))]]]);
+      tree.push(["div", { class: "wide", tabindex: "0" }, ["table", {}, ["thead", {}, row("th")(head)], ["tbody", {}, ...rows.map(row("td"))]]]);
     } else if (/^([-*]|\d+\.) /.test(line)) {
       const kind = /^\d/.test(line) ? "ol" : "ul";
       const items = [];

@@ -88,7 +88,7 @@ def test_every_page_is_read_as_markdown(tmp_path: Path) -> None:
             ["a", {"href": "#api/headers"}, "a link"], ", over two lines.",
         ],
         [
-            "div", {"class": "wide"},
+            "div", {"class": "wide", "tabindex": "0"},
             [
                 "table", {},
                 ["thead", {}, ["tr", {}, ["th", {}, "a"], ["th", {}, "b"]]],
@@ -102,7 +102,7 @@ def test_every_page_is_read_as_markdown(tmp_path: Path) -> None:
             ],
         ],
         ["ul", {}, ["li", {}, "one goes on"], ["li", {}, "two"]],
-        ["pre", {}, ["code", {}, "<b>"]],
+        ["pre", {"tabindex": "0"}, ["code", {}, "<b>"]],
     ]  # fmt: skip
     for name, tree in trees.items():
         assert tree[0][0] == "h1", name
