@@ -112,6 +112,9 @@ def test_a_key_sees_its_own_only(gateways: list[Gateway], books: Books) -> None:
             "errors": 0,
             "prompt_tokens": 30,
             "completion_tokens": 30,
+            "cached_tokens": 0,
+            "cache_write_tokens": 0,
+            "reasoning_tokens": 0,
             "cost_usd": "0.06",
             "saved_usd": "0",
         }
