@@ -14,6 +14,7 @@ from tests.harness.client_install import Unavailable
 from tests.harness.gateway import Gateway
 from tests.harness.waiting import eventually
 
+pytestmark = pytest.mark.timeout(600)  # the first run gets the browser and its driver
 PHONE = 375
 GLOBEX = "hg-globex-reader-0123456789abcdef"
 

@@ -82,7 +82,7 @@ def test_signing_out_ends_the_session(signed_in: Visitor) -> None:
 def test_who_guesses_is_slowed(served: Gateway) -> None:
     with visitor(served) as one:
         times = [one.sign_in(key=f"hg-{n}").elapsed.total_seconds() for n in range(8)]
-    assert times[-1] > times[0] + 0.05
+    assert times[-1] >= 0.15  # the sixth waits 50 ms, each further one 50 ms more
 
 
 def test_a_call_of_the_playground_is_a_callers_call(served: Gateway, signed_in: Visitor) -> None:
