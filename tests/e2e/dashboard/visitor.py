@@ -19,6 +19,7 @@ HOSTILE = '<img src=x onerror="window.hit=1">'  # an alias that must stay a text
 def watched(url: str = "memory://", workers: int = 1) -> dict[str, Any]:
     """A configuration with everything that the dashboard shows."""
     made = configuration(url, workers)
+    made["admin"] = {"keys": list(made["admin"]["keys"])}  # others are added to ours alone
     made["models"]["sim"]["cache"] = {}
     made["models"][HOSTILE] = target("sim", "simulator-1", price=PRICE)
     made["limits"]["plenty"] = {"requests_per_minute": 6000, "concurrent": 50}
