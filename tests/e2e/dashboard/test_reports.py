@@ -158,7 +158,7 @@ def test_all_workers_are_there_on_one_configuration(ops: Visitor) -> None:
 
 def test_upstreams_and_cache_say_how_they_are(ops: Visitor) -> None:
     targets = {one["target"]: one for one in ops.get("/upstreams")["data"]}
-    assert targets.keys() == {"sim/simulator-1", "sim/simulator-2", "nowhere/gone"}
+    assert targets.keys() >= {"sim/simulator-1", "sim/simulator-2", "nowhere/gone"}
     assert targets["sim/simulator-1"]["state"] == "closed"
     assert sum(targets["nowhere/gone"]["failures"].values()) >= 1
 
