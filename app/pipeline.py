@@ -48,7 +48,7 @@ from app.providers.routing.routes import cost_bound
 from app.providers.routing.selection import Selector
 from app.providers.upstream import Upstream
 from app.retrieving import with_retrieval
-from app.routes import messages
+from app.routes import fim, messages
 from app.routes.chat import CHAT
 from app.routes.completions import COMPLETIONS
 from app.routes.documents.openapi_app import OPENAPI_PATH, openapi_app
@@ -297,9 +297,8 @@ def build(
 
     fixed = [(b"x-headgate-config", generation.encode())]
     direct = {path: endpoint(family, path) for path, family in FAMILIES.items()}
-    direct[messages.PATH] = MessageErrors(endpoint(messages.MESSAGES, messages.PATH))
     counting = metered("POST", CHAT.name, recorders.of_route(messages.COUNT_PATH))
-    direct[messages.COUNT_PATH] = MessageErrors(_behind(counting, messages.count_tokens))
+    direct |= _other_forms(endpoint, _behind(counting, messages.count_tokens))
     operators = [
         _layer(Metering, recorder=recorders.of_route("admin"), operation="admin"),
         _layer(Protocol, method="GET", also=OTHER_METHODS),
@@ -335,6 +334,17 @@ def build(
         pending=shared.pending,
         send_timeout=float(server.send_timeout),
     )
+
+
+def _other_forms(
+    endpoint: Callable[[Family, str], ASGIApp], counting: ASGIApp
+) -> dict[str, ASGIApp]:
+    """The families in the forms of other APIs than OpenAI's; ``counting`` answers for tokens."""
+    return {
+        fim.PATH: endpoint(fim.FIM, fim.PATH),
+        messages.PATH: MessageErrors(endpoint(messages.MESSAGES, messages.PATH)),
+        messages.COUNT_PATH: MessageErrors(counting),
+    }
 
 
 def metrics_page(settings: Settings, shared: Shared) -> MetricsPage:

@@ -54,6 +54,15 @@ def portkey_node() -> Path:
 
 
 @cache
+def continued() -> Path:
+    """A folder with Continue's adapters, and the script. Raises Unavailable."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise Unavailable("there is no Node and npm")
+    return _packages(npm, "continue")
+
+
+@cache
 def portkey() -> Path:
     """A folder with Portkey's package for Python. Raises Unavailable."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -72,6 +72,23 @@ CHAT = Operation(
     headers=_OF_CALLS,
     accepts=_ACCEPTED,
 )
+FIM = Operation(
+    "POST",
+    "/v1/fim/completions",
+    "createFimCompletion",
+    "Models",
+    "Fill in the middle, in Mistral's form",
+    "A completions request with a `suffix`, answered in chat's shape.",
+    "key",
+    (Reply(200, "The choices.", "ChatCompletion"), _events("ChatEvents")),
+    _CALL,
+    body="CompletionRequest",
+    examples={
+        "a gap": {"model": "demo", "prompt": "def f(", "suffix": "    return x", "max_tokens": 16}
+    },
+    headers=_OF_CALLS,
+    accepts=_ACCEPTED,
+)
 MESSAGES = Operation(
     "POST",
     "/v1/messages",
@@ -127,6 +144,7 @@ _MODEL = Parameter(
 OPERATIONS: Sequence[Operation] = (
     COMPLETIONS,
     CHAT,
+    FIM,
     MESSAGES,
     EMBEDDINGS,
     Operation(

@@ -43,6 +43,10 @@ def test_a_client_for_node(gateway: Gateway, script: str) -> None:
     run(gateway, ["node", script], got(client_install.node))
 
 
+def test_continue_fills_in_the_middle(gateway: Gateway) -> None:
+    run(gateway, ["node", "continue_fim.mjs"], got(client_install.continued))
+
+
 @pytest.mark.parametrize(
     ("script", "install"),
     [

@@ -58,7 +58,13 @@ def for_the_simulator(document: Any) -> Any:
     """
     narrow = json.loads(json.dumps(document))
     schemas = narrow["components"]["schemas"]
-    for path in ("/tokenize", "/tokenizer_info", "/v1/cache/feedback", "/v1/messages"):
+    for path in (
+        "/tokenize",
+        "/tokenizer_info",
+        "/v1/cache/feedback",
+        "/v1/messages",
+        "/v1/fim/completions",
+    ):
         del narrow["paths"][path]
     del narrow["paths"]["/v1/usage"]["get"]["parameters"]
     for name in ("CompletionRequest", "ChatRequest", "EmbeddingsRequest"):
