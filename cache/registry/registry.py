@@ -136,18 +136,20 @@ class Registry:
         """
         if self._is_unknown(digest) or not self._may_ask():
             return None
-        with suppress(StoreUnavailable):
-            for _ in range(LOOK_UP_TRIES):
-                generation = self.generation
+        for _ in range(LOOK_UP_TRIES):
+            generation = self.generation
+            try:
                 name = await self.objects.owner(digest)
                 stored = await self.objects.get("keys", name) if name is not None else None
-                if name is None or stored is None:
-                    self._remember_unknown(digest)
-                    return None
-                # What was read before a change that is known by now may be what it deleted.
-                if generation == self.generation:
-                    self.snapshot.put("keys", name, stored)
-                    return self.snapshot.find(digest)
+            except StoreUnavailable:
+                continue  # one late answer is no outage; in an outage this costs nothing
+            if name is None or stored is None:
+                self._remember_unknown(digest)
+                return None
+            # What was read before a change that is known by now may be what it deleted.
+            if generation == self.generation:
+                self.snapshot.put("keys", name, stored)
+                return self.snapshot.find(digest)
         return None
 
     def _is_unknown(self, digest: bytes) -> bool:

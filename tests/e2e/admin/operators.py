@@ -44,7 +44,7 @@ def configuration(url: str, workers: int = 1) -> dict[str, Any]:
             "management": {"port": free_port()},
         },
         "log": {"format": "json"},
-        "store": {"url": url},
+        "store": {"url": url, "timeout": "500ms"},  # the machine may be busy with other tests
         "providers": {
             "sim": {"kind": "simulator"},
             "slow": {"kind": "simulator", "tokens_per_second": 12},
