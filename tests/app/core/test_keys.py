@@ -57,7 +57,7 @@ def test_the_digest_is_sha256() -> None:
 def test_a_new_secret_names_its_id_and_is_long_and_new() -> None:
     made = {new_secret("web") for _ in range(50)}
     assert len(made) == 50
-    assert all(secret.startswith("hg-web-") and len(secret) == 7 + 48 for secret in made)
+    assert all(secret.startswith("hg-web-") and len(secret) == 7 + 64 for secret in made)
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,7 @@ def test_a_stream_that_breaks_is_paid_for_what_went_by() -> None:
         Provider(packets([chunk_of("12345678")], error=UpstreamInvalid("no"))), RecordingWriter()
     )
     assert call.outcome.usage == Usage(1, 2, estimated=True)
-    assert call.outcome.cost == PRICE.of(1, 2)
+    assert call.outcome.cost == PRICE.most(1, 2)
 
 
 def test_a_stream_whose_caller_leaves_is_paid_for_what_went_by() -> None:
@@ -336,7 +336,7 @@ def test_a_stream_whose_caller_leaves_is_paid_for_what_went_by() -> None:
 
     outcome = in_loop(body).outcome
     assert (outcome.usage, outcome.attempts) == (Usage(1, 2, estimated=True), 1)
-    assert outcome.cost == PRICE.of(1, 2)
+    assert outcome.cost == PRICE.most(1, 2)
 
 
 # What nobody knows
