@@ -14,7 +14,6 @@ from app import __version__
 from app.commands import first_steps
 from app.commands.admin.command import admin
 from app.commands.audit import audit
-from app.commands.cache import cache
 from app.commands.files import (
     fail,
     find_file,
@@ -26,9 +25,11 @@ from app.commands.files import (
     shared_configuration,
 )
 from app.commands.guard import guard
+from app.commands.kept.command import cache
 from app.commands.keys import keys
 from app.commands.provider_probe import look_at_providers
 from app.commands.rag import rag
+from app.commands.sections import Sections
 from app.commands.tenants import every_tenant
 from app.config.loading import Loaded, json_schema
 from app.config.values.quantities import Duration
@@ -37,7 +38,7 @@ from app.core.keys import GATEWAY
 from cache.store.base import StoreUnavailable
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="headgate")
 def main() -> None:
     """An edge gateway for LLM completions.

@@ -159,7 +159,7 @@ def test_a_script_cannot_forget_everything_by_accident(file: str) -> None:
 def test_a_person_is_asked_before_everything_is_forgotten(
     file: str, answer: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.commands.cache._at_a_terminal", lambda: True)
+    monkeypatch.setattr("app.commands.kept.command._at_a_terminal", lambda: True)
     result = run("cache", "purge", "--config", file, answer=answer)
     assert "Forget every cached answer of all tenants (acme, other)? [y/N]" in result.stderr
     assert result.exit_code == 1  # the store of this file is not there

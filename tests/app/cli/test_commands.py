@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,14 @@ def test_help_names_what_there_is(arguments: list[str], words: list[str]) -> Non
     result = run(*arguments)
     assert result.exit_code == 0
     assert all(word in result.output for word in words)
+
+
+def test_help_names_every_command_once_with_its_whole_sentence() -> None:
+    shown = run("--help").output
+    rows = re.findall(r"^  (\w+) {2,}\S", shown.partition("First steps:")[2], re.MULTILINE)
+    assert sorted(rows) == sorted(main.commands)
+    assert "..." not in shown.partition("First steps:")[2]
+    assert "More:" not in shown  # a new command gets a section
 
 
 def test_a_good_file_is_called_good(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def purge_command(
     chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
     if not chosen and not yes:
         _ask(everybody)
-    from app.commands.purge import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
+    from app.commands.kept.purge import EVERYBODY, purge  # noqa: PLC0415 - needs redis, the others do not
 
     tenants = [*everybody, EVERYBODY] if tenant is None else [tenant]
     record_act(settings, "cache.purge", None, **named)

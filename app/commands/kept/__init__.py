@@ -1,0 +1,1 @@
+"""``headgate cache``: the answers that the gateways keep."""
