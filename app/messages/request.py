@@ -8,7 +8,7 @@ only advises Anthropic's servers (``cache_control``, ``context_management``,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import orjson
@@ -73,6 +73,21 @@ _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", 
 _MEDIUM, _HIGH = 2048, 8192
 
 
+class MessagesRequest(ChatRequest):
+    """A chat request that is sent in OpenAI's words alone, whatever marks ``document`` has for those
+    who translate it."""
+
+    __slots__ = ()
+
+    def replacing(
+        self, members: Mapping[str, Any], as_written: Mapping[str, bytes] | None = None
+    ) -> Self:
+        """The same request with other values of some members: a rule's, or documents put in."""
+        if "messages" in members:
+            as_written = {**(as_written or {}), "messages": bytes(_plain(members["messages"]))}
+        return super().replacing(members, as_written)
+
+
 def parse_messages(body: bytes) -> ChatRequest:
     """The chat request that a Messages body asks for. Raises InvalidRequest naming what is wrong."""
     document = read_body(body, _SCHEMA)
@@ -107,10 +122,14 @@ def bounded(request: ChatRequest, rules: TargetRules, allowance: Allowance) -> C
 def _request(chat: dict[str, Any], stops: list[str]) -> ChatRequest:
     """The chat request: marked for who translates it, and as OpenAI has it for who is sent it."""
     request = parse(orjson.dumps(chat))
-    plain = {"messages": msgspec.Raw(orjson.dumps(for_any_server(chat["messages"])))}
+    plain = {"messages": _plain(chat["messages"])}
     more = {"stop": stops} if stops else {}  # clients send more than OpenAI takes
     written = {name: msgspec.Raw(orjson.dumps(value)) for name, value in more.items()}
-    return ChatRequest({**request.document, **more}, {**request.raw, **plain, **written})
+    return MessagesRequest({**request.document, **more}, {**request.raw, **plain, **written})
+
+
+def _plain(messages: list[dict[str, Any]]) -> msgspec.Raw:
+    return msgspec.Raw(orjson.dumps(for_any_server(messages)))
 
 
 def _chat(asked: Mapping[str, Any], turns: Turns, unknown: list[Problem]) -> dict[str, Any]:

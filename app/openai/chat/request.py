@@ -6,7 +6,7 @@ Source: OpenAI's chat completions endpoint; the ranges are those of the wire con
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -204,7 +204,7 @@ class ChatRequest(RequestBody):
         """Itself: one conversation is one prompt."""
         return self
 
-    def limited_to(self, tokens: int, name: str, without: Collection[str] = ()) -> ChatRequest:
+    def limited_to(self, tokens: int, name: str, without: Collection[str] = ()) -> Self:
         """The same request with one limit, under the ``name`` that the server takes, and without
         other members."""
         present = [limit for limit in LIMITS if limit in self.document]
@@ -214,7 +214,7 @@ class ChatRequest(RequestBody):
             gone = {*without, *LIMITS}
             kept = {name: value for name, value in self.document.items() if name not in gone}
             raw = self._raw | {name: msgspec.Raw(b"%d" % tokens)}
-            limited = ChatRequest(kept | {name: tokens}, raw)
+            limited = type(self)(kept | {name: tokens}, raw)
             limited.part_tokens = self.part_tokens
         limited.limited = True
         return limited

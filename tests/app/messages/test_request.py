@@ -75,6 +75,16 @@ def test_marks_of_the_prompt_cache_go_only_to_those_who_know_them() -> None:
     assert translated["system"] == [text("Long.", **MARK)]
 
 
+def test_a_changed_request_is_still_sent_in_openais_words_alone() -> None:
+    rules = TargetRules(OPENAI)
+    request = bounded(
+        asked(system=[text("Long.", **MARK)]), rules, Allowance(bound=False, cap=None)
+    )
+    changed = request.replacing({"messages": request.messages[:1]})
+    assert changed.messages[0]["content"] == [text("Long.", **MARK)]
+    assert sent(changed)["messages"] == [{"role": "system", "content": [text("Long.")]}]
+
+
 def test_a_tools_call_and_its_result_are_messages() -> None:
     request = asked(
         user(text("Rain?")),
