@@ -30,7 +30,10 @@ ANSWERS = st.builds(
     | st.binary(min_size=1, max_size=9).map(lambda piece: piece * COMPRESSED_FROM),
     provider=st.text(st.characters(codec="utf-8"), max_size=9),
     model=st.text(st.characters(codec="utf-8"), max_size=9),
-    usage=st.builds(Usage, st.integers(0, 10**9), st.integers(0, 10**9), st.booleans()),
+    # An entry keeps no details: a hit has read no provider's cache, and thought nothing.
+    usage=st.tuples(st.integers(0, 10**9), st.integers(0, 10**9), st.booleans()).map(
+        lambda counts: Usage(*counts)
+    ),
     cost=st.integers(0, 2**53),
     asked=TIMES,
     stored=TIMES,

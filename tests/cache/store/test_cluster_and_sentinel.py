@@ -206,7 +206,7 @@ def test_counting_sweeping_and_warning_work_on_a_cluster(cluster: list[RedisServ
         costs = []
         for tenant in keeper.tenants:
             plan = BudgetPlan(tenant, (Budget("key:a", 100, "day"),))
-            ledger.settle(ledger.unreserved(plan), 6, settlement(now, "a", "m", 6, 1, 1))
+            ledger.settle(ledger.unreserved(plan), 6, settlement(now, "a", "m", 6, Usage(1, 1)))
             await settled(store)
             costs += [row.counts["cost"] for row in await read_usage(store, tenant, when, when)]
         await keeper.sweep_due()
