@@ -13,14 +13,15 @@ from typing import Any
 
 import structlog
 
+from app.chain.endpoints import metrics_page
+from app.chain.guarded import guardrails_of
+from app.chain.retrieving import retrievals_of
 from app.config.loading import ConfigError, Loaded
 from app.core.asgi import ASGIApp, Receive, Scope, Send
-from app.guarded import guardrails_of
 from app.observability.logs import LineWriter
 from app.observability.metrics.snapshot import Snapshot
-from app.pipeline import build, metrics_page
+from app.pipeline import build
 from app.providers.routing.routes import Router
-from app.retrieving import retrievals_of
 from app.services import Services
 from app.shared import Shared
 from app.supervision.relay_mark import RelayMark

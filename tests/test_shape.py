@@ -15,7 +15,7 @@ MOST_FILES = 15
 
 # Longer functions, each with its reason.
 LONG = {
-    "app/pipeline.py:build": "the chain is one list, read from top to bottom",
+    "app/chain/model_chain.py:model_chain": "the chain is one list, read from top to bottom",
     "app/openai/completions/stream.py:shape": "each chunk of a stream passes it, and every call in between costs it",
     "app/providers/client/client.py:post": "one request on its way: every call in between costs each request",
     "cache/semantic/canonical/tokens.py:tokens_of": "a call for each token costs as much as the work",

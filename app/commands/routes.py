@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from app.chain.model_chain import FAMILIES, PATHS
 from app.config.settings import Settings
 from app.core.call import Call
 from app.core.errors import GatewayError
@@ -15,7 +16,6 @@ from app.core.exchange import Outcome
 from app.core.family import Family
 from app.core.keys import Key
 from app.core.pricing import dollars_text, nano_dollars
-from app.pipeline import FAMILIES, PATHS
 from app.policy.callers import key_ring
 from app.providers.routing.routes import Alias, Route, Router
 from app.providers.routing.selection import Selection, Selector

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from app.chain.retrieving import with_retrieval
 from app.core.budgets import Budget
 from app.core.call import Call
 from app.core.pricing import Price
@@ -19,7 +20,6 @@ from app.retrieval.prompts.placement import Templates
 from app.retrieval.prompts.template import SYSTEM, TEMPLATE, parse_system, parse_template
 from app.retrieval.retriever import Retriever
 from app.retrieval.sources.static import Kept
-from app.retrieving import with_retrieval
 from cache.quotas.ledger import BudgetPlan, Ledger
 from cache.serving.verifier import Verifier
 from middleware.response_cache import ResponseCache

@@ -13,7 +13,7 @@ import jsonschema_rs
 import pytest
 from openapi_spec_validator import validate
 
-from app.pipeline import FAMILIES
+from app.chain.model_chain import FAMILIES
 from app.routes.openapi.document import document
 from app.routes.openapi.headers import ANSWER_HEADERS, REQUEST_HEADERS
 from app.routes.openapi.operations import OPERATIONS

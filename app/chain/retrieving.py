@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from app.chain.guarded import input_guardrails
 from app.config.settings import Settings
 from app.core.call import Call, Handler
 from app.core.keys import Key
 from app.core.usage import Counts
-from app.guarded import input_guardrails
 from app.providers.routing.routes import Router as TargetRouter
 from app.providers.tokenizers import Tokenizers
 from cache.quotas.ledger import BudgetPlan, Ledger

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from app.chain.guarded import guarded_bodies, guardrails_of, input_guardrails, output_guardrails
 from app.config.settings import Settings
-from app.guarded import guarded_bodies, guardrails_of, input_guardrails, output_guardrails
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGES = ("ahocorasick_rs", "stdnum", "phonenumbers", "jsonschema_rs", "app.guardrails.plan")
 
 

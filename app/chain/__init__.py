@@ -1,0 +1,1 @@
+"""The parts of the chain, which app/pipeline.py puts together."""
