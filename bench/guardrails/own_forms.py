@@ -41,7 +41,7 @@ conn.setRequestProperty("X-Auth-Token", "<V>");
 deploy --token <V>
 curl -H "X-API-Key: <V>" https://api.example.com/v1
 https://api.example.com/v1/items?access_token=<V>
-//registry.npmjs.org/:_authToken=<V>
+//npm.example.com/:_authToken=<V>
 Cookie: sessionid=<A32>
 my api key is <V>
 our <N> api key <V> stopped working
