@@ -162,16 +162,16 @@ def test_a_paused_store_fails_a_crowd_after_the_timeout(
         await store.command("GET", "k")
         server.pause()
         try:
-            began = time.monotonic()
             asked = await a_crowd(store, 9000)
-            sent = time.monotonic() - began
+            began, worked = time.monotonic(), time.process_time()
             answers = await asyncio.gather(*asked, return_exceptions=True)
             assert all(isinstance(answer, Exception) for answer in answers)
-            return time.monotonic() - began - sent
+            # Without the work of failing so many, which takes longer on a slower machine.
+            return time.monotonic() - began - (time.process_time() - worked)
         finally:
             server.resume()
 
-    assert on_store(body) < TIMEOUT + 9000 * TURN_SECONDS
+    assert on_store(body) < TIMEOUT + 9000 * TURN_SECONDS / 2
 
 
 def test_a_store_that_works_through_a_crowd_is_not_late() -> None:

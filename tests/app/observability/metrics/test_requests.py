@@ -194,7 +194,7 @@ def test_the_port_of_callers_tells_neither_tenants_nor_addresses() -> None:
 def slowness() -> float:
     """How much slower this machine is than one for which three microseconds are asked."""
     work = min(repeat("sum(range(1000))", number=100, repeat=10)) / 100
-    return max(1.0, work / 8e-6)
+    return max(1.0, work / 12e-6)
 
 
 @pytest.mark.alone
@@ -217,6 +217,6 @@ def test_a_request_costs_less_than_three_microseconds() -> None:
             route(exchange, exchange.outcome.alias, 1.0)
 
     ask()
-    best = min(repeat(ask, number=1, repeat=30)) / len(exchanges)
+    best = min(repeat(ask, number=1, repeat=300)) / len(exchanges)
     print(f"{best * 1e6:.2f} us a request")
     assert best < 3e-6 * slowness()
